@@ -1,0 +1,87 @@
+"""Files that are never half written: atomic writes and forgiving reads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import tempfile
+from typing import Any
+
+
+def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = None) -> bool:
+    """
+    Write ``text`` to ``path`` so that a reader sees the old or the new file, never a part.
+
+    :param mode: permissions, whatever the umask.
+    :param owner: user (and his group) who shall own the file; the caller by default.
+    :return: whether content or permissions changed.
+    :raises OSError: the directory is missing, full or read-only; the old file is then as it was.
+    """
+    if _same(path, text, mode):
+        return False
+    descriptor, temporary = tempfile.mkstemp(prefix=".superpod-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            if owner is not None:
+                entry = pwd.getpwnam(owner)
+                os.fchown(stream.fileno(), entry.pw_uid, entry.pw_gid)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return True
+
+
+def _same(path: str, text: str, mode: int) -> bool:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read() == text and os.fstat(stream.fileno()).st_mode & 0o7777 == mode
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def read_json(path: str, default: Any = None) -> Any:
+    """Return the content of a JSON file, or ``default`` when it is missing, unreadable or not JSON."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return default
+
+
+def sha256(path: str) -> str:
+    """
+    Return the SHA-256 of a file in lower-case hexadecimal digits.
+
+    :raises OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def link_atomic(target: str, link: str) -> None:
+    """
+    Make ``link`` point to ``target`` in one step, whatever it pointed to before.
+
+    :raises OSError: the directory cannot be written, or ``link`` is a directory.
+    """
+    temporary = f"{link}.superpod-{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    try:
+        os.replace(temporary, link)
+    except OSError:
+        os.unlink(temporary)
+        raise

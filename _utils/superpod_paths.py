@@ -1,0 +1,33 @@
+"""Every path that is not configurable, in one place. design.md, "Names", is where they are agreed."""
+
+from __future__ import annotations
+
+NODE_STATE = "/var/lib/superpod-dcgm"
+ROLES_FILE = f"{NODE_STATE}/roles.json"
+# The unit has a condition on this file, which only the service state writes: a BCM node that boots
+# from an old image, or whose role went away while it was off, does not start the exporter.
+ENABLED_FLAG = f"{NODE_STATE}/enabled"
+# What the exporter was started with: a difference means that it has to be restarted.
+RUNNING_FILE = f"{NODE_STATE}/running.json"
+
+HEAD_CONFIG = "/etc/superpod-dcgm"
+HEAD_STATE = "/var/lib/superpod-dcgm"
+SNAPSHOT = f"{HEAD_STATE}/snapshot.json"
+
+EXPORTER_ROOT = "/opt/dcgm-exporter"
+EXPORTER_CURRENT = f"{EXPORTER_ROOT}/current"
+EXPORTER_LINK = "/usr/bin/dcgm-exporter"
+EXPORTER_CONFIG = "/etc/dcgm-exporter"
+EXPORTER_ENVIRONMENT = f"{EXPORTER_CONFIG}/exporter.env"
+EXPORTER_COUNTERS = f"{EXPORTER_CONFIG}/default-counters.csv"
+JOB_MAP_CONFIG = f"{EXPORTER_CONFIG}/job-map.conf"
+
+UNIT = "dcgm-exporter.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+# BCM and DGX OS ship a unit of NVIDIA's package that would take the same port.
+PACKAGE_UNIT = "nvidia-dcgm-exporter.service"
+
+
+def exported() -> dict[str, str]:
+    """Return the constants in lower case, as templates use them (``dcgm.paths.unit``)."""
+    return {name.lower(): value for name, value in globals().items() if name.isupper()}
