@@ -70,7 +70,8 @@ def _is_allowed(value: Any, schema: dict[str, Any]) -> bool:
     if "enum" in schema and value not in schema["enum"]:
         return False
     if isinstance(value, str):
-        return re.search(schema.get("pattern", ""), value) is not None
+        # `$` also matches before a last newline, which would let a second line into a file.
+        return "pattern" not in schema or (re.search(schema["pattern"], value) is not None and value[-1:] != "\n")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return schema.get("minimum", value) <= value <= schema.get("maximum", value)
     if isinstance(value, (list, tuple)):

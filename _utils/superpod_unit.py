@@ -1,0 +1,103 @@
+"""Control one systemd unit and find out what it does. Thin over systemctl(1); nothing is cached."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import subprocess
+import time
+
+import requests
+
+_PAUSE = 0.5
+# `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
+_SYSTEMCTL_TIMEOUT = 120
+
+
+class UnitError(Exception):
+    """systemd refused. Its text has the command and what systemd said."""
+
+
+def systemctl(*arguments: str) -> str:
+    """
+    Run systemctl and return its output.
+
+    :raises UnitError: exit code other than 0, or no answer in two minutes.
+    """
+    command = ["systemctl", "--no-pager", *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_SYSTEMCTL_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise UnitError(f"{' '.join(command)}: {exc}") from exc
+    if answer.returncode:
+        raise UnitError(f"{' '.join(command)}: {(answer.stderr or answer.stdout).strip()}")
+    return answer.stdout
+
+
+def show(unit: str) -> dict[str, str]:
+    """Return what systemd knows of ``unit``: LoadState, ActiveState, UnitFileState, MainPID, Result, NeedDaemonReload."""
+    properties = "LoadState,ActiveState,SubState,UnitFileState,MainPID,Result,NeedDaemonReload"
+    lines = systemctl("show", f"--property={properties}", unit).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def is_up(state: dict[str, str]) -> bool:
+    """Return whether a unit in ``state`` (of ``show``) runs or is between two of its automatic restarts."""
+    return state.get("ActiveState") in ("active", "activating", "reloading")
+
+
+def listens(pid: int, port: int) -> bool:
+    """
+    Return whether process ``pid`` itself listens on TCP ``port``.
+
+    An answer on the port alone proves nothing: another exporter may hold it while ours cannot start.
+    """
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{pid}/net/{table}", encoding="ascii") as stream:
+                rows = [line.split() for line in stream][1:]
+        except OSError:
+            continue
+        # Columns of proc(5): 1 local address:port in hexadecimal, 3 state (0A is LISTEN), 9 inode.
+        inodes |= {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    links = set()
+    for path in glob.glob(f"/proc/{pid}/fd/*"):
+        try:
+            links.add(os.readlink(path))
+        except OSError:
+            continue
+    return any(f"socket:[{inode}]" in links for inode in inodes)
+
+
+def await_metrics(unit: str, url: str, timeout: float) -> str:
+    """
+    Wait until ``url`` answers with metrics from the main process of ``unit``.
+
+    :param timeout: seconds.
+    :return: an empty string, or the last reason why it did not.
+    """
+    port = int(re.findall(r":(\d+)/", url)[0])
+    deadline = time.monotonic() + timeout
+    while True:
+        reason = _no_metrics(unit, url, port)
+        if not reason or time.monotonic() > deadline:
+            return reason
+        time.sleep(_PAUSE)
+
+
+def _no_metrics(unit: str, url: str, port: int) -> str:
+    state = show(unit)
+    if state["ActiveState"] != "active":
+        return f"{unit} is {state['ActiveState']} ({state['SubState']}, result {state['Result']})"
+    try:
+        # Loopback: the name in the certificate is the node's, and no secret is sent. 401 is an answer of web_config.
+        answer = requests.get(url, timeout=10, verify=False, allow_redirects=False)  # noqa: S501
+    except requests.RequestException as exc:
+        return f"{url} does not answer: {exc}"
+    if answer.status_code not in ((200, 401) if url.startswith("https") else (200,)):
+        return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"
+    if not listens(int(state["MainPID"]), port):
+        return f"{url} is answered by another process than {unit}'s"
+    return ""
