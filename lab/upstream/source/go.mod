@@ -1,0 +1,5 @@
+module dcgm-exporter.lab
+
+go 1.26.0
+
+toolchain go1.26.2
