@@ -1,0 +1,249 @@
+"""Prolog and epilog when the node is in trouble: exit 0, in bounded time, with nothing half written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def test_forty_prologs_and_forty_epilogs_at_once_lose_nothing_and_a_reader_sees_no_error(node, started) -> None:
+    old, new = range(1000, 1040), range(20000, 20040)
+    for gpu in range(8):
+        node.put(str(gpu), "".join(f"{job}\n" for job in old if job % 8 == gpu))
+    known = {str(job) for job in (*old, *new)}
+    problems: list[str] = []
+    reads, done = [0], threading.Event()
+
+    def read_as_the_exporter_does() -> None:
+        while not done.is_set():
+            try:
+                problems.extend(line for lines in node.map().values() for line in lines if line not in known)
+            except OSError as exc:
+                problems.append(str(exc))
+            reads[0] += 1
+
+    reader = threading.Thread(target=read_as_the_exporter_does)
+    reader.start()
+    for leaving, coming in zip(old, new, strict=True):
+        started.append(node.start("epilog", SLURM_JOB_ID=str(leaving)))
+        started.append(node.start("prolog", SLURM_JOB_ID=str(coming), SLURM_JOB_GPUS=str(coming % 8)))
+    codes = {process.wait(timeout=60) for process in started}
+    done.set()
+    reader.join()
+    assert codes == {0}
+    assert reads[0] > 10
+    assert problems == []
+    live = {gpu: sorted(lines) for gpu, lines in node.map().items()}
+    assert live == {str(gpu): [str(job) for job in new if job % 8 == gpu] for gpu in range(8)}
+    assert node.log() == ""
+
+
+def test_the_same_prolog_twenty_times_at_once_leaves_one_line(node, started) -> None:
+    started.extend(node.start("prolog", SLURM_JOB_ID="12", SLURM_JOB_GPUS="0,1") for _ in range(20))
+    assert {process.wait(timeout=60) for process in started} == {0}
+    assert node.map() == {"0": ["12"], "1": ["12"]}
+
+
+def test_a_lock_held_for_ever_costs_a_bounded_time_and_changes_nothing(node) -> None:
+    node.prolog(11, "0")
+    node.settings(directory=node.directory, time_limit=700)
+    with open(node.directory / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        began = time.monotonic()
+        node.prolog(12, "0")
+        assert 0.25 < time.monotonic() - began < 1.5
+    assert node.map() == {"0": ["11"]}
+    assert "lock not free within 0.300 s" in node.log()
+
+
+@pytest.mark.parametrize("kind", ["prolog", "epilog"])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_its_group_while_it_waits_ends_it_with_0(node, started, kind, sign) -> None:
+    node.prolog(11, "0")
+    with open(node.directory / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = node.start(kind, SLURM_JOB_ID="11", SLURM_JOB_GPUS="0")
+        started.append(process)
+        _wait_for_flock(process.pid)
+        os.killpg(process.pid, sign)
+        assert process.wait(timeout=5) == 0
+    assert node.map() == {"0": ["11"]}
+
+
+def _wait_for_flock(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if children and Path(f"/proc/{children[0]}/comm").read_text() == "flock\n":
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_killed_at_any_point_it_leaves_whole_files_that_the_next_run_puts_right(node, started) -> None:
+    chance = random.Random(3)
+    for job in range(100, 140):
+        process = node.start("prolog", SLURM_JOB_ID=str(job), SLURM_JOB_GPUS="0,1,2,3")
+        started.append(process)
+        time.sleep(chance.uniform(0, 0.02))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)
+        lines = [line for found in node.map().values() for line in found]
+        assert set(lines) <= {str(known) for known in range(100, job + 1)}
+    for job in range(100, 140):
+        node.epilog(job)
+    node.prolog(7, "0")
+    assert node.map()["0"] == ["7"]
+    assert not any(lines for name, lines in node.map().items() if name != "0")
+    assert node.stray() == []
+
+
+def test_what_a_killed_run_left_behind_is_never_published(node) -> None:
+    (node.directory / ".new").mkdir()
+    (node.directory / ".new" / "5").write_text("666")
+    node.prolog(12, "0")
+    assert node.map() == {"0": ["12"]}
+    assert node.stray() == []
+
+
+@pytest.mark.parametrize("kind", ["prolog", "epilog"])
+def test_a_write_that_fails_leaves_the_old_file(node, kind) -> None:
+    node.put("0", "11\n13\n")
+    # A file size limit of nothing is what a full disk is to a writer.
+    full = ("/bin/bash", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\"")
+    job = {"prolog": 12, "epilog": 11}[kind]
+    assert node.run(kind, full, SLURM_JOB_ID=str(job), SLURM_JOB_GPUS="0") == 0
+    assert node.map() == {"0": ["11", "13"]}
+    node.run(kind, SLURM_JOB_ID=str(job), SLURM_JOB_GPUS="0")
+    assert node.map() == {"0": {"prolog": ["11", "13", "12"], "epilog": ["13"]}[kind]}
+
+
+@pytest.mark.parametrize("kind", ["prolog", "epilog"])
+def test_a_directory_that_cannot_be_written_is_reported(node, kind) -> None:
+    node.put("0", "11\n")
+    shutil.rmtree(node.directory)
+    node.directory.write_text("a file")
+    assert node.run(kind, SLURM_JOB_ID="11", SLURM_JOB_GPUS="0") == 0
+    assert node.directory.read_text() == "a file"
+    assert f"cannot write in {node.directory}" in node.log()
+
+
+def test_a_missing_directory_is_made(node) -> None:
+    node.directory.rmdir()
+    node.prolog(12, "0")
+    assert node.map() == {"0": ["12"]}
+
+
+def test_a_read_only_directory_is_reported(node) -> None:
+    node.put("0", "11\n")
+    node.settings(directory="/proc/dcgm-job-map")
+    node.prolog(12, "0")
+    assert "cannot write in /proc/dcgm-job-map" in node.log()
+
+
+SETTINGS = {
+    "no settings file": (None, "no settings"),
+    "no directory": ("idle=empty\n", "names no directory"),
+    "a relative directory": ("directory=map\n", "names no directory"),
+    "the root directory": ("directory=/\n", "names no directory"),
+    "a command": ("$(touch hacked)=1\ndirectory=$(touch hacked)\n", "names no directory"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_settings_that_say_nothing_mean_doing_nothing(node, text, message) -> None:
+    settings = node.root / "job-map.conf"
+    settings.unlink() if text is None else settings.write_text(text)
+    node.prolog(12, "0")
+    assert node.map() == {}
+    assert message in node.log()
+    assert not list(node.root.glob("**/hacked"))
+
+
+def test_unknown_settings_and_a_bad_time_limit_are_ignored(node) -> None:
+    node.settings(directory=node.directory, time_limit="a[$(touch hacked)]", later="value")
+    node.prolog(12, "0")
+    assert node.map() == {"0": ["12"]}
+    assert not list(node.root.glob("**/hacked"))
+
+
+def _helpers(node, *names: str) -> None:
+    """Give the script these programs and no others."""
+    folder = node.root / "few"
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(shutil.which(name, path=SYSTEM_PATH))
+    node.install(f"PATH={folder}")
+
+
+@pytest.mark.parametrize(
+    "helpers", [("mv", "mkdir"), ("mv", "mkdir", "timeout")], ids=["no flock, logger, timeout", "no flock, logger"]
+)
+def test_without_flock_and_logger_it_still_works(node, helpers) -> None:
+    _helpers(node, *helpers)
+    node.prolog(12, "0,1")
+    node.prolog(13, "0")
+    node.epilog(12)
+    assert node.map() == {"0": ["13"], "1": []}
+
+
+def test_without_any_program_it_still_exits_0_and_the_map_stays_whole(node) -> None:
+    node.prolog(11, "0")
+    _helpers(node)
+    node.prolog(12, "0")
+    node.epilog(11)
+    assert node.map() == {"0": ["11"]}
+
+
+def test_a_syslog_that_hangs_costs_a_bounded_time(node) -> None:
+    node.helper("logger", "#!/bin/sh\nexec sleep 60\n")
+    began = time.monotonic()
+    node.prolog("abc", "0")
+    assert time.monotonic() - began < 2
+
+
+def test_messages_carry_tag_script_and_job_and_no_control_characters(node) -> None:
+    node.prolog("1\n2", "0")
+    said = "60-prolog-dcgm.sh, job $'1\\n2': SLURM_JOB_ID is no job id"
+    assert node.log() == f"-t dcgm-job-map -p daemon.warning -- {said}\n"
+
+
+def test_a_name_that_says_neither_prolog_nor_epilog_does_nothing(node) -> None:
+    other = node.root / "job-map.sh"
+    shutil.copy(node.root / "60-prolog-dcgm.sh", other)
+    result = subprocess.run([str(other)], env={"SLURM_JOB_ID": "12", "SLURM_JOB_GPUS": "0"}, timeout=10)
+    assert result.returncode == 0
+    assert node.map() == {}
+    assert "neither prolog nor epilog" in node.log()
+
+
+def test_it_leaves_no_process_that_holds_slurmds_pipe(node) -> None:
+    process = node.start("prolog", SLURM_JOB_ID="abc")
+    assert process.stdout is not None
+    assert process.stdout.read() == b""
+    process.stdout.close()
+    assert process.wait(timeout=5) == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_an_update_starts_two_programs_for_eight_gpus(node) -> None:
+    counted = node.root / "programs"
+    for name in ("flock", "mv", "mkdir", "rm"):
+        real = shutil.which(name, path=SYSTEM_PATH)
+        node.helper(name, f'#!/bin/sh\necho {name} >>"{counted}"\nexec {real} "$@"\n')
+    node.prolog(11, "0")
+    counted.unlink()
+    node.prolog(12, "0,1,2,3,4,5,6,7")
+    assert counted.read_text().split() == ["flock", "mv"]
