@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import salt.config
+import superpod_build
 import superpod_config
 import superpod_exporter
 import superpod_paths
 import superpod_release
+import superpod_checkout
 from salt.exceptions import CommandExecutionError
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -45,17 +48,25 @@ def resolve(
 
 
 def _node(configuration: dict[str, Any]) -> dict[str, Any]:
-    exporter = configuration["exporter"]
+    exporter, go = configuration["exporter"], configuration["go"]
     arch = architecture()
+    engine = superpod_exporter.engine(exporter)
+    builds_here = _builds_here(configuration, arch)
+    bundle = superpod_checkout.bundle(exporter["store"], exporter["facts"]["commit"])
     node = {
         "arch": arch,
-        "engine": superpod_exporter.engine(exporter),
-        "artifact": superpod_release.artifact_directory(exporter["store"], exporter["release"], arch),
-        "builds_here": _builds_here(configuration, arch),
+        "engine": engine,
+        "environment": superpod_exporter.environment(exporter, configuration["job_map"]["directory"], engine["mode"]),
         "metrics_url": superpod_exporter.metrics_url(exporter),
-        "go": os.path.join(configuration["go"]["directory"], f"go{configuration['go']['version']}"),
+        "artifact": superpod_release.artifact_directory(exporter["store"], exporter["release"], arch),
+        "builds_here": builds_here,
+        "wait": exporter["build"]["wait"] if exporter["method"] == "build" and not builds_here else 0,
+        "bundle": bundle,
+        "source": superpod_checkout.choose(exporter["source"], bundle),
+        "go": superpod_build.go_prefix(go),
+        "go_source": go["source"].format(version=go["version"], arch=arch),
     }
-    if node["builds_here"] and (missing := superpod_config.build_errors(configuration, arch)):
+    if builds_here and (missing := superpod_config.build_errors(configuration, arch)):
         raise CommandExecutionError("The pillar `dcgm` cannot be used:\n" + "\n".join(missing))
     return node
 
@@ -67,6 +78,29 @@ def _builds_here(configuration: dict[str, Any], arch: str) -> bool:
     if builder and not __salt__["match.compound"](builder):
         return False
     return not superpod_release.is_stored(exporter["store"], exporter["release"], arch, exporter["facts"]["commit"])
+
+
+def project_checkout() -> str:
+    """
+    Return the folder ``dcgm-exporter`` beside the Salt master's file root, for a minion on the master's machine.
+
+    It need not exist; without a file root of this project on this machine the answer is empty.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'head' dcgm_config.project_checkout
+    """
+    # conf_file of a minion lies beside the master's.
+    master = os.path.join(os.path.dirname(__opts__["conf_file"]), "master")
+    if not os.path.isfile(master):
+        return ""
+    for roots in salt.config.master_config(master)["file_roots"].values():
+        for root in roots:
+            if os.path.isfile(os.path.join(root, "dcgm", "defaults.yaml")):
+                return os.path.join(os.path.dirname(os.path.realpath(root)), "dcgm-exporter")
+    return ""
 
 
 def architecture() -> str:
@@ -83,5 +117,7 @@ def architecture() -> str:
     """
     machine = __grains__["cpuarch"]
     if machine not in _ARCHITECTURES:
-        raise CommandExecutionError(f"The architecture {machine!r} is not supported; dcgm-exporter runs on x86_64 and aarch64")
+        raise CommandExecutionError(
+            f"The architecture {machine!r} is not supported; dcgm-exporter runs on x86_64 and aarch64"
+        )
     return _ARCHITECTURES[machine]

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 from typing import Any
 
 import superpod_build
-import superpod_exporter
 import superpod_files
 import superpod_paths
 import superpod_release
 import superpod_roles
 import superpod_service
+import superpod_serving
 import superpod_unit
 
 _ERRORS = (superpod_build.BuildError, superpod_release.ReleaseError, superpod_unit.UnitError, OSError)
@@ -39,25 +38,25 @@ def go_usable(name: str, minimum: str) -> dict[str, Any]:
     if __opts__["test"] and not os.path.exists(name):
         return _result(name, True, f"{name} will be checked once it is installed")
     try:
-        answer = subprocess.run(
-            [name, "version"], capture_output=True, text=True, timeout=60, check=True, env={"GOTOOLCHAIN": "local", "HOME": "/"}
-        )
-    except (OSError, subprocess.SubprocessError) as exc:
-        return _result(name, False, f"{name} does not run: {exc}")
-    found = answer.stdout.split()[2].removeprefix("go")
-    if _numbers(found) < _numbers(minimum):
-        return _result(
-            name, False, f"{name} is Go {found}; this release needs {minimum} or newer. Use dcgm:go:method: archive"
-        )
-    return _result(name, True, f"{name} is Go {found}; {minimum} is needed")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return (*(int(part) for part in text.split(".") if part.isdigit()), 0, 0, 0)[:3]
+        found = superpod_build.go_version(name)
+    except _ERRORS as exc:
+        return _result(name, False, str(exc))
+    if not superpod_build.is_new_enough(found, minimum):
+        hint = "Set dcgm:go:method: archive, or dcgm:go:version to a newer one"
+        return _result(name, False, f"{name} is Go {found}; this release needs {minimum} or newer. {hint}")
+    return _result(name, True, f"{name} is Go {found}; {minimum} or newer is needed")
 
 
 def built(
-    name: str, commit: str, source: str, artifact: str, go: str, directory: str, timeout: int, wait: int, environment: dict[str, str]
+    name: str,
+    commit: str,
+    source: str,
+    artifact: str,
+    go: str,
+    directory: str,
+    timeout: int,
+    wait: int,
+    environment: dict[str, str],
 ) -> dict[str, Any]:
     """
     Make sure that the artifact of a release is in the store; build it when it is not.
@@ -120,7 +119,13 @@ def _sum(directory: str) -> str | None:
 
 
 def serving(
-    name: str, release: str, roles: dict[str, Any], url: str, timeout: int, files: list[str] | None = None, deploying: bool = False
+    name: str,
+    release: str,
+    roles: dict[str, Any],
+    url: str,
+    timeout: int,
+    files: list[str] | None = None,
+    deploying: bool = False,
 ) -> dict[str, Any]:
     """
     Make the exporter run, or not, as the node's roles say, with the release and the configuration that are installed.
@@ -142,11 +147,22 @@ def serving(
 def mod_watch(name: str, sfun: str = "serving", **kwargs: Any) -> dict[str, Any]:
     """Restart the exporter because a watched state changed, or would change, what it runs with."""
     arguments = ("release", "roles", "url", "timeout", "files", "deploying")
-    return _serve(name, **{"files": None, "deploying": False, **{key: kwargs[key] for key in arguments if key in kwargs}}, changed=True)
+    return _serve(
+        name,
+        **{"files": None, "deploying": False, **{key: kwargs[key] for key in arguments if key in kwargs}},
+        changed=True,
+    )
 
 
 def _serve(
-    name: str, release: str, roles: dict[str, Any], url: str, timeout: int, files: list[str] | None, deploying: bool, changed: bool
+    name: str,
+    release: str,
+    roles: dict[str, Any],
+    url: str,
+    timeout: int,
+    files: list[str] | None,
+    deploying: bool,
+    changed: bool,
 ) -> dict[str, Any]:
     deployed = os.path.exists(superpod_paths.UNIT_FILE)
     if not deployed and not (deploying and __opts__["test"]):
@@ -155,16 +171,17 @@ def _serve(
     wanted = superpod_roles.wanted(roles, record)
     try:
         desired = superpod_service.fingerprint(_choose(release, deploying), tuple(files or ()))
-        changes = _changes(name, wanted, desired, changed)
+        changes = superpod_serving.changes(name, wanted, desired, changed)
     except _ERRORS as exc:
         return _result(name, False, str(exc))
     sentence = _sentence(name, wanted, record)
     if not changes:
-        return _result(name, True, sentence)
+        problem = "" if wanted != "running" or __opts__["test"] else superpod_unit.await_metrics(name, url, timeout)
+        return _result(name, not problem, problem or sentence)
     if __opts__["test"]:
         return _result(name, None, f"{sentence}: would be changed", changes)
     try:
-        problem = _act(name, wanted, desired, changes, (url, timeout))
+        problem = superpod_serving.act(name, wanted, desired, changes, (url, timeout))
     except _ERRORS as exc:
         problem = str(exc)
     return _result(name, not problem, problem or sentence, changes)
@@ -185,64 +202,24 @@ def _sentence(name: str, wanted: str, record: dict[str, Any] | None) -> str:
     }[wanted]
 
 
-def _changes(name: str, wanted: str, desired: dict[str, Any], changed: bool) -> dict[str, Any]:
-    state = superpod_unit.show(name)
-    up, enabled = superpod_unit.is_up(state), state.get("UnitFileState") == "enabled"
-    flag = os.path.exists(superpod_paths.ENABLED_FLAG)
-    found: dict[str, Any] = {}
-    linked = superpod_service.linked_release()
-    if linked != desired["release"]:
-        found["release"] = {"old": linked, "new": desired["release"]}
-    target = {"running": True, "stopped": False, "unknown": up}[wanted]
-    if up != target:
-        found["service"] = {"old": "running" if up else "stopped", "new": "running" if target else "stopped"}
-    elif up and (changed or found or _stale(desired)):
-        found["service"] = {"old": "running", "new": "restarted"}
-    if wanted != "unknown" and (enabled, flag) != (target, target):
-        found["boot"] = {"old": "starts" if enabled and flag else "does not start", "new": "starts" if target else "does not start"}
-    return found
+def stopped(name: str) -> dict[str, Any]:
+    """
+    Make sure that the exporter neither runs nor starts at boot, whatever the roles of the node are.
 
-
-def _stale(desired: dict[str, Any]) -> bool:
-    good = superpod_service.last_good()
-    return any(good.get(key) != desired[key] for key in ("release", "binary", "files"))
-
-
-def _act(name: str, wanted: str, desired: dict[str, Any], changes: dict[str, Any], probe: tuple[str, int]) -> str:
-    """Carry the changes out, and return why they did not succeed, or an empty string."""
-    good = superpod_service.last_good()
-    if "release" in changes:
-        superpod_files.link_atomic(desired["release"], superpod_paths.EXPORTER_CURRENT)
-    superpod_unit.systemctl("daemon-reload")
-    if wanted == "stopped":
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(superpod_paths.ENABLED_FLAG)
+    :param name: the unit.
+    """
+    try:
+        state = superpod_unit.show(name)
+        up, enabled = superpod_unit.is_up(state), state.get("UnitFileState") == "enabled"
+        if not up and not enabled:
+            return _result(name, True, f"{name} neither runs nor starts at boot")
+        changes = {"service": {"old": "running" if up else "enabled", "new": "stopped"}}
+        if __opts__["test"]:
+            return _result(name, None, f"{name} would be stopped and disabled", changes)
         superpod_unit.systemctl("disable", "--now", name)
-        return ""
-    if wanted == "running":
-        superpod_files.write_atomic(superpod_paths.ENABLED_FLAG, "Written by the Salt state dcgm.exporter.service.\n")
-        superpod_unit.systemctl("enable", name)
-    if "service" not in changes:
-        return ""
-    superpod_unit.systemctl("restart", name)
-    problem = superpod_unit.await_metrics(name, *probe)
-    if problem:
-        return f"dcgm-exporter {desired['release']}: {problem} after {probe[1]} s. {_go_back(name, good, desired, probe)}"
-    superpod_service.remember(desired)
-    return ""
-
-
-def _go_back(name: str, good: dict[str, Any], bad: dict[str, Any], probe: tuple[str, int]) -> str:
-    log = f"See `journalctl -u {name}`."
-    if not superpod_service.can_go_back(good, bad):
-        return f"There is no earlier good state to go back to. {log}"
-    superpod_service.restore(good)
-    superpod_unit.systemctl("daemon-reload")
-    superpod_unit.systemctl("restart", name)
-    problem = superpod_unit.await_metrics(name, *probe)
-    if problem:
-        return f"Release {good['release']} and its configuration were put back and do not answer either: {problem}. {log}"
-    return f"Release {good['release']} and its configuration were put back and answer. {log}"
+    except _ERRORS as exc:
+        return _result(name, False, str(exc))
+    return _result(name, True, f"{name} is stopped and disabled", changes)
 
 
 def pruned(name: str, keep: int, release: str) -> dict[str, Any]:
@@ -262,54 +239,3 @@ def pruned(name: str, keep: int, release: str) -> dict[str, Any]:
     for old in surplus:
         shutil.rmtree(os.path.join(superpod_paths.EXPORTER_ROOT, old))
     return _result(name, True, "Old releases are removed", changes)
-
-
-def published_source(name: str, checkout: str, commit: str) -> dict[str, Any]:
-    """
-    Offer a checkout of dcgm-exporter on this machine to the builder, as a git bundle on shared storage.
-
-    :param name: path of the bundle.
-    :param checkout: the folder; when it is missing, the bundle goes.
-    :param commit: what the bundle must hold.
-    """
-    there = os.path.exists(name)
-    if not os.path.isdir(checkout):
-        if not there:
-            return _result(name, True, f"There is no checkout in {checkout}")
-        return _remove_file(name, f"There is no checkout in {checkout} any more")
-    held = _git("bundle", "list-heads", name) if there else ""
-    if commit in held:
-        return _result(name, True, f"{name} holds {commit}")
-    if __opts__["test"]:
-        return _result(name, None, f"{checkout} would be offered as {name}", {"bundle": {"old": None, "new": commit}})
-    os.makedirs(os.path.dirname(name), exist_ok=True)
-    problem = _bundle(name, checkout, commit)
-    return _result(name, not problem, problem or f"{checkout} is offered as {name}", {} if problem else {"bundle": {"old": None, "new": commit}})
-
-
-def _remove_file(path: str, comment: str) -> dict[str, Any]:
-    changes = {"removed": path}
-    if __opts__["test"]:
-        return _result(path, None, f"{comment}: {path} would be removed", changes)
-    os.unlink(path)
-    return _result(path, True, f"{comment}: {path} is removed", changes)
-
-
-def _git(*arguments: str, cwd: str = "/") -> str:
-    answer = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    return answer.stdout if answer.returncode == 0 else ""
-
-
-def _bundle(name: str, checkout: str, commit: str) -> str:
-    temporary = f"{name}.new"
-    answer = subprocess.run(
-        ["git", "-C", checkout, "bundle", "create", "--quiet", temporary, "--tags", "HEAD"],
-        capture_output=True, text=True, timeout=600, check=False,
-    )
-    if answer.returncode:
-        return f"{checkout} cannot be offered: {answer.stderr.strip()}"
-    if commit not in _git("bundle", "list-heads", temporary):
-        os.unlink(temporary)
-        return f"{checkout} has no tag or HEAD at commit {commit}"
-    os.replace(temporary, name)
-    return ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -131,3 +133,42 @@ def _collect(source: str, destination: str) -> None:
             raise BuildError(f"`make binary` succeeded and left no {product}")
         shutil.copyfile(path, os.path.join(destination, name))
     os.chmod(os.path.join(destination, "dcgm-exporter"), 0o755)
+
+
+def go_prefix(settings: dict[str, Any]) -> str:
+    """Return the directory with ``bin/go`` that the settings ``dcgm:go`` choose."""
+    if settings["enabled"] and settings["method"] == "archive":
+        return os.path.join(settings["directory"], f"go{settings['version']}")
+    # Where Go's own instructions put it, if an administrator did; else the distribution's.
+    by_hand = "/usr/local/go"
+    return by_hand if not settings["enabled"] and os.path.exists(f"{by_hand}/bin/go") else "/usr"
+
+
+def go_version(command: str) -> str:
+    """
+    Return the version of a Go compiler, such as ``1.26.2``.
+
+    :raises BuildError: it does not run.
+    """
+    try:
+        answer = subprocess.run(
+            [command, "version"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={"GOTOOLCHAIN": "local", "HOME": "/nonexistent"},
+        )
+        return answer.stdout.split()[2].removeprefix("go")
+    except (OSError, subprocess.SubprocessError, IndexError) as exc:
+        raise BuildError(f"{command} does not run: {exc}") from exc
+
+
+def is_new_enough(found: str, minimum: str) -> bool:
+    """Return whether Go ``found`` can build what asks for Go ``minimum``; a pre-release counts as its release."""
+    return _numbers(found) >= _numbers(minimum)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in re.findall(r"\d+", text)[:3]]
+    return (*numbers, 0, 0, 0)[:3]

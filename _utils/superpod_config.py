@@ -57,7 +57,9 @@ def _contradictions(merged: dict[str, Any], compatibility: dict[str, Any]) -> li
     found = []
     exporter = merged["exporter"]
     if exporter["port"] in _FOREIGN_PORTS:
-        found.append(f"dcgm:exporter:port: {exporter['port']} belongs to {_FOREIGN_PORTS[exporter['port']]}; choose another")
+        found.append(
+            f"dcgm:exporter:port: {exporter['port']} belongs to {_FOREIGN_PORTS[exporter['port']]}; choose another"
+        )
     try:
         superpod_exporter.facts(exporter["release"], compatibility)
     except ValueError as exc:
@@ -78,9 +80,12 @@ def build_errors(configuration: dict[str, Any], arch: str) -> list[str]:
     found = []
     if not exporter["facts"]["commit"]:
         release = exporter["release"]
-        found.append(f"dcgm:exporter:commit: the commit of release {release} is not known; give its 40 hexadecimal digits")
+        found.append(
+            f"dcgm:exporter:commit: the commit of release {release} is not known; give its 40 hexadecimal digits"
+        )
     if go["enabled"] and go["method"] == "archive" and arch not in go["sha256"]:
         found.append(
-            f"dcgm:go:sha256:{arch}: the SHA-256 of Go {go['version']} is not known; give the one that go.dev/dl publishes"
+            f"dcgm:go:sha256:{arch}: the SHA-256 of Go {go['version']} is not known; "
+            "give the one that go.dev/dl publishes"
         )
     return found

@@ -1,4 +1,4 @@
-"""What is known of dcgm-exporter releases and of the engines they talk to. The facts are in salt/dcgm/compatibility.yaml."""
+"""What is known of dcgm-exporter releases (facts: salt/dcgm/compatibility.yaml) and of the engines they talk to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterable
 from typing import Any
+
+import superpod_paths
 
 # Where units of packages and of the administrator lie (systemd.unit(5)).
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -40,7 +42,7 @@ def facts(release: str, compatibility: dict[str, Any]) -> dict[str, Any]:
 
 
 def installed_unit(units: Iterable[str]) -> str:
-    """Return the first of ``units`` that is installed on this machine, or ``""``; a masked one counts as not installed."""
+    """Return the first of ``units`` that is installed and not masked on this machine, or ``""``."""
     for unit in units:
         files = [path for folder in UNIT_DIRECTORIES if os.path.lexists(path := os.path.join(folder, unit))]
         if files and os.path.realpath(files[0]) != "/dev/null":
@@ -62,14 +64,14 @@ def engine(settings: dict[str, Any]) -> dict[str, str]:
     return {"mode": mode, "unit": unit}
 
 
-def environment(settings: dict[str, Any], job_map: str, counters: str, mode: str) -> dict[str, str]:
+def environment(settings: dict[str, Any], job_map: str, mode: str) -> dict[str, str]:
     """
     Return the environment of the service, sorted by name; ``exporter:environment`` of the pillar wins.
 
     The names belong to upstream's flags (NVIDIA/dcgm-exporter, pkg/cmd/app.go).
     """
     values = {
-        "DCGM_EXPORTER_COLLECTORS": counters,
+        "DCGM_EXPORTER_COLLECTORS": superpod_paths.EXPORTER_COUNTERS,
         "DCGM_EXPORTER_INTERVAL": str(settings["interval"]),
         "DCGM_EXPORTER_LISTEN": f"{settings['address']}:{settings['port']}",
         "DCGM_HPC_JOB_MAPPING_DIR": job_map,

@@ -201,6 +201,6 @@ def await_artifact(directory: str, wait: float) -> None:
     while not os.path.isfile(os.path.join(directory, MANIFEST)):
         if time.monotonic() > deadline:
             raise ReleaseError(
-                f"There is no artifact in {directory} after {wait:.0f} s: apply dcgm.exporter.build on the builder first"
+                f"There is no artifact in {directory} after {wait:.0f} s: apply dcgm.exporter.build on the builder"
             )
         time.sleep(_LOCK_PAUSE)

@@ -1,0 +1,32 @@
+"""Offer a checkout of dcgm-exporter on the head to the builder, for sites whose nodes reach no git server."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import superpod_checkout
+
+
+def published(name: str, checkout: str, release: str, commit: str) -> dict[str, Any]:
+    """
+    Make sure that a checkout, where there is one, is offered as a git bundle on shared storage.
+
+    :param name: path of the bundle; it carries the commit, so one that is there is right.
+    :param checkout: the folder; when it is missing there is nothing to do.
+    :param release: release tag.
+    :param commit: what the tag must point to.
+    """
+    ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": f"{name} is there"}
+    if not checkout or not os.path.isdir(checkout):
+        return {**ret, "comment": f"There is no checkout {checkout or 'beside the file root'}; the builder clones"}
+    if os.path.exists(name):
+        return ret
+    ret["changes"] = {"bundle": {"old": None, "new": commit}}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"{checkout} would be offered as {name}"}
+    try:
+        superpod_checkout.publish(checkout, release, commit, name)
+    except (superpod_checkout.SourceError, OSError) as exc:
+        return {**ret, "result": False, "changes": {}, "comment": str(exc)}
+    return {**ret, "comment": f"{checkout} is offered as {name}"}

@@ -1,0 +1,50 @@
+"""Where the source of dcgm-exporter comes from: a checkout, a bundle on shared storage, or a git server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+
+class SourceError(Exception):
+    """A checkout cannot be offered. Its text says why."""
+
+
+def bundle(store: str, commit: str) -> str:
+    """Return where the git bundle that holds ``commit`` lies in the shared store."""
+    return os.path.join(store, "source", f"dcgm-exporter-{commit}.bundle")
+
+
+def choose(settings: dict[str, Any], offered: str) -> str:
+    """Return what to clone: ``exporter:source:path`` if given, else the bundle if there is one, else the URL."""
+    if settings["path"]:
+        return str(settings["path"])
+    return offered if os.path.exists(offered) else str(settings["url"])
+
+
+def publish(checkout: str, release: str, commit: str, target: str) -> None:
+    """
+    Write the tag ``release`` of ``checkout`` as the git bundle ``target``, after checking that it is ``commit``.
+
+    :raises SourceError: no such tag, another commit, or git failed; no bundle appears then.
+    """
+    found = _git(checkout, "rev-parse", "--verify", f"refs/tags/{release}^{{commit}}")
+    if found != commit:
+        raise SourceError(f"The tag {release} in {checkout} points to commit {found}, not to {commit}: not offered")
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = f"{target}.new"
+    _git(checkout, "bundle", "create", "--quiet", temporary, f"refs/tags/{release}")
+    os.replace(temporary, target)
+
+
+def _git(checkout: str, *arguments: str) -> str:
+    # Root reads a checkout that an ordinary user made; the commit is what is trusted, not its owner.
+    command = ["git", "-c", "safe.directory=*", "-C", checkout, *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise SourceError(f"{' '.join(command)}: {exc}") from exc
+    if answer.returncode:
+        raise SourceError(f"{' '.join(command)}: {answer.stderr.strip()}")
+    return answer.stdout.strip()

@@ -1,0 +1,12 @@
+# Takes everything away again from a DGX node, in reverse order.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+
+include:
+  - dcgm.slurm.clean
+  - dcgm.exporter.clean
+  - dcgm.go.clean
+
+Remove the state of superpod-dcgm-exporter:
+  file.absent:
+    - name: {{ dcgm.paths.node_state }}
+    - order: last

@@ -1,0 +1,25 @@
+# On the builder: makes the artifact of the release and keeps it in the shared store.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set exporter = dcgm.exporter %}
+
+include:
+  - dcgm.go
+
+Install what building dcgm-exporter needs:
+  pkg.installed:
+    - pkgs: {{ exporter.build.packages.get(grains.os_family, []) | tojson }}
+
+Build dcgm-exporter {{ exporter.release }}:
+  dcgm_release.built:
+    - name: '{{ exporter.release }}'
+    - commit: {{ exporter.facts.commit | tojson }}
+    - source: {{ dcgm.node.source | tojson }}
+    - artifact: {{ dcgm.node.artifact }}
+    - go: {{ dcgm.node.go }}
+    - directory: {{ exporter.build.directory }}
+    - timeout: {{ exporter.build.timeout }}
+    - wait: {{ exporter.build.wait }}
+    - environment: {{ exporter.build.environment | tojson }}
+    - require:
+      - pkg: Install what building dcgm-exporter needs
+      - dcgm_release: Check that Go is new enough

@@ -1,0 +1,32 @@
+# Installs the release from its artifact, next to others; which one is current, the service state decides.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set exporter = dcgm.exporter %}
+
+Install dcgm-exporter {{ exporter.release }}:
+  dcgm_release.installed:
+    - name: '{{ exporter.release }}'
+    - artifact: {{ dcgm.node.artifact }}
+    - wait: {{ dcgm.node.wait }}
+{%- if dcgm.node.builds_here %}
+    - require:
+      - dcgm_release: Build dcgm-exporter {{ exporter.release }}
+{%- endif %}
+
+Link dcgm-exporter to its current release:
+  file.symlink:
+    - name: {{ dcgm.paths.exporter_link }}
+    - target: {{ dcgm.paths.exporter_current }}/dcgm-exporter
+    - require:
+      - dcgm_release: Install dcgm-exporter {{ exporter.release }}
+
+{%- if dcgm.node.engine.mode == "remote" %}
+
+Create the user of dcgm-exporter:
+  user.present:
+    - name: {{ exporter.user }}
+    - system: True
+    - createhome: False
+    - home: /nonexistent
+    - shell: /usr/sbin/nologin
+    - fullname: dcgm-exporter
+{%- endif %}

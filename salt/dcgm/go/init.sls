@@ -1,0 +1,3 @@
+# The Go toolchain that builds the exporter.
+include:
+  - dcgm.go.install

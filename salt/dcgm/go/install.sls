@@ -1,0 +1,34 @@
+# Installs Go from an archive with a known SHA-256, next to the system's, or checks that the distribution's is new enough.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set go = dcgm.go %}
+{%- set prefix = dcgm.node.go %}
+
+{%- if go.enabled and go.method == "archive" %}
+
+Unpack Go {{ go.version }}:
+  archive.extracted:
+    - name: {{ prefix }}
+    - source: {{ dcgm.node.go_source | tojson }}
+    - source_hash: {{ go.sha256.get(dcgm.node.arch, "") | tojson }}
+    - options: --strip-components=1
+    - enforce_toplevel: False
+    - if_missing: {{ prefix }}/bin/go
+    - user: root
+    - group: root
+    - require_in:
+      - dcgm_release: Check that Go is new enough
+
+{%- elif go.enabled %}
+
+Install the distribution's Go:
+  pkg.installed:
+    - pkgs: {{ go.packages | tojson }}
+    - require_in:
+      - dcgm_release: Check that Go is new enough
+
+{%- endif %}
+
+Check that Go is new enough:
+  dcgm_release.go_usable:
+    - name: {{ prefix }}/bin/go
+    - minimum: '{{ dcgm.exporter.facts.go_minimum }}'

@@ -1,0 +1,14 @@
+# What `state.apply` on a head node means: the watcher, and what the nodes take from shared storage.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+
+include:
+  - dcgm.present
+{%- if dcgm.exporter.enabled and dcgm.exporter.method == "build" %}
+  - dcgm.exporter.source
+{%- endif %}
+{%- if dcgm.slurm.enabled and dcgm.slurm.scripts == "shared" %}
+  - dcgm.slurm.scripts
+{%- endif %}
+{%- if dcgm.watcher.enabled and dcgm.roles.source != "none" %}
+  - dcgm.watcher
+{%- endif %}

@@ -1,0 +1,8 @@
+# What `state.apply` on a DGX node means: every component that the pillar switches on.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+
+include:
+  - dcgm.present
+{%- for component in ("exporter", "slurm") if dcgm[component].enabled %}
+  - dcgm.{{ component }}
+{%- endfor %}
