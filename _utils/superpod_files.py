@@ -76,7 +76,8 @@ def link_atomic(target: str, link: str) -> None:
 
     :raises OSError: the directory cannot be written, or ``link`` is a directory.
     """
-    temporary = f"{link}.superpod-{os.getpid()}"
+    # A name with a dot: what runs every file of a directory (Slurm's prolog.d) must not see it.
+    temporary = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.superpod-{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     os.symlink(target, temporary)

@@ -21,6 +21,7 @@ EXPORTER_CONFIG = "/etc/dcgm-exporter"
 EXPORTER_ENVIRONMENT = f"{EXPORTER_CONFIG}/exporter.env"
 EXPORTER_COUNTERS = f"{EXPORTER_CONFIG}/default-counters.csv"
 JOB_MAP_CONFIG = f"{EXPORTER_CONFIG}/job-map.conf"
+TMPFILES_CONFIG = "/etc/tmpfiles.d/superpod-dcgm.conf"
 
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"

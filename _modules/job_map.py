@@ -1,0 +1,75 @@
+"""Look at the job map of a node: which Slurm jobs hold which GPU, and whether slurmd is set up to keep it."""
+
+from __future__ import annotations
+
+import subprocess
+
+import superpod_job_map
+import superpod_paths
+from salt.exceptions import CommandExecutionError
+
+_SCONTROL_SECONDS = 20
+
+
+def _settings() -> dict[str, str]:
+    try:
+        return superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
+    except OSError as exc:
+        raise CommandExecutionError(f"The job map is not configured on this node: {exc}") from exc
+
+
+def show() -> dict[str, list[str]]:
+    """
+    Return the ids of the jobs that hold each GPU, as dcgm-exporter reads them at this moment.
+
+    :raises CommandExecutionError: the map is not configured, or cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-*' job_map.show
+    """
+    directory = _settings().get("directory", "")
+    try:
+        return superpod_job_map.read_map(directory)
+    except OSError as exc:
+        raise CommandExecutionError(f"The job map cannot be read: {exc}") from exc
+
+
+def wiring(prolog: str = "", epilog: str = "") -> list[str]:
+    """
+    Say what in Slurm's configuration keeps prolog and epilog of the job map from being run: one sentence each.
+
+    An empty list is good news. Nothing is changed: under BCM, slurm.conf is changed with cmsh.
+
+    :param prolog: link of the prolog; by default the one of this node.
+    :param epilog: link of the epilog; by default the one of this node.
+    :raises CommandExecutionError: there is no ``scontrol`` here, or it has no answer from the controller.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' job_map.wiring
+    """
+    links = {"prolog": prolog, "epilog": epilog}
+    if not all(links.values()):
+        known = _settings()
+        links = {kind: link or known.get(f"{kind}_link", "") for kind, link in links.items()}
+    return superpod_job_map.wiring(_slurm_configuration(), **links)
+
+
+def _slurm_configuration() -> str:
+    scontrol = __salt__["cmd.which"]("scontrol")
+    if not scontrol:
+        raise CommandExecutionError("There is no scontrol on this minion: ask one with Slurm's client commands")
+    try:
+        answer = subprocess.run(
+            [scontrol, "show", "config"], capture_output=True, text=True, timeout=_SCONTROL_SECONDS, check=True
+        )
+    except subprocess.CalledProcessError as exc:
+        raise CommandExecutionError(f"scontrol show config: {exc.stderr.strip()}") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise CommandExecutionError(f"scontrol show config: no answer in {_SCONTROL_SECONDS} s") from exc
+    return answer.stdout

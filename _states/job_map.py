@@ -1,0 +1,78 @@
+"""
+Make slurmd run prolog and epilog through links.
+
+slurmd drains a node whose prolog or epilog fails, and a dispatcher may fail on a link that leads nowhere:
+a link is made only when its target can be run, and nothing of somebody else's is ever replaced.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import superpod_files
+import superpod_job_map
+
+
+def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+
+
+def linked(name: str, target: str, coming: bool = False) -> dict[str, Any]:
+    """
+    Make sure that a link leads to a script, provided that slurmd can run the script.
+
+    :param name: path of the link.
+    :param target: the script. It must be a regular file, readable and executable for everybody, and pass ``bash -n``.
+    :param coming: an earlier state of the same run writes the script, so that ``test=True`` need not find it yet.
+
+    .. code-block:: yaml
+
+        Run the prolog of the job map:
+          job_map.linked:
+            - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
+            - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
+    """
+    found = superpod_job_map.inspect_link(name, target)
+    if found.obstacle:
+        return _result(name, False, found.obstacle)
+    expected = __opts__["test"] and coming and not os.path.lexists(target)
+    if not expected and (problem := superpod_job_map.script_problem(target)):
+        return _result(name, False, f"{problem}; slurmd is not made to run it")
+    if found.target == target:
+        return _result(name, True, f"slurmd runs {target} through {name}")
+    changes = {"link": {"old": found.target, "new": target}}
+    if __opts__["test"]:
+        return _result(name, None, f"{name} would lead to {target}", changes)
+    try:
+        superpod_files.link_atomic(target, name)
+    except OSError as exc:
+        return _result(name, False, f"{name} cannot be made: {exc}")
+    return _result(name, True, f"slurmd runs {target} through {name}", changes)
+
+
+def unlinked(name: str, target: str) -> dict[str, Any]:
+    """
+    Make sure that our link is gone; whatever else has its name stays.
+
+    :param name: path of the link.
+    :param target: the script that it leads to; one of the same name elsewhere counts as ours too.
+
+    .. code-block:: yaml
+
+        Run the prolog of the job map no longer:
+          job_map.unlinked:
+            - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
+            - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
+    """
+    found = superpod_job_map.inspect_link(name, target)
+    if found.target is None or found.obstacle:
+        return _result(name, True, found.obstacle or f"{name} is not there")
+    changes = {"link": {"old": found.target, "new": None}}
+    if __opts__["test"]:
+        return _result(name, None, f"{name} would be removed", changes)
+    try:
+        os.unlink(name)
+    except OSError as exc:
+        return _result(name, False, f"{name} cannot be removed: {exc}")
+    return _result(name, True, f"{name} is removed", changes)
