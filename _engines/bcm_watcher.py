@@ -1,0 +1,80 @@
+"""
+Engine ``bcm_watcher``: follows BCM roles from the Salt master, one watcher for the whole cluster.
+
+At every interval it asks for the roles, writes the target files and, when nodes are to be served, fires
+``superpod/bcm/roles/changed`` {seq}. Every poll ends with ``superpod/bcm/heartbeat`` {seq, updated, failures, error}.
+Minions that start are collected and served once per poll.
+
+.. code-block:: yaml
+
+    engines:
+      - bcm_watcher: {}
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import salt.utils.event
+import superpod_snapshot
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = "superpod/bcm/heartbeat"
+# While there are no settings, or something is broken: Salt restarts a crashed engine at once, without any pause.
+_PAUSE = 30.0
+
+
+def start() -> None:
+    """Follow the roles until the master stops. Never raises, since Salt would restart it in a tight loop."""
+    watcher = _Watcher()
+    while True:
+        try:
+            watcher.run()
+        except Exception as exc:
+            watcher.say(f"stopped by {type(exc).__name__}: {exc}; tried again in {_PAUSE:g} seconds")
+            time.sleep(_PAUSE)
+
+
+class _Watcher:
+    """The loop, and what it has to remember between two polls."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._started: set[str] = set()
+
+    def say(self, problem: str) -> None:
+        """Log a problem once, until another one or none comes between."""
+        if problem and problem != self._said:
+            log.error("bcm_watcher: %s", problem)
+        self._said = problem
+
+    def run(self) -> None:
+        """Poll for ever. A second watcher (a master that is just being restarted) waits until the first has gone."""
+        first = __runners__["bcm.settings"]()
+        with (
+            superpod_snapshot.lock(f"{first['snapshot']}.watcher", wait=_PAUSE),
+            salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=True) as bus,
+        ):
+            while True:
+                began = time.monotonic()
+                self._poll(bus)
+                # Read at every poll, so that a new interval counts without a restart of the master.
+                interval = __runners__["bcm.settings"]()["watcher"]["interval"]
+                self._collect_starts(bus, began + interval)
+
+    def _poll(self, bus: Any) -> None:
+        done = __runners__["bcm.poll"](started=sorted(self._started))
+        self._started.clear()
+        self.say("")
+        bus.fire_event({key: done[key] for key in ("seq", "updated", "failures", "error")}, HEARTBEAT)
+
+    def _collect_starts(self, bus: Any, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            # A wait of 0 would mean for ever.
+            event = bus.get_event(wait=max(left, 0.1), tag="salt/minion/", match_type="startswith", full=True)
+            parts = event["tag"].split("/") if event else []
+            if len(parts) == 4 and parts[3] == "start":
+                self._started.add(parts[2])

@@ -1,0 +1,255 @@
+"""
+Runner ``bcm``: what the watcher of BCM roles on this master knows, and what to make it do.
+
+All of it works on the settings in /etc/superpod-dcgm/watcher.json, which the state ``dcgm.watcher`` writes.
+Functions that return a per-node report end with exit code 1 if any node failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import salt.client
+import salt.utils.event
+import salt.utils.minions
+import superpod_apply
+import superpod_files
+import superpod_paths
+import superpod_pending
+import superpod_poll
+import superpod_roles
+import superpod_serve
+import superpod_snapshot
+from salt.exceptions import CommandExecutionError
+
+log = logging.getLogger(__name__)
+
+CHANGED = "superpod/bcm/roles/changed"
+
+
+def settings() -> dict[str, Any]:
+    """
+    Return the watcher's settings.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.settings
+    """
+    path = __opts__.get("superpod_dcgm_settings", superpod_paths.WATCHER_SETTINGS)
+    found = superpod_files.read_json(path)
+    if not isinstance(found, dict):
+        raise CommandExecutionError(f"{path} is missing or unreadable: apply dcgm.watcher to the head node first")
+    return found
+
+
+def members(match: str | None = None) -> dict[str, str]:
+    """
+    Return the accepted minions that are nodes, ``{short name: minion id}``, whether they are up or not.
+
+    :param match: another compound match than ``hosts:nodes``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.members
+    """
+    wanted = settings()["hosts"]["nodes"] if match is None else match
+    if not wanted:
+        return {}
+    found = salt.utils.minions.CkMinions(__opts__).check_minions(wanted, "compound")
+    return {superpod_roles.short(name): name for name in sorted(found["minions"])}
+
+
+def status() -> dict[str, Any]:
+    """
+    Return what the watcher knows: source, age and problems, and of each node roles, target and what it is owed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.status
+    """
+    now, known = settings(), members()
+    snapshot = superpod_snapshot.load(now["snapshot"])
+    waiting = superpod_pending.owed(snapshot, known)
+    keys = ("seq", "updated", "head", "failures", "error", "error_since", "target_problems")
+    names = sorted(known.keys() | snapshot["nodes"].keys())
+    return {
+        "source": now["roles"]["source"],
+        **{key: snapshot[key] for key in keys},
+        "nodes": {name: _status_of(name, snapshot, known, waiting, now) for name in names},
+    }
+
+
+def _status_of(
+    name: str, snapshot: dict[str, Any], known: dict[str, str], waiting: list[str], now: dict[str, Any]
+) -> dict[str, Any]:
+    node = snapshot["nodes"].get(name)
+    return {
+        **{key: node[key] if node else None for key in ("roles", "category", "since")},
+        "wanted": superpod_roles.wanted(now["roles"], node),
+        "minion": known.get(name),
+        "pending": name in waiting,
+        "problem": snapshot["tries"].get(name, {}).get("problem"),
+    }
+
+
+def poll(started: Sequence[str] = (), accept: bool = False) -> dict[str, Any]:
+    """
+    Ask for the roles now, as the engine does at every interval; changed nodes are served by the orchestration.
+
+    Fires ``superpod/bcm/roles/changed`` {seq} when nodes are to be served.
+
+    :param started: names of minions that started and get the whole ``dcgm`` apply.
+    :param accept: see ``bcm.accept``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.poll
+    """
+    names = [superpod_roles.short(name) for name in started]
+    done = superpod_poll.poll(settings(), members() or None, names, accept)
+    for line in done.lines:
+        log.warning("bcm: %s", line)
+    if done.claimed:
+        _fire(CHANGED, {"seq": done.snapshot["seq"]})
+    return {
+        "believed": done.believed,
+        "error": done.snapshot["error"],
+        "served": done.claimed,
+        **{key: done.snapshot[key] for key in ("seq", "updated", "failures")},
+    }
+
+
+def accept() -> dict[str, Any]:
+    """
+    Believe the next list of devices although it lacks many nodes, because you know that they are gone.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.accept
+    """
+    return poll(accept=True)
+
+
+def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
+    """
+    Deliver the known roles again and apply the service state, to all nodes or those named; return the report.
+
+    :param nodes: names, as a list or with commas.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.sync dgx-01,dgx-02
+    """
+    names = nodes.split(",") if isinstance(nodes, str) else list(nodes)
+    known = members()
+    chosen = {superpod_roles.short(name) for name in names} or set(known)
+    if strange := sorted(chosen - known.keys()):
+        raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
+    with superpod_snapshot.changing(settings()["snapshot"]) as snapshot:
+        superpod_pending.note_all(snapshot, chosen)
+        superpod_pending.claim(snapshot, chosen, time.time(), settings()["watcher"]["interval"])
+    return serve()
+
+
+def serve() -> dict[str, Any]:
+    """
+    Serve the nodes of the current change set; called by the orchestration ``dcgm.orch.roles_changed``.
+
+    Roles are delivered, then changed nodes get ``dcgm.exporter.service`` and nodes whose minion started the whole
+    ``dcgm``. Nodes that are down stay pending, are listed, and are no failure.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.serve
+    """
+    with _client() as run:
+        try:
+            return _judged(superpod_serve.serve(settings(), members(), run))
+        except superpod_snapshot.Busy as exc:
+            log.info("bcm: %s: a later poll serves what is left", exc)
+            return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
+
+
+def apply(
+    sls: str, tgt: str | None = None, batch: str | None = None, failhard: bool = True, test: bool = False
+) -> dict[str, Any]:
+    """
+    Apply states to the nodes in batches and return one line per node. Nodes that are down are listed.
+
+    :param tgt: another compound match than ``hosts:nodes``.
+    :param batch: another size of the batches than ``watcher:batch``: a number or a percentage.
+    :param failhard: leave the later batches alone when a node failed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.apply dcgm batch=10%
+    """
+    known = members(tgt)
+    with _client() as run:
+        up = superpod_apply.answering(run, sorted(known.values()))
+        size = str(batch or settings()["watcher"]["batch"])
+        outcomes = superpod_apply.apply_states(run, up, sls, size, failhard, sync_mods="all", test=test)
+    by_name = {name: outcomes.get(minion, superpod_apply.DOWN) for name, minion in known.items()}
+    return _judged(superpod_serve.report(by_name))
+
+
+def report(tgt: str | None = None) -> dict[str, Any]:
+    """
+    Ask every node how it is: roles, release, whether the exporter should run and does.
+
+    :param tgt: another compound match than ``hosts:nodes``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.report
+    """
+    known = members(tgt)
+    with _client() as run:
+        returns = run(sorted(known.values()), "bcm.health", [settings()["roles"]], {}) if known else {}
+    by_name = {name: superpod_apply.judge_health(returns.get(minion)) for name, minion in known.items()}
+    return _judged(superpod_serve.report(by_name))
+
+
+def _judged(found: dict[str, Any]) -> dict[str, Any]:
+    # Salt takes the exit code of `salt-run` from the key, and the result of an orchestration's step from the context.
+    if found["failed"]:
+        __context__["retcode"] = found["retcode"] = 1
+    return found
+
+
+def _fire(tag: str, data: dict[str, Any]) -> None:
+    with salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=False) as bus:
+        bus.fire_event(data, tag)
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[superpod_apply.Run]:
+    """Give a function that runs a function on minions and returns their full returns."""
+    with salt.client.get_local_client(mopts=__opts__) as client:
+
+        def run(ids: Sequence[str], fun: str, arg: Sequence[Any], kwarg: dict[str, Any]) -> dict[str, dict[str, Any]]:
+            return client.cmd(list(ids), fun, list(arg), tgt_type="list", kwarg=kwarg, full_return=True)
+
+        yield run

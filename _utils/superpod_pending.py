@@ -1,0 +1,95 @@
+"""
+Which nodes are owed a delivery: those whose roles changed since the last one, and those whose minion started.
+
+Pure functions on the watcher's snapshot. A delivery stays owed until a node says that it worked; it is tried
+again with growing intervals, and at once when the node's minion starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+Snapshot = dict[str, Any]
+
+_LONGEST_WAIT = 900
+
+
+def owed(snapshot: Snapshot, members: Collection[str]) -> list[str]:
+    """Return the members that are owed a delivery, in order."""
+    nodes, started = snapshot["nodes"], snapshot["started"]
+    return sorted(
+        name for name in members if name in started or (name in nodes and nodes[name]["delivered"] < nodes[name]["seq"])
+    )
+
+
+def note_started(snapshot: Snapshot, names: Iterable[str], now: str) -> None:
+    """Remember minions that started: they get the whole apply, without waiting for the end of a back-off."""
+    for name in names:
+        snapshot["started"][name] = now
+        snapshot["tries"].pop(name, None)
+
+
+def note_all(snapshot: Snapshot, names: Iterable[str]) -> None:
+    """Owe the nodes a delivery again, although nothing changed."""
+    for name in names:
+        snapshot["tries"].pop(name, None)
+        if name in snapshot["nodes"]:
+            snapshot["nodes"][name]["delivered"] = -1
+
+
+def claim(snapshot: Snapshot, members: Collection[str], moment: float, interval: float) -> list[str]:
+    """
+    Choose the owed nodes whose time has come, for one change set; a change newer than the last try does not wait.
+
+    :param moment: seconds of any clock that does not go back when the watcher restarts.
+    """
+    claimed = []
+    for name in owed(snapshot, members):
+        seq = snapshot["nodes"].get(name, {}).get("seq", 0)
+        attempt = snapshot["tries"].get(name)
+        if attempt is None or attempt["seq"] != seq:
+            attempt = {"seq": seq, "count": 0, "next": moment, "problem": None}
+        if attempt["next"] > moment:
+            continue
+        attempt["count"] += 1
+        attempt["next"] = moment + min(_LONGEST_WAIT, interval * 2 ** min(attempt["count"] - 1, 20))
+        attempt["claimed"] = True
+        snapshot["tries"][name] = attempt
+        claimed.append(name)
+    return claimed
+
+
+def claimed(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """Return the work of a change set: ``{name: {"roles": [...] | None, "category", "seq", "started"}}``."""
+    work = {}
+    for name, attempt in snapshot["tries"].items():
+        if attempt.get("claimed"):
+            node = snapshot["nodes"].get(name, {})
+            work[name] = {
+                "roles": node.get("roles"),
+                "category": node.get("category"),
+                "seq": node.get("seq", 0),
+                "started": snapshot["started"].get(name),
+            }
+    return work
+
+
+def settle(snapshot: Snapshot, work: dict[str, dict[str, Any]], problems: dict[str, str | None]) -> None:
+    """
+    Note how a change set went: a node without a problem is owed nothing any more, unless something came since.
+
+    :param work: what ``claimed`` returned before the delivery.
+    :param problems: per node what went wrong, or None.
+    """
+    for name, problem in problems.items():
+        attempt, node = snapshot["tries"].get(name), snapshot["nodes"].get(name)
+        if problem is not None:
+            if attempt:
+                attempt.update(claimed=False, problem=problem)
+            continue
+        snapshot["tries"].pop(name, None)
+        if node and node["seq"] == work[name]["seq"]:
+            node["delivered"] = work[name]["seq"]
+        if snapshot["started"].get(name) == work[name]["started"]:
+            snapshot["started"].pop(name, None)
