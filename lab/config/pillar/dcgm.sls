@@ -1,0 +1,26 @@
+# Pillar of the lab; what stands between two @ is filled in when the lab starts. Shorter intervals than a site's, so that one sees things happen.
+dcgm:
+  cluster: superpod
+  hosts:
+    nodes: 'dgx-*'
+    head: head
+    monitoring: head
+  go:
+    version: '@go_version@'
+    source: /cm/shared/lab/go{version}.linux-{arch}.tar.gz
+    sha256:
+      amd64: @go_sha256@
+  exporter:
+    release: '@release@'
+    commit: @commit@
+    source:
+      url: /cm/shared/lab/upstream/dcgm-exporter.git
+    interval: 1000
+    start_timeout: 30
+  slurm:
+    controller: head
+  watcher:
+    interval: 2
+  prometheus:
+    scrape_interval: 2s
+    refresh_interval: 2s

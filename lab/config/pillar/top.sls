@@ -1,0 +1,4 @@
+# Pillar of the lab: every minion gets the one file, as on a site.
+base:
+  '*':
+    - dcgm

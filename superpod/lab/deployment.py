@@ -1,0 +1,123 @@
+"""What an administrator does by hand on a real site, done in the lab: master configuration, pillar, credential, state.apply."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from superpod.errors import SuperpodError
+from superpod.lab.layout import CONFIG
+
+if TYPE_CHECKING:
+    from superpod.lab.lab import Lab
+
+BOOTSTRAP = """# File and pillar roots of superpod-dcgm-exporter; all else of the master's configuration comes from its states.
+file_roots:
+  base: [/srv/superpod-dcgm-exporter/salt]
+pillar_roots:
+  base: [/srv/pillar]
+"""
+SNAPSHOT = "/var/lib/superpod-dcgm/snapshot.json"
+ROLES = "/var/lib/superpod-dcgm/roles.json"
+CERTIFICATE, KEY = "/etc/superpod-dcgm/bcm.pem", "/etc/superpod-dcgm/bcm.key"
+ADMIN_READY = "test -s /root/.cm/admin.pem && cmsh -n -c 'device list' > /dev/null"
+CREATE = f"cert; createcertificate 2048 superpod-dcgm x x x x xx readonly root 3650 {KEY} {CERTIFICATE}"
+
+
+def wait_until(what: str, condition: Callable[[], Any], timeout: float = 60, every: float = 0.3) -> Any:
+    """Ask until the answer is true; the answer, or an error that says what was waited for."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise SuperpodError(f"Waited {timeout:.0f} s in vain: {what}.")
+        time.sleep(every)
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """Fill in @key@ from the values."""
+    for key, value in values.items():
+        template = template.replace(f"@{key}@", str(value))
+    return template
+
+
+def put(lab: Lab, path: str, text: str) -> bool:
+    """Write a file on the head node if it is not so already; True if it was changed."""
+    if lab.exec("head", ["cat", path]).stdout == text:
+        return False
+    lab.exec("head", ["mkdir", "-p", path.rpartition("/")[0]], check=True)
+    lab.exec("head", ["tee", path], check=True, input=text)
+    return True
+
+
+def prepare(lab: Lab) -> None:
+    """Everything up to the first state.apply; changes only what is not so already."""
+    lab.progress("Salt master: file roots, pillar")
+    changed = put(lab, "/etc/salt/master.d/superpod-dcgm.conf", BOOTSTRAP)
+    for source in sorted((CONFIG / "pillar").iterdir()):
+        put(lab, f"/srv/pillar/{source.name}", render(source.read_text(), lab.record))
+    if changed:
+        lab.exec("head", ["systemctl", "restart", "salt-master"], check=True)
+    wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
+    make_credential(lab)
+
+
+def answering(lab: Lab) -> set[str]:
+    """Minions that answer a ping."""
+    done = lab.exec("head", ["salt", "--out=json", "--static", "--timeout=3", "*", "test.ping"])
+    try:
+        return {minion for minion, answer in json.loads(done.stdout).items() if answer is True}
+    except ValueError:
+        return set()
+
+
+def make_credential(lab: Lab) -> None:
+    """Have the head's cluster manager make the read-only certificate of the watcher."""
+    if lab.exec("head", ["test", "-s", CERTIFICATE]).returncode == 0:
+        return
+    if lab.exec("head", ["test", "-x", "/usr/bin/cmsh"]).returncode:
+        lab.progress("No cmsh on the head node: no certificate for the watcher")
+        return
+    lab.progress("Read-only BCM certificate for the watcher")
+    wait_until("cmd.service has made its certificates", lambda: lab.exec("head", ["bash", "-c", ADMIN_READY]).returncode == 0)
+    lab.exec("head", ["install", "-d", "-m", "700", CERTIFICATE.rpartition("/")[0]], check=True)
+    lab.exec("head", ["cmsh", "-n", "-c", CREATE], check=True)
+
+
+def apply(lab: Lab) -> None:
+    """Apply the states: first the head node, then, when the watcher has delivered roles, the nodes."""
+    lab.progress("salt head state.apply")
+    apply_states(lab, "head")
+    wait_until("the watcher's first snapshot", lambda: lab.exec("head", ["test", "-s", SNAPSHOT]).returncode == 0, 90)
+    lab.progress("Waiting for the watcher to deliver roles")
+    for node in lab.nodes:
+        wait_until(f"roles on {node}", lambda node=node: lab.exec(node, ["test", "-s", ROLES]).returncode == 0, 90)
+    lab.progress("salt 'dgx-*' state.apply")
+    apply_states(lab, "dgx-*")
+
+
+def apply_states(lab: Lab, target: str) -> dict[str, Any]:
+    """Apply the highstate; an error names each failed state and why."""
+    answers, code = lab.salt(target, "state.apply")
+    failed = failures(answers)
+    if failed or code:
+        raise SuperpodError("\n".join([f"salt '{target}' state.apply ended with {code}:", *failed]))
+    return answers
+
+
+def failures(answers: dict[str, Any]) -> list[str]:
+    """One line per failed state of a state run, or per error before it."""
+    lines = []
+    for minion, states in sorted(answers.items()):
+        if not isinstance(states, dict):
+            text = " ".join(states) if isinstance(states, list) else str(states)
+            lines.append(f"  {minion}: {text}")
+            continue
+        for state in states.values():
+            if state.get("result") is False:
+                lines.append(f"  {minion}: {state.get('__id__')}: {str(state.get('comment')).strip()}")
+    return lines

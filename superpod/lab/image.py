@@ -1,0 +1,111 @@
+"""The machines' disk image: built once, kept outside the checkout under a key of all that it is made from."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from superpod.errors import SuperpodError
+from superpod.lab.layout import LAB, cache_dir
+
+SOURCES = LAB / "image"
+STAMP = ".superpod-lab-image"
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+NEEDED_MB = 2500
+
+Progress = Callable[[str], None]
+
+
+def image_key(sources: Path = SOURCES) -> str:
+    """Twelve digits that change when anything changes from which the image is made."""
+    digest = hashlib.sha256()
+    for path in sorted(sources.iterdir()):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def image_dir() -> Path:
+    """Where the image of this checkout is or will be."""
+    return cache_dir() / "images" / image_key()
+
+
+def is_built() -> bool:
+    """True if the image is complete."""
+    return (image_dir() / STAMP).exists()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel lets go of it whatever happens to us."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def ensure_image(log: Path, progress: Progress) -> Path:
+    """Path of the image, built now if it has to be."""
+    target = image_dir()
+    with locked(cache_dir() / "image.lock"):
+        if not is_built():
+            _build(target, log, progress)
+    return target
+
+
+def _build(target: Path, log: Path, progress: Progress) -> None:
+    draft = target.with_name(f".{target.name}.new")
+    _remove(draft)
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _run_script(draft, log, progress)
+        (draft / STAMP).write_text(target.name + "\n")
+        draft.rename(target)
+    finally:
+        _remove(draft)
+
+
+def _run_script(draft: Path, log: Path, progress: Progress) -> None:
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--",
+               str(SOURCES / "build.sh"), str(draft), ca_bundle()]  # fmt: skip
+    last = ""
+    with (
+        log.open("a") as output,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as build,
+    ):
+        for line in build.stdout or ():
+            output.write(line)
+            if line.startswith("==> "):
+                progress(line[4:].strip())
+            elif line.strip():
+                last = line.strip()
+    if build.returncode:
+        raise SuperpodError(f"The machine image could not be built: {last} (all of it: {log})")
+
+
+def ca_bundle() -> str:
+    """The certificates by which this machine trusts package registries."""
+    for path in (os.environ.get("SSL_CERT_FILE", ""), *CA_BUNDLES):
+        if path and Path(path).is_file():
+            return path
+    raise SuperpodError("No CA certificates found on this machine; install the package ca-certificates.")
+
+
+def _remove(directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory)
+
+
+def user_ids(image: Path, user: str) -> tuple[int, int]:
+    """User and group number that a user has inside the image."""
+    for line in (image / "etc/passwd").read_text().splitlines():
+        fields = line.split(":")
+        if fields[0] == user:
+            return int(fields[2]), int(fields[3])
+    raise SuperpodError(f"The machine image has no user '{user}'.")

@@ -1,0 +1,240 @@
+"""A lab by name: what the command line and the tests do with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from superpod.errors import SuperpodError
+from superpod.lab import deployment, forward, report, site, sources
+from superpod.lab.holder import Holder
+from superpod.lab.image import ensure_image, locked
+from superpod.lab.layout import MAX_NODES, Layout, node_names, state_root
+from superpod.lab.machine import Machine
+
+Progress = Callable[[str], None]
+LOGS = Path("/var/log/superpod")
+
+
+class Lab:
+    """A miniature SuperPOD; labs of different names do not see each other."""
+
+    def __init__(self, name: str | None = None, progress: Progress | None = None, log: Path | None = None) -> None:
+        self.name = name or os.environ.get("SUPERPOD_LAB") or "default"
+        self.layout = Layout(self.name)
+        self.holder = Holder(self.layout)
+        self.progress: Progress = progress or (lambda _message: None)
+        self.log = log or LOGS / f"lab-{self.name}.log"
+
+    # What the lab is made of
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the lab was started with; empty when there is none."""
+        try:
+            return dict(json.loads(self.layout.record.read_text()))
+        except FileNotFoundError:
+            return {}
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the DGX nodes."""
+        return node_names(int(self.record.get("nodes", 0)))
+
+    @property
+    def machines(self) -> list[str]:
+        """Names of all machines."""
+        return ["head", *self.nodes] if self.record else []
+
+    def machine(self, name: str) -> Machine:
+        """One machine, which must be of this lab."""
+        if name not in self.machines:
+            known = ", ".join(self.machines) or "none: the lab is not running"
+            raise SuperpodError(f"There is no machine '{name}' in the lab '{self.name}' (machines: {known}).", 2)
+        return Machine(name, self.holder, Path(self.record["image"]))
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.layout.lock)
+
+    # Up and down
+
+    def up(self, nodes: int | None = None, upstream: str | None = None, deploy: bool = True) -> None:
+        """Start what is not running, deploy, and leave alone what is right."""
+        with self._locked():
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self._start(nodes, upstream)
+            self._boot()
+            self._repair()
+            deployment.prepare(self)
+            if deploy:
+                deployment.apply(self)
+
+    def _start(self, nodes: int | None, upstream: str | None) -> None:
+        before = self.record
+        count = self._count(nodes, before)
+        image = Path(before["image"]) if self.holder.pid and before else ensure_image(self.log, self.progress)
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        self.layout.shared.mkdir(mode=0o755, exist_ok=True)
+        os.chmod(self.layout.shared, 0o755)
+        self.progress("Go archive and upstream repository on the shared storage")
+        go = sources.ensure_go(self.layout.shared / "lab")
+        source = sources.ensure_upstream(self.layout.shared / "lab", upstream or before.get("upstream"))
+        site.make_keys(self.layout, count)
+        started = before.get("started") or datetime.now(timezone.utc).isoformat(timespec="seconds")
+        record = {"nodes": count, "image": str(image), "started": started, **go, **source}
+        self.layout.record.write_text(json.dumps(record, indent=2) + "\n")
+        if before and count > before["nodes"] and self.holder.pid:
+            self._grow(count)
+
+    def _count(self, wanted: int | None, before: dict[str, Any]) -> int:
+        current = int(before.get("nodes", 0))
+        count = wanted or current or 2
+        if not 1 <= count <= MAX_NODES:
+            raise SuperpodError(f"A lab has 1 to {MAX_NODES} nodes, not {count}.", 2)
+        if count < current:
+            raise SuperpodError(f"The lab '{self.name}' has {current} nodes; to make it smaller, take it down first.", 2)
+        return count
+
+    def _grow(self, count: int) -> None:
+        """Tell the running machines of nodes that are about to join."""
+        owner = "salt:salt"
+        head = self.machine("head")
+        for node in node_names(count):
+            path = f"/etc/salt/pki/master/minions/{node}"
+            self.exec("head", ["tee", path], input=site.minion_key(self.layout, node).decode(), check=True)
+            self.exec("head", ["chown", owner, path], check=True)
+        for name in self.machines:
+            machine = self.machine(name)
+            if machine.pid:
+                self.exec(name, ["tee", "/etc/slurm/slurm.conf"], input=site.slurm_conf(count), check=True)
+        if head.pid:
+            self.exec("head", ["systemctl", "restart", "slurmctld"], check=True)
+            for name in self.nodes:
+                if self.machine(name).pid:
+                    self.exec(name, ["systemctl", "restart", "slurmd"], check=True)
+
+    def _boot(self) -> None:
+        if not self.holder.pid:
+            self.progress("Network and namespaces")
+            self.holder.start()
+        off = [name for name in self.machines if self.machine(name).pid is None]
+        if off:
+            self.progress(f"Booting {', '.join(off)}")
+            self._each(off, lambda machine: machine.start(len(self.nodes)))
+            self._each(off, lambda machine: machine.wait_booted())
+
+    def _each(self, names: Sequence[str], action: Callable[[Machine], Any]) -> None:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(lambda name: action(self.machine(name)), names))
+
+    def _repair(self) -> None:
+        """Start units that should run and do not, and say which they were."""
+        for name in self.machines:
+            stopped = self.stopped_units(name)
+            if stopped:
+                self.progress(f"{name}: starting {', '.join(stopped)}")
+                self.exec(name, ["systemctl", "reset-failed", *stopped])
+                self.exec(name, ["systemctl", "start", *stopped])
+                left = self.stopped_units(name)
+                if left:
+                    self.progress(f"{name}: does not start: {', '.join(left)}")
+
+    def stopped_units(self, name: str) -> list[str]:
+        """Units of the machine's image that should run and do not."""
+        wanted = [f"{unit}.service" for unit in site.units_of(name)]
+        done = self.exec(name, ["systemctl", "show", "-P", "ActiveState", *wanted])
+        states = [line for line in done.stdout.splitlines() if line]
+        return [unit for unit, state in zip(wanted, states, strict=True) if state not in ("active", "activating", "reloading")]
+
+    def down(self) -> None:
+        """Take everything away at once: processes, and with them mounts, links and namespaces; then the files."""
+        with self._locked():
+            self.holder.kill()
+            if self.layout.root.exists():
+                shutil.rmtree(self.layout.root)
+        self.layout.lock.unlink(missing_ok=True)
+        if state_root().is_dir() and not any(state_root().iterdir()):
+            state_root().rmdir()
+
+    # One machine
+
+    def exec(
+        self, node: str, argv: Sequence[str], check: bool = False, timeout: float = 600, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on a machine; with check, an error quotes the last line it said."""
+        done = self.machine(node).exec(argv, timeout, input)
+        if check and done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1]
+            raise SuperpodError(f"{node}: {' '.join(argv[:4])} ended with {done.returncode}: {said}")
+        return done
+
+    def reboot(self, node: str, provision: bool = False) -> None:
+        """Shut a machine down in order and start it again; with provision its disk becomes the image again first."""
+        with self._locked():
+            machine = self.machine(node)
+            machine.stop()
+            if provision:
+                machine.provision(len(self.nodes))
+            machine.start(len(self.nodes))
+            machine.wait_booted()
+
+    def kill(self, node: str) -> None:
+        """Cut a machine's power; `up` starts it again."""
+        with self._locked():
+            self.machine(node).kill()
+
+    # The cluster
+
+    def salt(self, *argv: str, command: str = "salt", timeout: float = 1200) -> tuple[dict[str, Any], int]:
+        """Run salt on the head node; the answers by minion, and the exit code."""
+        done = self.exec("head", [command, "--out=json", "--static", *argv] if command == "salt" else [command, "--out=json", *argv], timeout=timeout)
+        try:
+            return dict(json.loads(done.stdout or "{}")), done.returncode
+        except ValueError:
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise SuperpodError(f"{command} {' '.join(argv)}: {said[-1] if said else 'no answer'}") from None
+
+    def roles(self, node: str, *changes: str) -> list[str]:
+        """A node's roles in the stand-in of CMDaemon, after changes such as +slurmclient or -slurmclient."""
+        done = self.exec("head", ["lab-cmd", "roles", node, *changes], check=True)
+        return done.stdout.replace(",", " ").split()
+
+    def fault(self, name: str, on: bool) -> None:
+        """Switch a fault of the stand-in of CMDaemon."""
+        self.exec("head", ["lab-cmd", "fault", name, "on" if on else "off"], check=True)
+
+    def run_job(self, gpus: int = 2, seconds: int = 300, node: str | None = None) -> int:
+        """Submit a job as an ordinary user; its id."""
+        where = ["--nodelist", node] if node else []
+        argv = ["runuser", "-u", "alice", "--", "sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null",
+                f"--gpus-per-node={gpus}", "--nodes=1", *where, "--wrap", f"sleep {seconds}"]  # fmt: skip
+        return int(self.exec("head", argv, check=True).stdout.strip().split(";")[0])
+
+    def http(self, url: str, *options: str) -> tuple[int, str]:
+        """Fetch a URL from the head node; status (0: no connection) and body."""
+        done = self.exec("head", ["curl", "-sS", "--max-time", "10", "-w", "\n%{http_code}", *options, url])
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status or 0), body
+
+    def prometheus(self, query: str) -> list[dict[str, Any]]:
+        """The result of an instant query."""
+        status, body = self.http("http://head:9090/api/v1/query", "--get", "--data-urlencode", f"query={query}")
+        if status != 200:
+            raise SuperpodError(f"Prometheus answered {status} to {query}: {body.strip()[:200]}")
+        return list(json.loads(body)["data"]["result"])
+
+    def status(self) -> dict[str, Any]:
+        """What runs where; for `status --json` and the table."""
+        return report.status(self)
+
+    def prometheus_address(self) -> str:
+        """An address on this machine's loopback that leads to the lab's Prometheus."""
+        return forward.ensure(self.layout, self.holder, 9090)

@@ -1,0 +1,66 @@
+"""Prints what `up` and `status` found out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from superpod import ui
+from superpod.lab import report
+from superpod.lab.deployment import wait_until
+
+if TYPE_CHECKING:
+    from superpod.lab.lab import Lab
+
+
+def table(found: dict[str, Any]) -> None:
+    """One row per machine; what is wrong stands below."""
+    if not found["machines"]:
+        ui.out.print(f"The lab '{found['name']}' is down; start it with: ./setup.sh lab")
+        return
+    rows = Table("Machine", "Address", "State", "Roles", "dcgm-exporter", "Version", "GPUs", box=None, pad_edge=False)
+    for machine in found["machines"]:
+        roles = machine.get("roles")
+        rows.add_row(
+            machine["name"], machine["address"], machine["state"],
+            "" if machine["name"] == "head" else "unknown" if roles is None else ", ".join(roles),
+            machine.get("exporter", ""), machine.get("version", ""), str(machine.get("gpus", "")),
+        )  # fmt: skip
+    ui.out.print(rows)
+    for machine in found["machines"]:
+        for word, units in (("stopped", machine["stopped"]), ("failed", machine["failed"])):
+            if units:
+                ui.out.print(f"{machine['name']}: {word}: {' '.join(units)}")
+
+
+def result(lab: Lab, deployed: bool) -> None:
+    """The end of `up`: the table, a metric with a job's id, Prometheus, and what to try."""
+    if deployed:
+        lab.progress("A GPU job, to see its id on a metric")
+        job = lab.run_job(2, 600)
+        metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
+    ui.out.print()
+    table(lab.status())
+    address = report.prometheus_address(lab)
+    if deployed:
+        ui.out.print(f"\nA metric of job {job}:\n  {metric}", markup=False)
+    if address:
+        ui.out.print(f"\nPrometheus: {address}")
+    ui.out.print(f"\nTry next:\n{next_commands(lab.name)}", markup=False)
+
+
+def next_commands(name: str) -> str:
+    """Commands for somebody who sees the lab for the first time."""
+    base = "  ./setup.sh lab " + ("" if name == "default" else f"--name {name} ")
+    return "\n".join(
+        base + rest
+        for rest in (
+            "run-job --gpus 4",
+            "roles dgx-01 -slurmclient",
+            "exec head -- salt 'dgx-*' state.apply",
+            "reboot dgx-02 --provision",
+            "shell head",
+            "down",
+        )
+    )
