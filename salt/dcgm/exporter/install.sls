@@ -1,6 +1,11 @@
 # Installs the release from its artifact, next to others; which one is current, the service state decides.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set exporter = dcgm.exporter %}
+{%- if dcgm.node.builds_here %}
+
+include:
+  - dcgm.exporter.build
+{%- endif %}
 
 Install dcgm-exporter {{ exporter.release }}:
   dcgm_release.installed:
