@@ -1,0 +1,71 @@
+"""What all tests share: the code of the minions importable, markers by folder, loading of Salt modules, Salt's own root."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import salt  # noqa: F401 (before its import hook is removed)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LEVELS = {
+    "unit": "plain Python and shell, without Salt's daemons",
+    "render": "every SLS and template in every context",
+    "functional": "states and modules through Salt's loaders, without daemons",
+    "integration": "a master and minions as processes of this user",
+    "lint": "style, and the project's own rules",
+    "lab": "the miniature SuperPOD; needs root",
+}
+
+# _utils is where Salt's loaders find what states and modules import; tests/render has a helper of its tests.
+sys.path[:0] = [str(REPOSITORY / "_utils"), str(REPOSITORY / "tests/render")]
+# Salt adds an import hook of the old kind, on which pytest's import mode `importlib` stumbles; Python 3.12 ignores it.
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in LEVELS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folders = Path(item.path).relative_to(REPOSITORY).parts
+        if folders[0] == "tests" and folders[1] in LEVELS:
+            item.add_marker(folders[1])
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture
+def load() -> Callable[..., ModuleType]:
+    """
+    Return a function that loads a Salt module from its file, with the dunders that Salt's loader would give it.
+
+    ``load("_states/job_map.py", __opts__={"test": True})``
+    """
+
+    def load_file(path: str, **dunders: Any) -> ModuleType:
+        name = "loaded_" + path.removesuffix(".py").replace("/", "_").lstrip("_")
+        spec = importlib.util.spec_from_file_location(name, REPOSITORY / path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        vars(module).update(dunders)
+        spec.loader.exec_module(module)
+        return module
+
+    return load_file
+
+
+@pytest.fixture(scope="session")
+def salt_factories_config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Keep the files of pytest-salt-factories out of the folder that all of a machine's users share."""
+    return {"root_dir": str(tmp_path_factory.mktemp("salt")), "code_dir": str(REPOSITORY)}

@@ -1,0 +1,3 @@
+"""Fixtures of the render tests."""
+
+from rendering import compiler, minion_options  # noqa: F401

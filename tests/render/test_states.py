@@ -1,0 +1,83 @@
+"""Every SLS compiles on every kind of machine and with every switch either way, and its requisites lead somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rendering import FILE_ROOT, MACHINES, UBUNTU, all_states, read_yaml, unresolved
+
+# What a site applies; the switches decide what is in them.
+ENTRIES = ("dcgm", "dcgm.clean", "dcgm.head", "dcgm.prometheus")
+DEFAULTS = read_yaml(FILE_ROOT / "dcgm/defaults.yaml")
+SCHEMA = read_yaml(FILE_ROOT / "dcgm/schema.yaml")
+# What else has to be set where a switch demands it.
+ALONG: dict[str, dict[str, Any]] = {}
+
+
+def _switches(
+    schema: dict[str, Any], defaults: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[Any, ...]]:
+    for key, rule in schema["properties"].items():
+        default = defaults[key]
+        if "properties" in rule and default:
+            yield from _switches(rule, default, (*path, key))
+        values = [True, False] if rule.get("type") == "boolean" else rule.get("enum", [])
+        yield from ((*path, key, value) for value in values if value != default)
+
+
+SWITCHES = {":".join(map(str, switch)): switch for switch in _switches(SCHEMA, DEFAULTS)}
+
+
+def _pillar(switch: tuple[Any, ...]) -> dict[str, Any]:
+    *path, value = switch
+    for key in reversed(path):
+        value = {key: value}
+    return {"dcgm": value}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
+def test_every_state_compiles_on_every_kind_of_machine(compiler, machine) -> None:
+    with compiler(machine, {}) as compile_states:
+        for name in all_states():
+            assert unresolved(compile_states.low(name)) == [], name
+
+
+@pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES.keys())
+def test_what_a_site_applies_compiles_with_every_switch_the_other_way(compiler, switch) -> None:
+    with compiler(UBUNTU, _pillar(switch)) as compile_states:
+        for name in ENTRIES:
+            assert unresolved(compile_states.low(name)) == [], name
+
+
+def test_a_node_that_is_head_and_monitoring_too_has_no_id_twice(compiler) -> None:
+    with compiler(UBUNTU, {}) as compile_states:
+        chunks = compile_states.low("dcgm", "dcgm.head", "dcgm.prometheus")
+    assert unresolved(chunks) == []
+
+
+def test_the_switches_are_found(compiler) -> None:
+    assert {"exporter:enabled:False", "slurm:scripts:local", "roles:source:cmsh"} <= SWITCHES.keys()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ({}, {"*dgx*": ["dcgm"]}),
+        ({"head": "bcm-01", "monitoring": "bcm-01"}, {"*dgx*": ["dcgm"], "bcm-01": ["dcgm.head", "dcgm.prometheus"]}),
+        ({"nodes": "", "head": "bcm-01"}, {"bcm-01": ["dcgm.head"]}),
+        ({"nodes": ""}, {}),
+    ],
+)
+def test_the_top_file_gives_each_host_its_states(compiler, hosts, expected) -> None:
+    with compiler(UBUNTU, {"dcgm": {"hosts": hosts}}) as compile_states:
+        top = compile_states.high_state.get_top()
+        assert compile_states.high_state.verify_tops(top) == []
+        matches = {match: [s for s in states if isinstance(s, str)] for match, states in top.get("base", {}).items()}
+    assert matches == expected
+
+
+def test_a_requisite_that_leads_nowhere_is_found() -> None:
+    chunks = [{"__sls__": "a", "__id__": "one", "name": "one", "state": "file", "require": [{"file": "two"}]}]
+    assert unresolved(chunks) == ["one: require: {'file': 'two'}"]
