@@ -23,6 +23,10 @@ import superpod_unit
 
 _ERRORS = (superpod_build.BuildError, superpod_release.ReleaseError, superpod_unit.UnitError, OSError)
 
+_ROLES_MISSING = (
+    "No roles were delivered to this node: look at `salt-run bcm.status` on the head, then `salt-run bcm.sync`"
+)
+
 
 def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
@@ -177,13 +181,16 @@ def _serve(
     sentence = _sentence(name, wanted, record)
     if not changes:
         problem = "" if wanted != "running" or __opts__["test"] else superpod_unit.await_metrics(name, url, timeout)
-        return _result(name, not problem, problem or sentence)
+        ret = _result(name, not problem, problem or sentence)
+        return {**ret, "warnings": [_ROLES_MISSING]} if wanted == "unknown" and deploying else ret
     if __opts__["test"]:
         return _result(name, None, f"{sentence}: would be changed", changes)
     try:
         problem = superpod_serving.act(name, wanted, desired, changes, (url, timeout))
     except _ERRORS as exc:
         problem = str(exc)
+    if problem and superpod_service.linked_release() != desired["release"]:
+        changes.pop("release", None)
     return _result(name, not problem, problem or sentence, changes)
 
 
