@@ -16,9 +16,10 @@ inside() {
 }
 
 packages=$(grep -v '^#' "$here/packages.txt" | paste -sd,)
-# mmdebstrap takes the mirror from the environment only when it is told so: a site with a mirror of its own sets SUPERPOD_DEBIAN_MIRROR.
+# Debian's archive key lies here because older Ubuntu releases do not know it. A site with a mirror of its own sets SUPERPOD_DEBIAN_MIRROR.
 step "Debian trixie with $(tr ',' '\n' <<<"$packages" | wc -l) packages"
 mmdebstrap --mode=root --variant=minbase --components=main --include="$packages" \
+    --keyring="$here/debian-trixie.gpg" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/javascript/moment-timezone/data/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' --aptopt='Acquire::Retries "3"' \

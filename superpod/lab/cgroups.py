@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from superpod.errors import SuperpodError
 
 PREFIX = "superpod-lab-"
+NONE_USABLE = "The lab needs a cgroup2 file system in which it may make groups, and this machine has none."
 
 
 def parse_mounts(mountinfo: str) -> list[Path]:
@@ -38,8 +41,21 @@ def lab_group(name: str) -> Path:
     """The control group of the lab of that name, whether it exists or not."""
     mount = usable_mount()
     if mount is None:
-        raise SuperpodError("The lab needs a cgroup2 file system in which it may make groups, and this machine has none.")
+        raise SuperpodError(NONE_USABLE)
     return mount / f"{PREFIX}{name}"
+
+
+def joined(group: Path, argv: Sequence[str]) -> list[str]:
+    """Command line that joins the group before it becomes argv."""
+    return ["bash", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), *argv]
+
+
+def spawn(group: Path, argv: Sequence[str], log: Path) -> None:
+    """Start a process that lives on in the group when we end."""
+    with log.open("ab") as output:
+        subprocess.Popen(
+            joined(group, argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
+        )
 
 
 def members(group: Path) -> list[int]:

@@ -15,7 +15,13 @@ from superpod.lab.lab import Lab
 
 
 @click.group(invoke_without_command=True)
-@click.option("--name", envvar="SUPERPOD_LAB", default="default", show_default=True, help="Labs of different names run side by side.")
+@click.option(
+    "--name",
+    envvar="SUPERPOD_LAB",
+    default="default",
+    show_default=True,
+    help="Labs of different names run side by side.",
+)
 @click.pass_context
 def lab(context: click.Context, name: str) -> None:
     """The miniature SuperPOD on this machine; without a sub-command: up."""
@@ -31,8 +37,12 @@ def _lab(context: click.Context) -> Lab:
 
 @lab.command()
 @click.option("--nodes", type=int, help="Number of DGX nodes (2, or as many as there are).")
-@click.option("--upstream", metavar="URL|PATH", help="Repository of the true NVIDIA/dcgm-exporter instead of the stand-in.")
-@click.option("--deploy/--no-deploy", default=True, help="Apply the states, or stop where an administrator would begin.")
+@click.option(
+    "--upstream", metavar="URL|PATH", help="Repository of the true NVIDIA/dcgm-exporter instead of the stand-in."
+)
+@click.option(
+    "--deploy/--no-deploy", default=True, help="Apply the states, or stop where an administrator would begin."
+)
 @click.pass_context
 def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: bool) -> None:
     """Start the lab or repair it, deploy into it, and show the result."""

@@ -1,4 +1,4 @@
-"""What an administrator does by hand on a real site, done in the lab: master configuration, pillar, credential, state.apply."""
+"""What an administrator does by hand on a real site, done in the lab: configuration, credential, state.apply."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from superpod.lab.layout import CONFIG
 if TYPE_CHECKING:
     from superpod.lab.lab import Lab
 
-BOOTSTRAP = """# File and pillar roots of superpod-dcgm-exporter; all else of the master's configuration comes from its states.
-file_roots:
-  base: [/srv/superpod-dcgm-exporter/salt]
-pillar_roots:
-  base: [/srv/pillar]
-"""
 SNAPSHOT = "/var/lib/superpod-dcgm/snapshot.json"
 ROLES = "/var/lib/superpod-dcgm/roles.json"
 CERTIFICATE, KEY = "/etc/superpod-dcgm/bcm.pem", "/etc/superpod-dcgm/bcm.key"
@@ -45,25 +39,31 @@ def render(template: str, values: dict[str, Any]) -> str:
     return template
 
 
-def put(lab: Lab, path: str, text: str) -> bool:
-    """Write a file on the head node if it is not so already; True if it was changed."""
-    if lab.exec("head", ["cat", path]).stdout == text:
-        return False
+def put(lab: Lab, path: str, text: str) -> None:
+    """Write a file on the head node."""
     lab.exec("head", ["mkdir", "-p", path.rpartition("/")[0]], check=True)
     lab.exec("head", ["tee", path], check=True, input=text)
-    return True
 
 
 def prepare(lab: Lab) -> None:
     """Everything up to the first state.apply; changes only what is not so already."""
-    lab.progress("Salt master: file roots, pillar")
-    changed = put(lab, "/etc/salt/master.d/superpod-dcgm.conf", BOOTSTRAP)
+    lab.progress("Pillar, BCM's devices, minions")
     for source in sorted((CONFIG / "pillar").iterdir()):
         put(lab, f"/srv/pillar/{source.name}", render(source.read_text(), lab.record))
-    if changed:
-        lab.exec("head", ["systemctl", "restart", "salt-master"], check=True)
+    register(lab)
     wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
     make_credential(lab)
+
+
+def register(lab: Lab) -> None:
+    """Make the nodes known to the stand-in of CMDaemon."""
+    devices = json.loads(lab.exec("head", ["lab-cmd", "devices", "--json"], check=True).stdout)
+    known = {device["hostname"] for device in devices}
+    if known.isdisjoint(lab.nodes):
+        lab.exec("head", ["lab-cmd", "init", "--nodes", ",".join(lab.nodes)], check=True)
+        return
+    for node in sorted(set(lab.nodes) - known):
+        lab.exec("head", ["lab-cmd", "add", node], check=True)
 
 
 def answering(lab: Lab) -> set[str]:
@@ -79,11 +79,10 @@ def make_credential(lab: Lab) -> None:
     """Have the head's cluster manager make the read-only certificate of the watcher."""
     if lab.exec("head", ["test", "-s", CERTIFICATE]).returncode == 0:
         return
-    if lab.exec("head", ["test", "-x", "/usr/bin/cmsh"]).returncode:
-        lab.progress("No cmsh on the head node: no certificate for the watcher")
-        return
     lab.progress("Read-only BCM certificate for the watcher")
-    wait_until("cmd.service has made its certificates", lambda: lab.exec("head", ["bash", "-c", ADMIN_READY]).returncode == 0)
+    wait_until(
+        "cmd.service has made its certificates", lambda: lab.exec("head", ["bash", "-c", ADMIN_READY]).returncode == 0
+    )
     lab.exec("head", ["install", "-d", "-m", "700", CERTIFICATE.rpartition("/")[0]], check=True)
     lab.exec("head", ["cmsh", "-n", "-c", CREATE], check=True)
 

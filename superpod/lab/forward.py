@@ -1,12 +1,7 @@
-"""A small forwarder: a port on the host's loopback that leads into a lab's network, which has no route to the host."""
+"""Starts the forwarder that makes a port of the head node reachable on the host's loopback."""
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
-import os
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,86 +9,22 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import cgroups
 from superpod.lab.holder import Holder
-from superpod.lab.layout import CHECKOUT, Layout, addresses_of
-
-CLONE_NEWNET = 0x40000000
+from superpod.lab.layout import Layout, addresses_of
 
 
 def ensure(layout: Layout, holder: Holder, port: int) -> str:
     """Address of a forwarder to that port of the head node; one is started if none runs."""
     group, record = holder.group / f"forward-{port}", layout.root / f"forward-{port}"
+    log = layout.root / "forward.log"
     if not cgroups.populated(group):
         record.unlink(missing_ok=True)
         group.mkdir(exist_ok=True)
-        join = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-        with (layout.root / "forward.log").open("ab") as log:
-            subprocess.Popen(
-                ["bash", "-c", join, str(group), sys.executable, "-m", "superpod.lab.forward",
-                 str(holder.pid), addresses_of("head")[0], str(port), str(record)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=CHECKOUT,
-            )  # fmt: skip
+        arguments = [str(holder.pid), addresses_of("head")[0], str(port), str(record)]
+        # By path, not as a module of the package: it needs nothing of it.
+        cgroups.spawn(group, [sys.executable, str(Path(__file__).with_name("forwarder.py")), *arguments], log)
     deadline = time.monotonic() + 10
     while not record.exists():
         if time.monotonic() > deadline:
-            raise SuperpodError(f"The forwarder for port {port} did not start; see {layout.root / 'forward.log'}")
+            raise SuperpodError(f"The forwarder for port {port} did not start; see {log}")
         time.sleep(0.05)
     return f"http://127.0.0.1:{record.read_text().strip()}"
-
-
-def listen(preferred: int) -> socket.socket:
-    """A listening socket on loopback, on the preferred port if it is free."""
-    for port in (preferred, 0):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            listener.close()
-            continue
-        listener.listen(64)
-        return listener
-    raise SuperpodError("No free port on 127.0.0.1.")
-
-
-def enter_network(pid: int) -> None:
-    """Move this process to the network of another one; sockets that are open stay where they are."""
-    with Path(f"/proc/{pid}/ns/net").open() as handle:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(handle.fileno(), CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
-
-
-async def _serve(listener: socket.socket, address: str, port: int) -> None:
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection(address, port)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-
-    server = await asyncio.start_server(connected, sock=listener)
-    await server.serve_forever()
-
-
-def main(pid: str, address: str, port: str, record: str) -> None:
-    """Bind first, then enter the lab's network, then say which port it is."""
-    listener = listen(int(port))
-    enter_network(int(pid))
-    Path(record).write_text(f"{listener.getsockname()[1]}\n")
-    asyncio.run(_serve(listener, address, int(port)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from superpod.errors import SuperpodError
 from superpod.lab import cgroups
+from superpod.lab.image import PRIVATE
 from superpod.lab.layout import HOLDER_ADDRESS, Layout
 
 # The order matters: a tmpfs on /run first and without libmount's bookkeeping, or /run/mount stays behind on the host.
@@ -30,7 +31,7 @@ exec {idle}<> <(:)
 while :; do read -r -t 3600 -u "$idle" || :; done
 """
 
-NAMESPACES = ["--mount", "--net", "--pid", "--fork", "--cgroup", "--kill-child", "--mount-proc", "--propagation", "private"]
+NAMESPACES = ["--net", "--cgroup"]
 
 
 class Holder:
@@ -59,12 +60,8 @@ class Holder:
         except FileExistsError:
             raise SuperpodError(f"The lab '{self.layout.name}' is being started by somebody else.") from None
         log = self.layout.root / "holder.log"
-        with log.open("ab") as output:
-            subprocess.Popen(
-                ["bash", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self.group), "unshare", *NAMESPACES, "--",
-                 "bash", "-c", SCRIPT, "holder", HOLDER_ADDRESS, str(self.ready)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
-            )  # fmt: skip
+        script = ["bash", "-c", SCRIPT, "holder", HOLDER_ADDRESS, str(self.ready)]
+        cgroups.spawn(self.group, [*PRIVATE, *NAMESPACES, "--", *script], log)
         self._wait_ready(log)
 
     def _wait_ready(self, log: Path, timeout: float = 10) -> None:
@@ -72,7 +69,9 @@ class Holder:
         while self.pid is None:
             if time.monotonic() > deadline:
                 lines = log.read_text(errors="replace").strip().splitlines()
-                raise SuperpodError(f"The lab's namespaces could not be made: {lines[-1] if lines else 'no reason given'}")
+                raise SuperpodError(
+                    f"The lab's namespaces could not be made: {lines[-1] if lines else 'no reason given'}"
+                )
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -80,13 +79,14 @@ class Holder:
         cgroups.kill(self.group)
         self.ready.unlink(missing_ok=True)
 
-    def enter(self, argv: Sequence[str], pid: int | None = None, options: Sequence[str] = ("-m", "-n", "-p", "-C")) -> list[str]:
-        """Command line that runs argv in the holder's namespaces (or those of another process) and in the lab's group."""
+    def enter(
+        self, argv: Sequence[str], pid: int | None = None, options: Sequence[str] = ("-m", "-n", "-p", "-C")
+    ) -> list[str]:
+        """Command line that runs argv in the namespaces of the holder (or another process) and in the lab's group."""
         target = pid or self.pid
         if target is None:
             raise SuperpodError(f"The lab '{self.layout.name}' is not running; start it with: ./setup.sh lab")
-        join = 'echo $$ > "$0/cgroup.procs" && exec nsenter "$@"'
-        return ["bash", "-c", join, str(self.group / "exec"), "-t", str(target), *options, "--", *argv]
+        return cgroups.joined(self.group / "exec", ["nsenter", "-t", str(target), *options, "--", *argv])
 
     def run(self, argv: Sequence[str]) -> str:
         """Run a command in the holder; its output, or an error that quotes what it said."""

@@ -18,6 +18,7 @@ SOURCES = LAB / "image"
 STAMP = ".superpod-lab-image"
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 NEEDED_MB = 2500
+PRIVATE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
 
 Progress = Callable[[str], None]
 
@@ -72,12 +73,13 @@ def _build(target: Path, log: Path, progress: Progress) -> None:
 
 
 def _run_script(draft: Path, log: Path, progress: Progress) -> None:
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--",
-               str(SOURCES / "build.sh"), str(draft), ca_bundle()]  # fmt: skip
+    command = [*PRIVATE, "--", str(SOURCES / "build.sh"), str(draft), ca_bundle()]
     last = ""
     with (
         log.open("a") as output,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as build,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as build,
     ):
         for line in build.stdout or ():
             output.write(line)

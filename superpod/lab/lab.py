@@ -100,7 +100,9 @@ class Lab:
         if not 1 <= count <= MAX_NODES:
             raise SuperpodError(f"A lab has 1 to {MAX_NODES} nodes, not {count}.", 2)
         if count < current:
-            raise SuperpodError(f"The lab '{self.name}' has {current} nodes; to make it smaller, take it down first.", 2)
+            raise SuperpodError(
+                f"The lab '{self.name}' has {current} nodes; to make it smaller, take it down first.", 2
+            )
         return count
 
     def _grow(self, count: int) -> None:
@@ -152,7 +154,11 @@ class Lab:
         wanted = [f"{unit}.service" for unit in site.units_of(name)]
         done = self.exec(name, ["systemctl", "show", "-P", "ActiveState", *wanted])
         states = [line for line in done.stdout.splitlines() if line]
-        return [unit for unit, state in zip(wanted, states, strict=True) if state not in ("active", "activating", "reloading")]
+        return [
+            unit
+            for unit, state in zip(wanted, states, strict=True)
+            if state not in ("active", "activating", "reloading")
+        ]
 
     def down(self) -> None:
         """Take everything away at once: processes, and with them mounts, links and namespaces; then the files."""
@@ -193,14 +199,14 @@ class Lab:
 
     # The cluster
 
-    def salt(self, *argv: str, command: str = "salt", timeout: float = 1200) -> tuple[dict[str, Any], int]:
+    def salt(self, *argv: str, timeout: float = 1200) -> tuple[dict[str, Any], int]:
         """Run salt on the head node; the answers by minion, and the exit code."""
-        done = self.exec("head", [command, "--out=json", "--static", *argv] if command == "salt" else [command, "--out=json", *argv], timeout=timeout)
+        done = self.exec("head", ["salt", "--out=json", "--static", *argv], timeout=timeout)
         try:
             return dict(json.loads(done.stdout or "{}")), done.returncode
         except ValueError:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise SuperpodError(f"{command} {' '.join(argv)}: {said[-1] if said else 'no answer'}") from None
+            raise SuperpodError(f"salt {' '.join(argv)}: {said[-1] if said else 'no answer'}") from None
 
     def roles(self, node: str, *changes: str) -> list[str]:
         """A node's roles in the stand-in of CMDaemon, after changes such as +slurmclient or -slurmclient."""
@@ -214,8 +220,8 @@ class Lab:
     def run_job(self, gpus: int = 2, seconds: int = 300, node: str | None = None) -> int:
         """Submit a job as an ordinary user; its id."""
         where = ["--nodelist", node] if node else []
-        argv = ["runuser", "-u", "alice", "--", "sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null",
-                f"--gpus-per-node={gpus}", "--nodes=1", *where, "--wrap", f"sleep {seconds}"]  # fmt: skip
+        options = f"--parsable --chdir=/tmp --output=/dev/null --gpus-per-node={gpus} --nodes=1".split()
+        argv = ["runuser", "-u", "alice", "--", "sbatch", *options, *where, "--wrap", f"sleep {seconds}"]
         return int(self.exec("head", argv, check=True).stdout.strip().split(";")[0])
 
     def http(self, url: str, *options: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Layers of a machine's disk: how files get into them, and what BCM's synchronisation at boot leaves of the upper one."""
+"""Layers of a machine's disk: how files get into them, and what BCM's synchronisation at boot leaves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT = ("etc/salt/pki/minion", "etc/salt/minion_id", "etc/machine-id", "var/log"
 
 
 def make_parents(layer: Path, path: str, below: Sequence[Path]) -> Path:
-    """Make the directories above `path` in a layer like those of the layers below: overlayfs shows the topmost mode and owner."""
+    """Make the directories above `path` with the mode and owner of those below: overlayfs shows the topmost."""
     current = layer
     for part in Path(path).parts[:-1]:
         current /= part
@@ -31,7 +31,9 @@ def make_directory(directory: Path, relative: Path, below: Sequence[Path]) -> No
     for layer in below:
         twin = layer / relative
         if twin.is_symlink():
-            raise SuperpodError(f"/{relative} is a link in the machine image and cannot be a directory of the lab's files.")
+            raise SuperpodError(
+                f"/{relative} is a link in the machine image and cannot be a directory of the lab's files."
+            )
         if twin.is_dir():
             _copy_owner(twin, directory)
             return
@@ -43,7 +45,14 @@ def _copy_owner(source: Path, target: Path) -> None:
     os.chmod(target, found.st_mode & 0o7777)
 
 
-def write(layer: Path, path: str, content: str | bytes, below: Sequence[Path], mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
+def write(
+    layer: Path,
+    path: str,
+    content: str | bytes,
+    below: Sequence[Path],
+    mode: int = 0o644,
+    owner: tuple[int, int] = (0, 0),
+) -> None:
     """Write a file of a layer with its mode and owner."""
     target = make_parents(layer, path, below)
     data = content.encode() if isinstance(content, str) else content

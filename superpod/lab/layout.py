@@ -1,4 +1,4 @@
-"""Where things of the lab are: the checkout, the cache shared by all labs, the state of one lab, its names and addresses."""
+"""Where things of the lab are: the checkout, the cache of all labs, the state of one; its names and addresses."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,23}", self.name):
-            raise SuperpodError(f"'{self.name}' is no name for a lab: lower-case letters, digits and '-', at most 24.", 2)
+            raise SuperpodError(
+                f"'{self.name}' is no name for a lab: lower-case letters, digits and '-', at most 24.", 2
+            )
 
     @property
     def root(self) -> Path:

@@ -15,8 +15,8 @@ from superpod.lab import cgroups, layers, site
 from superpod.lab.holder import Holder
 from superpod.lab.layout import CHECKOUT, addresses_of
 
-# With --keep-unit a reboot from inside ends systemd-nspawn with 133. Both ways of naming the network namespace are needed:
-# the option for the machine, nsenter so that /sys/class/net shows the machine's links.
+# With --keep-unit a reboot from inside ends systemd-nspawn with 133. The network namespace is named both ways because
+# with the option alone /sys/class/net would show the holder's links.
 BOOT = """
 echo $$ > "/sys/fs/cgroup/m-$1/cgroup.procs"
 name=$1; console=$2; shift 2
@@ -26,7 +26,12 @@ while :; do
     [ $? -eq 133 ] || exit
 done
 """
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "SHELL": "/bin/bash"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "SHELL": "/bin/bash",
+}
 STOP_SIGNAL = signal.SIGRTMIN + 4
 
 
@@ -84,16 +89,18 @@ class Machine:
         binds = [f"--bind={self.layout.shared}:/cm/shared"]
         if self.name == "head":
             binds.append(f"--bind-ro={CHECKOUT}:/srv/superpod-dcgm-exporter")
-        return ["-q", "-D", str(self.disk / "root"), "-M", self.name, "--hostname", self.name, "--register=no", "--keep-unit",
-                "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only",
-                f"--network-namespace-path=/run/netns/{self.name}", *binds, "-b"]  # fmt: skip
+        options = (
+            f"-q -b -M {self.name} --hostname {self.name} --register=no --keep-unit --link-journal=no "
+            f"--resolv-conf=off --timezone=off --console=read-only --network-namespace-path=/run/netns/{self.name}"
+        )
+        return ["-D", str(self.disk / "root"), *options.split(), *binds]
 
     def _boot(self) -> None:
         self.group.mkdir()
         script = 'setsid bash -c "$BOOT" boot "$@" & disown'
-        argv = ["env", f"BOOT={BOOT}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "bash", "-c", script, "start",
-                self.name, str(self.layout.console(self.name)), *self._nspawn()]  # fmt: skip
-        self.holder.run(argv)
+        environment = [f"BOOT={BOOT}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"]
+        arguments = [self.name, str(self.layout.console(self.name)), *self._nspawn()]
+        self.holder.run(["env", *environment, "bash", "-c", script, "start", *arguments])
 
     def wait_booted(self, timeout: float = 60) -> str:
         """Wait until systemd has finished starting; its word on the result (`running`, `degraded` …)."""
@@ -104,7 +111,9 @@ class Machine:
                 if done.stdout.strip() not in ("", "offline", "unknown"):
                     return done.stdout.strip()
             time.sleep(0.1)
-        raise SuperpodError(f"{self.name} did not come up within {timeout:.0f} s; what it said: {self.layout.console(self.name)}")
+        raise SuperpodError(
+            f"{self.name} did not come up within {timeout:.0f} s; what it said: {self.layout.console(self.name)}"
+        )
 
     def command(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
         """Command line for the host that runs argv as root inside the machine with a clean environment."""
@@ -114,12 +123,13 @@ class Machine:
         inside = ["/usr/bin/env", "-i", "-C", "/", *given, *argv]
         return self.holder.enter(inside, self.pid, ("-m", "-u", "-i", "-n", "-p", "-C"))
 
-    def exec(self, argv: Sequence[str], timeout: float = 600, text_input: str | None = None) -> subprocess.CompletedProcess[str]:
+    def exec(
+        self, argv: Sequence[str], timeout: float = 600, text_input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command inside the machine."""
-        return subprocess.run(
-            self.command(argv), capture_output=True, text=True, errors="replace", timeout=timeout, check=False,
-            **({"stdin": subprocess.DEVNULL} if text_input is None else {"input": text_input}),
-        )  # fmt: skip
+        given = {"stdin": subprocess.DEVNULL} if text_input is None else {"input": text_input}
+        command = self.command(argv)
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, **given)
 
     def kill(self) -> None:
         """Cut the power."""

@@ -52,7 +52,7 @@ def capabilities(status: str) -> int:
 def _capability() -> str | None:
     if capabilities(Path("/proc/self/status").read_text()) >> CAP_SYS_ADMIN & 1 and _may_unshare():
         return None
-    return "The lab's machines need systemd-nspawn, which cannot run here: this is a container without the capability CAP_SYS_ADMIN."
+    return "The lab needs systemd-nspawn, which cannot run here: this is a container without CAP_SYS_ADMIN."
 
 
 def _may_unshare() -> bool:
@@ -66,7 +66,7 @@ def _may_unshare() -> bool:
 def _cgroup() -> str | None:
     if cgroups.usable_mount():
         return None
-    return "The lab needs a cgroup2 file system in which it may make groups, and this machine has none."
+    return cgroups.NONE_USABLE
 
 
 def _tools() -> str | None:

@@ -48,7 +48,12 @@ def _machine(lab: Lab, name: str) -> dict[str, Any]:
     found = {**base, "state": probe["system"], "failed": probe["failed"].split(), "stopped": lab.stopped_units(name)}
     if name != "head":
         roles = json.loads(probe["roles"]) if probe["roles"] else None
-        found |= {"exporter": probe["exporter"], "version": probe["version"], "gpus": int(probe["gpus"] or 0), "roles": roles}
+        found |= {
+            "exporter": probe["exporter"],
+            "version": probe["version"],
+            "gpus": int(probe["gpus"] or 0),
+            "roles": roles,
+        }
     return found
 
 

