@@ -70,6 +70,12 @@ def device(name: str, address: str, roles: list[str], kind: str, category: str |
     return {"category": category, **found} if category else found
 
 
+def new_node(text: str) -> dict[str, Any]:
+    """Return a node with the roles of one that runs jobs, from NAME or NAME=ADDRESS."""
+    name, _, address = text.partition("=")
+    return device(short(name), address or address_of(name), list(NODE_ROLES), "PhysicalNode", CATEGORY)
+
+
 def address_of(name: str) -> str:
     """Return the address of a name, or one that says that there is none."""
     try:
@@ -137,16 +143,17 @@ class State:
                 faults[name] = figure
             self.write("faults.json", faults)
 
-    def start_over(self, nodes: list[str]) -> None:
-        """Make the two heads and the nodes (NAME or NAME=ADDRESS) the only devices, without faults."""
-        found = [device(name, address_of(name), list(HEAD_ROLES), "HeadNode", None) for name in HEADS]
-        for node in nodes:
-            name, _, address = node.partition("=")
-            found.append(device(short(name), address or address_of(name), list(NODE_ROLES), "PhysicalNode", CATEGORY))
+    def start(self, nodes: list[str], keep: bool) -> None:
+        """Make the two heads and the nodes (NAME or NAME=ADDRESS) the only devices, without faults; keep: add only."""
+        wanted = [device(name, address_of(name), list(HEAD_ROLES), "HeadNode", None) for name in HEADS]
+        wanted += [new_node(node) for node in nodes]
         with self.locked():
-            self.write("devices.json", found)
-            self.write("faults.json", {})
-            self.write("images.json", {"images": [IMAGE], "grabs": []})
+            there = self.devices() if keep else []
+            known = {found["hostname"] for found in there}
+            self.write("devices.json", there + [found for found in wanted if found["hostname"] not in known])
+            self.write("faults.json", self.faults() if keep else {})
+            images = {"images": [IMAGE], "grabs": []}
+            self.write("images.json", self.read("images.json", images) if keep else images)
 
     def change(self, name: str, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Edit one device."""
