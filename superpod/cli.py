@@ -7,6 +7,7 @@ import click
 from superpod import __version__, ui
 from superpod.errors import SuperpodError
 from superpod.lab.cli import lab
+from superpod.testing import test
 
 
 class Reporting(click.Group):
@@ -31,3 +32,4 @@ def main() -> None:
 
 
 main.add_command(lab)
+main.add_command(test)

@@ -51,6 +51,8 @@ def prepare(lab: Lab) -> None:
     for source in sorted((CONFIG / "pillar").iterdir()):
         put(lab, f"/srv/pillar/{source.name}", render(source.read_text(), lab.record))
     register(lab)
+    # A ping that comes before a minion has subscribed waits out its whole timeout.
+    wait_until("all minions are connected to the master", lambda: connected(lab) >= len(lab.machines))
     wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
     make_credential(lab)
 
@@ -64,6 +66,11 @@ def register(lab: Lab) -> None:
         return
     for node in sorted(set(lab.nodes) - known):
         lab.exec("head", ["lab-cmd", "add", node], check=True)
+
+
+def connected(lab: Lab) -> int:
+    """Number of connections to the master's publisher."""
+    return len(lab.exec("head", ["ss", "-Htn", "state", "established", "sport", "=", ":4505"]).stdout.splitlines())
 
 
 def answering(lab: Lab) -> set[str]:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import shutil
+import sys
 from pathlib import Path
 
 from superpod.errors import SuperpodError
@@ -23,11 +24,11 @@ def require_root() -> None:
         raise SuperpodError("The lab needs root; run it through setup.sh, which asks for sudo.")
 
 
-def reasons() -> list[str]:
-    """Why this machine cannot run the lab; empty if it can."""
+def reasons(installed: bool = True) -> list[str]:
+    """Why this machine cannot run the lab; empty if it can. Tools count only when they had a chance to be installed."""
     if os.geteuid() != 0:
         return ["The lab needs root."]
-    checks = (_architecture(), _capability(), _cgroup(), _tools(), *_space())
+    checks = (_architecture(), _capability(), _cgroup(), _tools() if installed else None, *_space())
     return [reason for reason in checks if reason]
 
 
@@ -88,3 +89,14 @@ def _lacking(place: Path, megabytes: int) -> str | None:
     if free >= megabytes:
         return None
     return f"The lab needs {megabytes} MB of disk space at {place}, and {free} MB are free."
+
+
+def main() -> None:
+    """For setup.sh, before it installs anything: say the first reason and fail."""
+    found = reasons(installed=False)
+    if found:
+        sys.exit(f"Error: {found[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Installs what this project's command line needs on this machine, says what it does, and hands over to it (package superpod).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=${SUPERPOD_VENV:-$here/.venv}
+# What sudo keeps of the environment: where to look for packages, and what tests and lab are told.
+kept=CI,TERM,NO_COLOR,SUPERPOD_LAB,SUPERPOD_LAB_CACHE,SUPERPOD_LAB_STATE,SUPERPOD_DEBIAN_MIRROR,SSL_CERT_FILE,PIP_CERT
+kept+=,PIP_INDEX_URL,PIP_EXTRA_INDEX_URL,PIP_FIND_LINKS,http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY,GOPROXY
+
+usage() {
+    cat <<TEXT
+usage: ./setup.sh lab [SUB-COMMAND …]       a miniature SuperPOD on this machine; alone: start it, deploy, show the result
+       ./setup.sh test [--fast] [PYTEST …]  all tests that CI runs; --fast: those that need neither root nor the lab
+       ./setup.sh COMMAND --help            what a command can do
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf 'Error: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo --preserve-env="$kept" -- "$@"
+    fi
+}
+
+# One sentence for what this machine cannot do, before anything on it is changed.
+check_machine() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || die "Python 3.10 or newer (python3) is needed."
+    [ "$needs_root" = yes ] || return 0
+    local reason
+    if ! reason=$(obstacle 2>&1); then
+        [ "$1" = test ] || die "${reason#Error: }"
+        # The tests say themselves which of them were not run and why.
+        needs_root=no
+    fi
+}
+
+obstacle() {
+    case "$distribution" in
+        debian-12 | debian-13 | ubuntu-22.04 | ubuntu-24.04) ;;
+        *) die "The lab needs Debian 12 or 13 or Ubuntu 22.04 or 24.04, and this is ${distribution:-an unknown system}." ;;
+    esac
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        die "The lab needs root, and there is no sudo on this machine: run this as root."
+    fi
+    [ "$starts_lab" = no ] || as_root env PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$here" python3 -m superpod.lab.preflight
+}
+
+missing_packages() {
+    local wanted=() package
+    python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+    if [ "$needs_root" = yes ]; then
+        wanted+=(systemd-container mmdebstrap iproute2 util-linux openssl git ca-certificates)
+        # mmdebstrap on Ubuntu learns from it that trixie is Debian's.
+        [ "${distribution%-*}" != ubuntu ] || wanted+=(distro-info-data)
+    fi
+    for package in "${wanted[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf '%s\n' "$package"
+    done
+}
+
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages)
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        die "These packages are missing, and there is no sudo to install them: ${missing[*]}"
+    fi
+    say "Installing system packages: ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >/dev/null ||
+        say "The package lists could not be renewed; trying with those that are there."
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null ||
+        die "apt-get could not install ${missing[*]}."
+}
+
+# The environment is made anew when the pinned requirements or Python change.
+make_environment() {
+    local requirements=$here/$1 stamp
+    stamp="$1 $(sha256sum <"$requirements" | cut -c1-16) $(python3 -c 'import sys; print(sys.version.split()[0])')"
+    grep -qsxF "$stamp" "$venv/superpod.stamp" && return 0
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        say "Making the virtual environment $venv"
+        rm -rf "$venv"
+        python3 -m venv "$venv" || die "The virtual environment $venv could not be made."
+    fi
+    say "Installing the pinned requirements of $1 ($(grep -c '^[a-zA-Z]' "$requirements") packages)"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$requirements" ||
+        die "pip could not install $1."
+    "$venv/bin/python" -c 'import pathlib, sys, sysconfig
+pathlib.Path(sysconfig.get_path("purelib"), "superpod-checkout.pth").write_text(sys.argv[1] + "\n")' "$here"
+    printf '%s\n' "$stamp" >>"$venv/superpod.stamp"
+}
+
+# Sub-command of `lab`: the first word that is neither an option nor the value of --name.
+sub_command() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --name) shift ;;
+            -*) ;;
+            *) printf '%s' "$1" && return ;;
+        esac
+        shift
+    done
+    printf up
+}
+
+needs_root=yes starts_lab=no requirements=requirements.txt
+# shellcheck source=/dev/null
+distribution=$(. /etc/os-release 2>/dev/null && printf '%s-%s' "${ID:-}" "${VERSION_ID:-}") || distribution=''
+case "${1:-}" in
+    '' | -h | --help) usage && exit 0 ;;
+    lab) [ "$(sub_command "${@:2}")" != up ] || starts_lab=yes ;;
+    test) requirements=requirements-test.txt starts_lab=yes ;;
+    *) needs_root=no ;;
+esac
+case " ${*:2} " in *" --help "* | *" -h "*) needs_root=no ;; esac
+[[ "$*" != test*" --fast"* ]] || needs_root=no
+
+check_machine "$1"
+install_packages
+make_environment "$requirements"
+cd "$here"
+if [ "$needs_root" = yes ]; then
+    [ "$(id -u)" -eq 0 ] || exec sudo --preserve-env="$kept" -- env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m superpod "$@"
+fi
+exec "$venv/bin/python" -m superpod "$@"

@@ -1,0 +1,27 @@
+"""`superpod test`: pytest, with or without the tests that need root and the lab."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import click
+
+from superpod.lab.layout import CHECKOUT
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--fast", is_flag=True, help="Leave out what needs root and the lab.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]")
+def test(fast: bool, arguments: tuple[str, ...]) -> None:
+    """Run the tests; what this machine cannot run is listed with the reason, and fails where CI=true."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if fast:
+        environment["SUPERPOD_TEST_FAST"] = "1"
+    # Root must leave no files of its own in somebody's checkout.
+    cache = ["-p", "no:cacheprovider"] if os.geteuid() != CHECKOUT.stat().st_uid else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *cache, *arguments], cwd=CHECKOUT, env=environment, check=False
+    )
+    sys.exit(done.returncode)
