@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import superpod_job_map
 import superpod_paths
@@ -37,11 +38,12 @@ def show() -> dict[str, list[str]]:
         raise CommandExecutionError(f"The job map cannot be read: {exc}") from exc
 
 
-def wiring(prolog: str = "", epilog: str = "") -> list[str]:
+def wiring(prolog: str = "", epilog: str = "") -> dict[str, Any]:
     """
-    Say what in Slurm's configuration keeps prolog and epilog of the job map from being run: one sentence each.
+    Say whether Slurm's configuration makes slurmd run prolog and epilog of the job map with every allocation.
 
-    An empty list is good news. Nothing is changed: under BCM, slurm.conf is changed with cmsh.
+    Returns ``fits``, and ``report`` with one sentence each for Prolog, Epilog and PrologFlags. Nothing is changed:
+    under BCM, slurm.conf is changed with cmsh.
 
     :param prolog: link of the prolog; by default the one of this node.
     :param epilog: link of the epilog; by default the one of this node.

@@ -18,6 +18,40 @@ def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any
     return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
 
 
+def script(name: str, source: str) -> dict[str, Any]:
+    """
+    Make sure that a script which slurmd runs is there, replaced in one step.
+
+    ``file.managed`` renames first and sets the mode afterwards: for a moment slurmd would find a script that it
+    cannot execute. A source that does not pass ``bash -n`` never replaces one that does.
+
+    :param name: path of the script.
+    :param source: the script on the file server.
+
+    .. code-block:: yaml
+
+        Write the shared prolog of the job map:
+          job_map.script:
+            - name: /cm/shared/apps/slurm/var/cm/prolog-dcgm.sh
+            - source: salt://dcgm/slurm/files/job-map.sh
+    """
+    cached = __salt__["cp.cache_file"](source, __env__)
+    if not cached:
+        return _result(name, False, f"{source} is not on the file server")
+    if problem := superpod_job_map.syntax_problem(cached):
+        return _result(name, False, f"{problem}; {name} is left as it is")
+    changes = superpod_job_map.script_changes(cached, name)
+    if not changes:
+        return _result(name, True, f"{name} is up to date")
+    if __opts__["test"]:
+        return _result(name, None, f"{name} would be written", changes)
+    try:
+        superpod_job_map.write_script(cached, name)
+    except OSError as exc:
+        return _result(name, False, f"{name} cannot be written: {exc}")
+    return _result(name, True, f"{name} is written", changes)
+
+
 def linked(name: str, target: str, coming: bool = False) -> dict[str, Any]:
     """
     Make sure that a link leads to a script, provided that slurmd can run the script.

@@ -8,6 +8,9 @@ import re
 import stat
 import subprocess
 from dataclasses import dataclass
+from typing import Any
+
+import superpod_files
 
 # BCM's dispatcher -> the directory of what it runs.
 DISPATCHERS = {
@@ -18,6 +21,7 @@ DISPATCHERS = {
 _MAP_NAME = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _SETTING = re.compile(r"^(Prolog|Epilog|PrologFlags)(?:\[\d+\])?\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 _CHECK_SECONDS = 10
+_SCRIPT_MODE = 0o755
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,11 @@ def script_problem(path: str) -> str:
         return f"{path} is no regular file"
     if mode & 0o555 != 0o555:
         return f"{path} is not readable and executable for everybody: mode {stat.S_IMODE(mode):04o}"
-    return _syntax_problem(path)
+    return syntax_problem(path)
 
 
-def _syntax_problem(path: str) -> str:
+def syntax_problem(path: str) -> str:
+    """Return why bash cannot run ``path``, or ``""``."""
     try:
         answer = subprocess.run(
             ["bash", "-n", path], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_CHECK_SECONDS
@@ -76,6 +81,25 @@ def _syntax_problem(path: str) -> str:
     if answer.returncode or os.path.getsize(path) == 0:
         return f"{path} is no valid script: {answer.stderr.strip() or 'it is empty'}"
     return ""
+
+
+def script_changes(source: str, path: str) -> dict[str, Any]:
+    """Return what ``write_script`` would change: ``sha256`` and ``mode``, each with old and new."""
+    new = {"sha256": superpod_files.sha256(source), "mode": f"{_SCRIPT_MODE:04o}"}
+    old = {"sha256": None, "mode": None}
+    if os.path.isfile(path) and not os.path.islink(path):
+        old = {"sha256": superpod_files.sha256(path), "mode": f"{stat.S_IMODE(os.stat(path).st_mode):04o}"}
+    return {key: {"old": old[key], "new": value} for key, value in new.items() if old[key] != value}
+
+
+def write_script(source: str, path: str) -> None:
+    """
+    Copy a script in one step, executable from its first moment.
+
+    :raises OSError: it cannot be read or written; what was there stays.
+    """
+    with open(source, encoding="utf-8") as stream:
+        superpod_files.write_atomic(path, stream.read(), _SCRIPT_MODE)
 
 
 def inspect_link(link: str, target: str) -> Link:
@@ -98,26 +122,30 @@ def inspect_link(link: str, target: str) -> Link:
     return Link(found, "")
 
 
-def wiring(configuration: str, prolog: str, epilog: str) -> list[str]:
+def wiring(configuration: str, prolog: str, epilog: str) -> dict[str, Any]:
     """
-    Return one sentence for everything in ``scontrol show config`` that keeps the links from being run in time.
+    Say whether Slurm's configuration makes slurmd run the links in time.
 
     :param configuration: what ``scontrol show config`` printed.
     :param prolog: path of the prolog's link.
     :param epilog: path of the epilog's link.
+    :return: ``fits``, and ``report``: one sentence for the prolog, the epilog and the flags each.
     """
-    values: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {"Prolog": [], "Epilog": [], "PrologFlags": []}
     for name, value in _SETTING.findall(configuration):
-        values.setdefault(name, []).append(value)
-    found = []
+        values[name] += [] if value == "(null)" else [value]
+    fits, report = True, []
     for name, link in (("Prolog", prolog), ("Epilog", epilog)):
-        configured = [value for value in values.get(name, []) if value != "(null)"]
-        if not any(_runs(value, link) for value in configured):
-            found.append(f"{name} in slurm.conf is {', '.join(configured) or 'not set'}, which does not run {link}.")
-    flags = re.split(r"[,\s]+", ",".join(values.get("PrologFlags", [])).lower())
-    if not {"alloc", "contain"} & set(flags):
-        found.append("PrologFlags in slurm.conf lacks Alloc and Contain: an allocation without steps is never mapped.")
-    return found
+        runs = any(_runs(value, link) for value in values[name])
+        configured = ", ".join(values[name]) or "not set"
+        report.append(f"{name} in slurm.conf is {configured}, which {'runs' if runs else 'does not run'} {link}.")
+        fits = fits and runs
+    flags = ",".join(values["PrologFlags"])
+    if {"alloc", "contain"} & set(re.split(r"[,\s]+", flags.lower())):
+        report.append(f"PrologFlags in slurm.conf is {flags}: every allocation runs the prolog when it starts.")
+        return {"fits": fits, "report": report}
+    report.append("PrologFlags in slurm.conf lacks Alloc and Contain: an allocation without steps is never mapped.")
+    return {"fits": False, "report": report}
 
 
 def _runs(value: str, link: str) -> bool:

@@ -1,4 +1,4 @@
-"""What all tests share: the code of the minions importable, markers by folder, loading of Salt modules, Salt's own root."""
+"""What all tests share: minion code on the path, markers by folder, loading of Salt modules, a root for Salt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the render tests compile: a minion for any machine and pillar, Salt's own compiler over this file root, made-up grains."""
+"""How the render tests compile: Salt's own compiler over this file root, with the grains of any machine."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Run the {{ kind }} of the job map with every job:
       - file: Write the settings of prolog and epilog
       - file: Make the directory of the job map
 {%- if local %}
-      - file: Install the {{ kind }} of the job map
+      - job_map: Write the {{ kind }} of the job map
 {%- endif %}
 {%- if kind == "prolog" %}
       - job_map: Run the epilog of the job map with every job

@@ -1,13 +1,18 @@
 # On the head: the one copy of prolog and epilog that all nodes run from shared storage.
 {%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set directory = dcgm.slurm.shared_directory %}
+
+Make the directory of the shared scripts:
+  file.directory:
+    - name: {{ directory }}
+    - makedirs: True
 
 {%- for kind in ("prolog", "epilog") %}
 
 Write the shared {{ kind }} of the job map:
-  file.managed:
-    - name: {{ dcgm.slurm.shared_directory }}/{{ kind }}-dcgm.sh
+  job_map.script:
+    - name: {{ directory }}/{{ kind }}-dcgm.sh
     - source: salt://dcgm/slurm/files/job-map.sh
-    - mode: '0755'
-    - makedirs: True
-    - follow_symlinks: False
+    - require:
+      - file: Make the directory of the shared scripts
 {%- endfor %}
