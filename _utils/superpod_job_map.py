@@ -73,14 +73,16 @@ def script_problem(path: str) -> str:
 def syntax_problem(path: str) -> str:
     """Return why bash cannot run ``path``, or ``""``."""
     try:
+        with open(path, "rb") as stream:
+            first = stream.readline(128)
         answer = subprocess.run(
             ["bash", "-n", path], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_CHECK_SECONDS
         )
     except (OSError, subprocess.SubprocessError) as exc:
         return f"{path} cannot be checked: {exc}"
-    if answer.returncode or os.path.getsize(path) == 0:
-        return f"{path} is no valid script: {answer.stderr.strip() or 'it is empty'}"
-    return ""
+    if not first.startswith(b"#!"):
+        return f"{path} is no valid script: its first line names no interpreter"
+    return f"{path} is no valid script: {answer.stderr.strip()}" if answer.returncode else ""
 
 
 def script_changes(source: str, path: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import salt  # noqa: F401 (before its import hook is removed)
+import salt._logging
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = {
@@ -29,6 +29,8 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Salt keeps early messages for a console that it never gets here, and would print them after the last test.
+    salt._logging.shutdown_temp_handler()
     for name, meaning in LEVELS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 
