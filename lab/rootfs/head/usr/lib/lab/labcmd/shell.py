@@ -27,7 +27,7 @@ class Words(argparse.ArgumentParser):
     """Arguments of one command; what is wrong with them is a mistake and not the end of the program."""
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{self.prog}: {message}")
+        raise Mistake(f"cmsh: {self.prog}: {message}")
 
 
 class Shell:
