@@ -27,7 +27,7 @@ def link(tmp_path: Path) -> Path:
 
 
 def _apply(state, name: Path, **arguments):
-    """Run with test=True, then for real, then again: the first must foretell the second, the third must change nothing."""
+    """Run with test=True, then for real, then again: the first foretells the second, the third changes nothing."""
     foretold = state(name=str(name), test=True, **arguments)
     done = state(name=str(name), **arguments)
     assert foretold.changes == done.changes

@@ -26,7 +26,7 @@ CASES = {
 
 
 def _configuration(prolog: str, epilog: str, flags: str) -> str:
-    return f"Prolog                  = {prolog}\nPrologSlurmctld         = (null)\nEpilog = {epilog}\nPrologFlags  = {flags}\n"
+    return f"Prolog         = {prolog}\nPrologSlurmctld = (null)\nEpilog = {epilog}\nPrologFlags  = {flags}\n"
 
 
 @pytest.mark.parametrize(("links", "scripts", "flags", "problems"), CASES.values(), ids=CASES.keys())
@@ -39,5 +39,5 @@ def test_wiring_says_what_fits_and_what_does_not(links, scripts, flags, problems
 
 
 def test_several_scripts_are_read_from_numbered_lines() -> None:
-    text = "Prolog[0] = /etc/slurm/a.sh\nProlog[1] = /etc/slurm/prolog.d/*\nEpilog[0] = /etc/slurm/epilog.d/*\nPrologFlags = Alloc\n"
-    assert superpod_job_map.wiring(text, *PLAIN)["fits"] is True
+    scripts = "Prolog[0] = /etc/slurm/a.sh\nProlog[1] = /etc/slurm/prolog.d/*\nEpilog[0] = /etc/slurm/epilog.d/*\n"
+    assert superpod_job_map.wiring(f"{scripts}PrologFlags = Alloc\n", *PLAIN)["fits"] is True
