@@ -13,7 +13,8 @@ from superpod.lab.layout import CONFIG
 if TYPE_CHECKING:
     from superpod.lab.lab import Lab
 
-SNAPSHOT = "/var/lib/superpod-dcgm/snapshot.json"
+# The head's states have the master restarted a moment after they have answered.
+RESTART_DELAY = 3
 ROLES = "/var/lib/superpod-dcgm/roles.json"
 CERTIFICATE, KEY = "/etc/superpod-dcgm/bcm.pem", "/etc/superpod-dcgm/bcm.key"
 ADMIN_READY = "test -s /root/.cm/admin.pem && cmsh -n -c 'device list' > /dev/null"
@@ -97,13 +98,30 @@ def make_credential(lab: Lab) -> None:
 def apply(lab: Lab) -> None:
     """Apply the states: first the head node, then, when the watcher has delivered roles, the nodes."""
     lab.progress("salt head state.apply")
-    apply_states(lab, "head")
-    wait_until("the watcher's first snapshot", lambda: lab.exec("head", ["test", "-s", SNAPSHOT]).returncode == 0, 90)
-    lab.progress("Waiting for the watcher to deliver roles")
+    apply_head(lab)
+    lab.progress("First roles from the watcher")
+    wait_delivered(lab)
+    lab.progress("salt 'dgx-*' state.apply")
+    apply_nodes(lab)
+
+
+def apply_head(lab: Lab) -> dict[str, Any]:
+    """Apply the head node's states, and wait for the master, which restarts itself when its configuration changed."""
+    answers = apply_states(lab, "head")
+    time.sleep(RESTART_DELAY)
+    wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
+    return answers
+
+
+def wait_delivered(lab: Lab) -> None:
+    """Wait until every node has its roles."""
     for node in lab.nodes:
         wait_until(f"roles on {node}", lambda node=node: lab.exec(node, ["test", "-s", ROLES]).returncode == 0, 90)
-    lab.progress("salt 'dgx-*' state.apply")
-    apply_states(lab, "dgx-*")
+
+
+def apply_nodes(lab: Lab) -> dict[str, Any]:
+    """Apply the nodes' states."""
+    return apply_states(lab, "dgx-*")
 
 
 def apply_states(lab: Lab, target: str) -> dict[str, Any]:

