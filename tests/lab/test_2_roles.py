@@ -1,0 +1,98 @@
+"""Roles decide where the exporter runs: added, removed, unknown, and across reboots."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from product import NODES, Cluster
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+
+def test_a_removed_role_stops_the_service_on_that_node_only_and_an_added_one_brings_it_back(cluster: Cluster) -> None:
+    other = cluster.started("dgx-02")
+    started = time.monotonic()
+    cluster.lab.roles("dgx-01", "-slurmclient")
+    cluster.wait("dgx-01 stopped", lambda: not cluster.active("dgx-01"))
+    stopped = time.monotonic() - started
+    cluster.wait("its target is gone", lambda: cluster.targets() == {"dgx-02"})
+    assert not cluster.enabled("dgx-01")
+    assert cluster.started("dgx-02") == other
+
+    started = time.monotonic()
+    cluster.lab.roles("dgx-01", "+slurmclient")
+    cluster.wait("dgx-01 runs", lambda: cluster.active("dgx-01"))
+    running = time.monotonic() - started
+    cluster.wait("its target is back", lambda: cluster.targets() == set(NODES))
+    cluster.wait("it is scraped", lambda: cluster.up("dgx-01"))
+    assert cluster.enabled("dgx-01")
+    print(f"\nrole removed -> service stopped: {stopped:.1f} s; role added -> service runs: {running:.1f} s")
+
+
+def test_the_grain_has_the_roles_and_targets_minions(cluster: Cluster) -> None:
+    roles = set(cluster.lab.roles("dgx-01"))
+    answers, _ = cluster.lab.salt("dgx-01", "grains.get", "bcm")
+    assert answers["dgx-01"]["known"] is True
+    assert set(answers["dgx-01"]["roles"]) == roles
+    found, _ = cluster.lab.salt("-G", "bcm:roles:slurmclient", "test.ping")
+    assert set(found) == set(NODES)
+
+
+@pytest.mark.parametrize("fault", ["down", "http-401", "http-500", "not-json", "empty", "half", "slow"])
+def test_an_answer_of_bcm_that_cannot_be_believed_changes_nothing(cluster: Cluster, fault: str) -> None:
+    before = {node: cluster.started(node) for node in NODES}
+    cluster.lab.fault(fault, True)
+    try:
+        time.sleep(6)
+        assert {node: cluster.started(node) for node in NODES} == before
+        assert cluster.targets() == set(NODES)
+    finally:
+        cluster.lab.fault(fault, False)
+
+
+def test_a_node_that_reboots_comes_back_by_itself(cluster: Cluster) -> None:
+    cluster.lab.reboot("dgx-01")
+    cluster.wait("the exporter runs", lambda: cluster.active("dgx-01"))
+    cluster.wait("it is scraped", lambda: cluster.up("dgx-01"))
+    assert "/run/dcgm-job-map" in cluster.places("dgx-01")
+
+
+def test_a_node_that_is_provisioned_anew_comes_back_by_itself(cluster: Cluster) -> None:
+    wanted = set(cluster.places("dgx-01"))
+    cluster.lab.reboot("dgx-01", provision=True)
+    cluster.wait("the exporter runs", lambda: cluster.active("dgx-01"), 120)
+    cluster.wait("everything is there", lambda: set(cluster.places("dgx-01")) == wanted)
+    cluster.wait("it is scraped", lambda: cluster.up("dgx-01"))
+    assert cluster.targets() == set(NODES)
+
+
+@pytest.mark.parametrize("provision", [False, True])
+def test_a_node_whose_role_went_away_while_it_was_off_does_not_start_the_service(
+    cluster: Cluster, provision: bool
+) -> None:
+    cluster.lab.kill("dgx-02")
+    cluster.lab.roles("dgx-02", "-slurmclient")
+    try:
+        cluster.wait("its target is gone while it is off", lambda: cluster.targets() == {"dgx-01"})
+        cluster.lab.reboot("dgx-02", provision=provision)
+        record = "grep -q slurmclient /var/lib/superpod-dcgm/roles.json"
+        there = "test -s /var/lib/superpod-dcgm/roles.json"
+        cluster.wait(
+            "the new roles are delivered",
+            lambda: cluster.lab.exec("dgx-02", ["bash", "-c", f"{there} && ! {record}"]).returncode == 0,
+            120,
+        )
+        cluster.wait("the service is stopped", lambda: not cluster.active("dgx-02"))
+        cluster.wait("it is disabled", lambda: not cluster.enabled("dgx-02"))
+    finally:
+        cluster.lab.roles("dgx-02", "+slurmclient")
+    cluster.wait("the exporter runs again", lambda: cluster.active("dgx-02"), 120)
+    cluster.wait("its target is back", lambda: cluster.targets() == set(NODES))
+
+
+def test_a_restarted_master_changes_nothing(cluster: Cluster) -> None:
+    before = {node: cluster.started(node) for node in NODES}
+    cluster.shell("head", "systemctl restart salt-master")
+    cluster.wait("the watcher polls again", lambda: "ok" in cluster.lab.exec("head", ["salt-run", "bcm.status"]).stdout)
+    assert {node: cluster.started(node) for node in NODES} == before
