@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import salt.config
 import superpod_paths
 import superpod_roles
 import superpod_snapshot
@@ -76,6 +77,45 @@ def health(roles_settings: dict[str, Any]) -> dict[str, Any]:
         "service": "running" if runs else "stopped",
         "release": release if os.path.islink(superpod_paths.EXPORTER_CURRENT) else None,
         "right": wanted in ("unknown", "running" if runs else "stopped"),
+    }
+
+
+def master_user() -> str:
+    """
+    Return the user that the Salt master of this machine runs as: packaged masters are not root.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'bcm-01' bcm.master_user
+    """
+    path = os.path.join(os.path.dirname(__opts__["conf_file"]), "master")
+    return salt.config.master_config(path)["user"]
+
+
+def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what the watcher on the master has to know of the configuration; ``dcgm.watcher`` writes it to a file.
+
+    :param configuration: what ``dcgm_config.resolve`` returns.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'bcm-01' slsutil.renderer salt://dcgm/watcher/config.sls
+    """
+    paths = configuration["paths"]
+    return {
+        **{key: configuration[key] for key in ("cluster", "hosts", "roles", "targets")},
+        "watcher": {
+            **{key: value for key, value in configuration["watcher"].items() if key not in ("enabled", "master")},
+            "ca": paths["watcher_ca"],
+        },
+        "exporter": {"port": configuration["exporter"]["port"]},
+        "snapshot": paths["snapshot"],
+        "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
     }
 
 

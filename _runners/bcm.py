@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ import superpod_poll
 import superpod_roles
 import superpod_serve
 import superpod_snapshot
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +231,38 @@ def report(tgt: str | None = None) -> dict[str, Any]:
         returns = run(sorted(known.values()), "bcm.health", [settings()["roles"]], {}) if known else {}
     by_name = {name: superpod_apply.judge_health(returns.get(minion)) for name, minion in known.items()}
     return _judged(superpod_serve.report(by_name))
+
+
+def ready(timeout: int = 60) -> dict[str, Any]:
+    """
+    Wait until a restart of the master that the head's states ordered is over and minions answer again.
+
+    :param timeout: seconds.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.ready
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        units = [f"{superpod_paths.WATCHER_RESTART}.{kind}" for kind in ("timer", "service")]
+        done = subprocess.run(["systemctl", "is-active", *units], capture_output=True, text=True, check=False)
+        if not {"active", "activating"} & set(done.stdout.split()) and _head_answers():
+            return {"ready": True}
+        time.sleep(1)
+    __context__["retcode"] = 1
+    return {"ready": False, "retcode": 1}
+
+
+def _head_answers() -> bool:
+    heads = sorted(members(settings()["hosts"]["head"]).values())
+    try:
+        with _client() as run:
+            return bool(superpod_apply.answering(run, heads))
+    except (SaltClientError, SaltReqTimeoutError):
+        return False
 
 
 def _judged(found: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ WATCHER_SETTINGS = f"{HEAD_CONFIG}/watcher.json"
 WATCHER_CA = f"{HEAD_CONFIG}/ca.pem"
 WATCHER_CODE = "/usr/local/lib/superpod-dcgm"
 WATCHER_MASTER_CONFIG = "/etc/salt/master.d/superpod-dcgm-watcher.conf"
+# The transient timer that restarts the master a moment after its configuration changed.
+WATCHER_RESTART = "superpod-dcgm-restart-master"
 
 EXPORTER_ROOT = "/opt/dcgm-exporter"
 EXPORTER_CURRENT = f"{EXPORTER_ROOT}/current"

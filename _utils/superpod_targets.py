@@ -61,7 +61,7 @@ def reconcile(directory: str, files: dict[str, str], keep: Collection[str], remo
     """
     result = Result()
     try:
-        present = _ours(directory)
+        present = ours(directory)
     except OSError as exc:
         result.problems.append(f"no target file is written: {directory}: {exc.strerror} (normal on a passive head)")
         return result
@@ -76,7 +76,7 @@ def _path(directory: str, host: str) -> str:
     return os.path.join(directory, f"{host}.json")
 
 
-def _ours(directory: str) -> set[str]:
+def ours(directory: str) -> set[str]:
     """Return the hosts of the files that carry our mark and the name of their own host."""
     names = (name[: -len(".json")] for name in os.listdir(directory) if name.endswith(".json"))
     return {host for host in names if is_ours(superpod_files.read_json(_path(directory, host)), host)}

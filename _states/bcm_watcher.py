@@ -1,0 +1,68 @@
+"""States of the head node that runs the watcher of BCM roles."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any
+
+import superpod_head
+import superpod_targets
+
+
+def authorities(name: str, files: list[str]) -> dict[str, Any]:
+    """
+    Join certificate authorities into one file, which the watcher checks CMDaemon's certificate against.
+
+    :param name: the joined file.
+    :param files: PEM files on this machine.
+    """
+    try:
+        contents = superpod_head.authorities(files)
+    except ValueError as exc:
+        return _result(name, False, str(exc))
+    return __states__["file.managed"](name, contents=contents, mode="0644")
+
+
+def credential(name: str, user: str) -> dict[str, Any]:
+    """
+    Give a certificate or key to the user that the master runs as, and nobody else. It is never made or copied here.
+
+    :param name: path of the certificate or key.
+    :param user: the master's user.
+    """
+    if problem := superpod_head.credential_problem(name):
+        return _result(name, False, problem)
+    return __states__["file.managed"](name, user=user, mode="0600", replace=False)
+
+
+def configuration_counts(name: str) -> dict[str, Any]:
+    """
+    Check that no other file of the master's configuration replaces our engines, reactor or module_dirs, or is replaced.
+
+    :param name: our file in master.d.
+    """
+    others = sorted(glob.glob(os.path.join(os.path.dirname(name), "*.conf")))
+    main = os.path.join(os.path.dirname(os.path.dirname(name)), "master")
+    found = superpod_head.conflicts([main, *others], name)
+    return _result(name, not found, "\n".join(found) or "no other file sets engines, reactor or module_dirs")
+
+
+def targets_removed(name: str) -> dict[str, Any]:
+    """
+    Remove the target files that the watcher wrote. Files of others stay.
+
+    :param name: the directory.
+    """
+    if not os.path.isdir(name):
+        return _result(name, True, "there are no target files")
+    hosts = sorted(superpod_targets.ours(name))
+    changes = {"removed": hosts} if hosts else {}
+    if __opts__["test"] or not hosts:
+        return _result(name, None if hosts else True, f"{len(hosts)} target files to be removed", changes)
+    problems = superpod_targets.reconcile(name, {}, (), remove=True).problems
+    return _result(name, not problems, "\n".join(problems) or f"{len(hosts)} target files removed", changes)
+
+
+def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}

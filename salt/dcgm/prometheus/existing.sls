@@ -1,0 +1,18 @@
+# For a Prometheus that others run: one file to include. Their own files are not touched.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+{%- from "dcgm/prometheus/scrape.jinja" import scrape with context %}
+{%- set path = dcgm.prometheus.scrape_config %}
+
+Write the scrape configuration for an existing Prometheus:
+  file.serialize:
+    - name: {{ path }}
+    - dataset: {{ {"scrape_configs": [scrape]} | tojson }}
+    - serializer: yaml
+    - makedirs: True
+    - mode: '0644'
+
+Say what to add to the existing Prometheus:
+  test.show_notification:
+    - text: >-
+        Add `scrape_config_files: [{{ path }}]` to its configuration (Prometheus 2.43 or newer; for older ones copy
+        the job into scrape_configs), let it read {{ dcgm.targets.directory }}, and reload it.

@@ -1,0 +1,28 @@
+# Takes the watcher away, in reverse. The credential stays: it is the administrator's, who revokes it in cmsh.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set path = dcgm.paths %}
+
+Take the watcher out of the Salt master:
+  file.absent:
+    - name: {{ path.watcher_master_config }}
+
+Remove the watcher's settings, snapshot and code:
+  file.absent:
+    - names: {{ [path.watcher_settings, path.watcher_ca, path.snapshot, path.snapshot ~ ".lock", path.snapshot ~ ".watcher",
+                 path.head_state ~ "/serving.lock", path.watcher_code] | tojson }}
+    - require:
+      - file: Take the watcher out of the Salt master
+
+Remove the target files that the watcher wrote:
+  bcm_watcher.targets_removed:
+    - name: {{ dcgm.targets.directory }}
+    - require:
+      - file: Take the watcher out of the Salt master
+
+Restart the Salt master without the watcher in a moment:
+  cmd.run:
+    - name: systemd-run --collect --unit={{ path.watcher_restart }} --on-active=2 systemctl restart salt-master.service
+    - unless: systemctl is-active --quiet {{ path.watcher_restart }}.timer
+    - order: last
+    - onchanges:
+      - file: Take the watcher out of the Salt master
