@@ -16,6 +16,8 @@ LOGS = Path("/var/log/superpod")
 KEPT = 50
 
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out = Console(highlight=False, soft_wrap=True, width=160)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 

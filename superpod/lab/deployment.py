@@ -76,7 +76,7 @@ def connected(lab: Lab) -> int:
 
 def answering(lab: Lab) -> set[str]:
     """Minions that answer a ping."""
-    done = lab.exec("head", ["salt", "--out=json", "--static", "--timeout=3", "*", "test.ping"])
+    done = lab.exec("head", ["salt", "--out=json", "--static", "--timeout=2", "*", "test.ping"])
     try:
         return {minion for minion, answer in json.loads(done.stdout).items() if answer is True}
     except ValueError:
@@ -126,7 +126,8 @@ def apply_nodes(lab: Lab) -> dict[str, Any]:
 
 def apply_states(lab: Lab, target: str) -> dict[str, Any]:
     """Apply the highstate; an error names each failed state and why."""
-    answers, code = lab.salt(target, "state.apply")
+    # Queued, because the watcher may be applying states to a node whose minion has just started.
+    answers, code = lab.salt(target, "state.apply", "queue=True")
     failed = failures(answers)
     if failed or code:
         raise SuperpodError("\n".join([f"salt '{target}' state.apply ended with {code}:", *failed]))

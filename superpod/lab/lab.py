@@ -201,7 +201,8 @@ class Lab:
 
     def salt(self, *argv: str, timeout: float = 1200) -> tuple[dict[str, Any], int]:
         """Run salt on the head node; the answers by minion, and the exit code."""
-        done = self.exec("head", ["salt", "--out=json", "--static", *argv], timeout=timeout)
+        # The time after which salt asks whether the job still runs: a machine with a high load answers that late.
+        done = self.exec("head", ["salt", "--out=json", "--static", "--timeout=60", *argv], timeout=timeout)
         try:
             return dict(json.loads(done.stdout or "{}")), done.returncode
         except ValueError:

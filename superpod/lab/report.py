@@ -63,6 +63,12 @@ def parse_probe(text: str) -> dict[str, str]:
     return {key: value.strip() for key, _, value in pairs}
 
 
+def running_job(lab: Lab) -> int | None:
+    """Any job that runs on GPUs at this moment."""
+    jobs = lab.exec("head", ["squeue", "--noheader", "--states=RUNNING", "--format=%A %b"], check=True).stdout
+    return next((int(line.split()[0]) for line in jobs.splitlines() if "gpu" in line), None)
+
+
 def sample_metric(lab: Lab, job: int) -> str | None:
     """A line of a node's /metrics that carries the job's id."""
     for node in lab.nodes:

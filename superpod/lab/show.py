@@ -42,7 +42,7 @@ def result(lab: Lab, deployed: bool) -> None:
     """The end of `up`: the table, a metric with a job's id, Prometheus, and what to try."""
     if deployed:
         lab.progress("A GPU job, to see its id on a metric")
-        job = lab.run_job(2, 600)
+        job = report.running_job(lab) or lab.run_job(2, 600)
         metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
     ui.out.print()
     table(lab.status())
