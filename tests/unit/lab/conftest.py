@@ -36,7 +36,8 @@ def go_environment() -> dict[str, str]:
         "GOCACHE": str(cache),
         "GOTOOLCHAIN": "local",
         "GOPROXY": "off",
-        "GOFLAGS": "-mod=mod",
+        # With the build's own flag, so that vet and test find the standard library that the build has compiled.
+        "GOFLAGS": "-mod=mod -trimpath",
     }
 
 

@@ -147,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
         certificate = self.connection.getpeercert()
         if not certificate:
             return None
-        subject = {key: value for part in certificate["subject"] for key, value in part}
+        subject: dict[str, str] = {key: value for part in certificate["subject"] for key, value in part}
         return subject.get("title", "none")
 
     def reply(self, status: int, body: Any) -> None:
