@@ -39,6 +39,16 @@ def errors(value: Any, schema: dict[str, Any], root: str) -> list[str]:
     return list(_check(value, schema, root, schema))
 
 
+def resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule of ``document`` with what its ``$ref`` names put in."""
+    return _resolve(schema, document)
+
+
+def allowed(schema: dict[str, Any], document: dict[str, Any]) -> str:
+    """Return in words what a rule of ``document`` allows."""
+    return _allowed(_resolve(schema, document))
+
+
 def _check(value: Any, schema: dict[str, Any], key: str, document: dict[str, Any]) -> Iterator[str]:
     schema = _resolve(schema, document)
     if not _is_type(value, schema.get("type")) or not _is_allowed(value, schema):

@@ -1,3 +1,3 @@
 """Fixtures of the render tests."""
 
-from rendering import compiler, minion_options  # noqa: F401
+from rendering import applied, compiler, minion_options, parse_once  # noqa: F401

@@ -13,6 +13,7 @@ import pytest
 import salt.config
 import salt.state
 import salt.utils.yaml
+from salt.utils.jinja import SerializerExtension
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILE_ROOT = REPOSITORY / "salt"
@@ -34,10 +35,14 @@ def read_yaml(path: Path) -> Any:
     return salt.utils.yaml.safe_load(path.read_text())
 
 
+# What a site applies; the switches decide what is in it.
+ENTRIES = ("dcgm", "dcgm.head", "dcgm.prometheus", "dcgm.clean")
+
+
 def all_states() -> list[str]:
-    """Return the name of every SLS but those that only a master renders, which tests/integration has."""
+    """Return the name of every SLS of the namespace; those of the reactor are rendered with an event, not as states."""
     names = [path.relative_to(FILE_ROOT).with_suffix("") for path in sorted(FILE_ROOT.glob("dcgm/**/*.sls"))]
-    return [".".join(name.parts).removesuffix(".init") for name in names if not {"reactor", "orch"} & {*name.parts}]
+    return [".".join(name.parts).removesuffix(".init") for name in names if "reactor" not in name.parts]
 
 
 class Compiler:
@@ -68,8 +73,12 @@ class Compiler:
         finally:
             self.high_state.pop_active()
 
-    def template(self, chunk: dict[str, Any]) -> str:
-        """Return the text that a file.managed step with a template writes."""
+    def templates(self, chunks: list[dict[str, Any]]) -> dict[str, str]:
+        """Return the text that each template of these steps writes, by its path in the file root."""
+        managed = [chunk for chunk in chunks if chunk.get("template") and chunk["source"].startswith("salt://")]
+        return {chunk["source"].removeprefix("salt://"): self._text(chunk) for chunk in managed}
+
+    def _text(self, chunk: dict[str, Any]) -> str:
         path = FILE_ROOT / chunk["source"].removeprefix("salt://")
         return self.functions["file.apply_template_on_contents"](
             path.read_text(), chunk["template"], chunk.get("context", {}), chunk.get("defaults", {}), "base"
@@ -93,6 +102,7 @@ def unresolved(chunks: list[dict[str, Any]]) -> list[str]:
 def _master(root: Path) -> None:
     """Orchestrations ask a runner for the hosts, which dcgm.watcher has written on a real head."""
     hosts = {**read_yaml(FILE_ROOT / "dcgm/defaults.yaml")["hosts"], "head": "bcm-01", "monitoring": "bcm-01"}
+    (root / "var/cache/salt/master/proc").mkdir(parents=True)
     (root / "watcher.json").write_text(json.dumps({"hosts": hosts}))
     configuration = {
         "root_dir": str(root),
@@ -123,6 +133,22 @@ def minion_options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def parse_once() -> Iterator[None]:
+    """Every SLS of a node imports the same three YAML files, and these tests compile hundreds: parse each text once."""
+    load_yaml, known = SerializerExtension.load_yaml, {}
+
+    def load_known(self: SerializerExtension, value: Any) -> Any:
+        text = str(value)
+        if text not in known:
+            known[text] = load_yaml(self, value)
+        return copy.deepcopy(known[text])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SerializerExtension, "load_yaml", load_known)
+        yield
+
+
 @pytest.fixture(scope="session")
 def compiler(minion_options: dict[str, Any]) -> Any:
     """Return a function that gives a compiler for a machine's grains and a pillar, as a context manager."""
@@ -136,3 +162,18 @@ def compiler(minion_options: dict[str, Any]) -> Any:
             yield Compiler(high_state)
 
     return compile_for
+
+
+@pytest.fixture(scope="session")
+def applied(compiler: Any) -> Any:
+    """Return a function that compiles once per machine what a site applies: steps by entry, texts by template."""
+    known: dict[str, tuple[dict[str, list[dict[str, Any]]], dict[str, str]]] = {}
+
+    def compile_once(machine: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+        if machine not in known:
+            with compiler(MACHINES[machine], {}) as compile_states:
+                steps = {entry: compile_states.low(entry) for entry in ENTRIES}
+                known[machine] = steps, compile_states.templates([chunk for entry in steps.values() for chunk in entry])
+        return known[machine]
+
+    return compile_once

@@ -6,7 +6,7 @@
 Run the {{ kind }} of the job map no longer:
   job_map.unlinked:
     - name: {{ dcgm.slurm[kind ~ "_link"] }}
-    - target: {{ dcgm.slurm.shared_directory }}/{{ kind }}-dcgm.sh
+    - target: {{ dcgm.slurm.shared_directory | replace("{kind}", kind) }}/{{ kind }}-dcgm.sh
 {%- endfor %}
 
 Remove everything of the job map:

@@ -14,7 +14,7 @@ include:
 Run the {{ kind }} of the job map with every job:
   job_map.linked:
     - name: {{ slurm[kind ~ "_link"] }}
-    - target: {{ slurm.local_directory if local else slurm.shared_directory }}/{{ kind }}-dcgm.sh
+    - target: {{ (slurm.local_directory if local else slurm.shared_directory) | replace("{kind}", kind) }}/{{ kind }}-dcgm.sh
     - coming: {{ local }}
     - require:
       - file: Write the settings of prolog and epilog
