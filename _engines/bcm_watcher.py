@@ -3,7 +3,9 @@ Engine ``bcm_watcher``: follows BCM roles from the Salt master, one watcher for 
 
 At every interval it asks for the roles, writes the target files and, when nodes are to be served, fires
 ``superpod/bcm/roles/changed`` {seq}. Every poll ends with ``superpod/bcm/heartbeat`` {seq, updated, failures, error}.
-Minions that start are collected and served once per poll.
+
+It listens for minions that start and for what nodes tell: ``superpod/dcgm/deployed`` {roles_known} and
+``superpod/dcgm/removed``. All of it is collected and served once per poll.
 
 .. code-block:: yaml
 
@@ -13,6 +15,7 @@ Minions that start are collected and served once per poll.
 
 from __future__ import annotations
 
+import collections
 import logging
 import time
 from typing import Any
@@ -23,6 +26,9 @@ import superpod_snapshot
 log = logging.getLogger(__name__)
 
 HEARTBEAT = "superpod/bcm/heartbeat"
+DEPLOYED = "superpod/dcgm/deployed"
+REMOVED = "superpod/dcgm/removed"
+_HEARD = rf"^(salt/minion/[^/]+/start|{DEPLOYED}|{REMOVED})$"
 # While there are no settings, or something is broken: Salt restarts a crashed engine at once, without any pause.
 _PAUSE = 30.0
 
@@ -43,7 +49,7 @@ class _Watcher:
 
     def __init__(self) -> None:
         self._said = ""
-        self._started: set[str] = set()
+        self._news: dict[str, set[str]] = collections.defaultdict(set)
 
     def say(self, problem: str) -> None:
         """Log a problem once, until another one or none comes between."""
@@ -63,18 +69,31 @@ class _Watcher:
                 self._poll(bus)
                 # Read at every poll, so that a new interval counts without a restart of the master.
                 interval = __runners__["bcm.settings"]()["watcher"]["interval"]
-                self._collect_starts(bus, began + interval)
+                self._listen(bus, began + interval)
 
     def _poll(self, bus: Any) -> None:
-        done = __runners__["bcm.poll"](started=sorted(self._started))
-        self._started.clear()
+        done = __runners__["bcm.poll"](news={kind: sorted(names) for kind, names in self._news.items()})
+        self._news.clear()
         self.say("")
         bus.fire_event({key: done[key] for key in ("seq", "updated", "failures", "error")}, HEARTBEAT)
 
-    def _collect_starts(self, bus: Any, until: float) -> None:
+    def _listen(self, bus: Any, until: float) -> None:
         while (left := until - time.monotonic()) > 0:
             # A wait of 0 would mean for ever.
-            event = bus.get_event(wait=max(left, 0.1), tag="salt/minion/", match_type="startswith", full=True)
-            parts = event["tag"].split("/") if event else []
-            if len(parts) == 4 and parts[3] == "start":
-                self._started.add(parts[2])
+            event = bus.get_event(wait=max(left, 0.1), tag=_HEARD, match_type="regex", full=True)
+            if event:
+                self._hear(event["tag"], event["data"])
+
+    def _hear(self, tag: str, data: dict[str, Any]) -> None:
+        # The master has put the id of the minion that it authenticated into the event: nobody speaks for another.
+        minion = str(data.get("id", ""))
+        if tag == DEPLOYED:
+            self._news["deployed"].add(minion)
+            self._news["removed"].discard(minion)
+            if not (data.get("data") or {}).get("roles_known", True):
+                self._news["roleless"].add(minion)
+        elif tag == REMOVED:
+            self._news["removed"].add(minion)
+            self._news["deployed"].discard(minion)
+        else:
+            self._news["started"].add(minion)

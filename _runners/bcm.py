@@ -98,18 +98,19 @@ def _status_of(
         **{key: node[key] if node else None for key in ("roles", "category", "since")},
         "wanted": superpod_roles.wanted(now["roles"], node),
         "minion": known.get(name),
+        "deployed": snapshot["deployed"].get(name),
         "pending": name in waiting,
         "problem": snapshot["tries"].get(name, {}).get("problem"),
     }
 
 
-def poll(started: Sequence[str] = (), accept: bool = False) -> dict[str, Any]:
+def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict[str, Any]:
     """
     Ask for the roles now, as the engine does at every interval; changed nodes are served by the orchestration.
 
     Fires ``superpod/bcm/roles/changed`` {seq} when nodes are to be served.
 
-    :param started: names of minions that started and get the whole ``dcgm`` apply.
+    :param news: minions by what the engine heard of them: ``started``, ``deployed``, ``removed``, ``roleless``.
     :param accept: see ``bcm.accept``.
 
     CLI Example:
@@ -118,8 +119,8 @@ def poll(started: Sequence[str] = (), accept: bool = False) -> dict[str, Any]:
 
         salt-run bcm.poll
     """
-    names = [superpod_roles.short(name) for name in started]
-    done = superpod_poll.poll(settings(), members() or None, names, accept)
+    heard = {kind: {superpod_roles.short(name) for name in names} for kind, names in (news or {}).items()}
+    done = superpod_poll.poll(settings(), members() or None, superpod_pending.News(**heard), accept)
     for line in done.lines:
         log.warning("bcm: %s", line)
     if done.claimed:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+# Runs that may wait on a node. A number: with `queue: True` Salt 3008 returns at once, and without a result.
+_QUEUE = 10
+
 # (minion ids, function, arguments, keyword arguments) -> {minion id: full return}; silent minions are left out.
 Run = Callable[[Sequence[str], str, Sequence[Any], dict[str, Any]], dict[str, dict[str, Any]]]
 
@@ -52,7 +55,7 @@ def apply_states(
         if failhard and any(outcome.state == "failed" for outcome in outcomes.values()):
             outcomes.update(dict.fromkeys(batch, SKIPPED))
             continue
-        returns = run(batch, "state.apply", [sls], {"queue": True, **options})
+        returns = run(batch, "state.apply", [sls], {"queue": _QUEUE, **options})
         outcomes.update({name: judge_states(returns.get(name)) for name in batch})
     return outcomes
 

@@ -8,11 +8,24 @@ again with growing intervals, and at once when the node's minion starts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 Snapshot = dict[str, Any]
 
 _LONGEST_WAIT = 900
+
+
+@dataclass
+class News:
+    """Short names of nodes by what was heard of them since the last poll."""
+
+    started: set[str] = field(default_factory=set)
+    # The whole `dcgm` was applied; after that, and until it is cleaned away, a start of the minion applies it again.
+    deployed: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    # An apply found that the node has no roles, for example because it was cleaned and deployed again.
+    roleless: set[str] = field(default_factory=set)
 
 
 def owed(snapshot: Snapshot, members: Collection[str]) -> list[str]:
@@ -23,11 +36,23 @@ def owed(snapshot: Snapshot, members: Collection[str]) -> list[str]:
     )
 
 
-def note_started(snapshot: Snapshot, names: Iterable[str], now: str) -> None:
-    """Remember minions that started: they get the whole apply, without waiting for the end of a back-off."""
-    for name in names:
-        snapshot["started"][name] = now
+def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> None:
+    """
+    Remember what was heard of the members.
+
+    A minion that starts is served at once, whatever back-off it is in. It gets the whole apply only if the
+    administrator deployed to it: nobody wants a new node to be changed by a restart of the master.
+    """
+    deployed = snapshot["deployed"]
+    deployed.update(dict.fromkeys(news.deployed.intersection(members), now))
+    for name in news.removed:
+        deployed.pop(name, None)
+        snapshot["started"].pop(name, None)
+    for name in news.started.intersection(members):
         snapshot["tries"].pop(name, None)
+        if name in deployed:
+            snapshot["started"][name] = now
+    note_all(snapshot, news.roleless.intersection(members))
 
 
 def note_all(snapshot: Snapshot, names: Iterable[str]) -> None:

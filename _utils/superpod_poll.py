@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,14 +31,17 @@ def serving_lock(settings: dict[str, Any]) -> str:
 
 
 def poll(
-    settings: dict[str, Any], members: Mapping[str, str] | None, started: Iterable[str] = (), accept: bool = False
+    settings: dict[str, Any],
+    members: Mapping[str, str] | None,
+    news: superpod_pending.News | None = None,
+    accept: bool = False,
 ) -> Poll:
     """
     Do one poll.
 
     :param settings: the watcher's settings file.
     :param members: minion ids of the nodes by short name; None when the master cannot tell who is a node.
-    :param started: short names of the nodes whose minion started since the last poll.
+    :param news: what was heard of the nodes since the last poll.
     :param accept: believe the answer, however odd it looks.
     :raises OSError: the snapshot cannot be written.
     """
@@ -48,7 +51,7 @@ def poll(
         # In place, since this is what is written when the block ends.
         snapshot.update(step.snapshot)
         lines = [*step.lines, *_write_targets(settings, snapshot, members, step.believed)]
-        superpod_pending.note_started(snapshot, set(started) & set(members or ()), superpod_snapshot.timestamp())
+        superpod_pending.note(snapshot, news or superpod_pending.News(), members or (), superpod_snapshot.timestamp())
         claimed = _claim(settings, snapshot, members)
     return Poll(snapshot, step.believed, claimed, lines)
 

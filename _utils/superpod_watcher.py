@@ -55,6 +55,7 @@ def empty() -> Snapshot:
         "doubt": None,
         "nodes": {},
         "started": {},
+        "deployed": {},
         "tries": {},
         "target_problems": [],
     }

@@ -6,6 +6,10 @@ include:
   - dcgm.exporter.clean
   - dcgm.go.clean
 
+Tell the watcher that this node is removed:
+  bcm_node.removed:
+    - order: first
+
 Remove the state of superpod-dcgm-exporter:
   file.absent:
     - name: {{ dcgm.paths.node_state }}

@@ -9,6 +9,6 @@ include:
 {%- if dcgm.slurm.enabled and dcgm.slurm.scripts == "shared" %}
   - dcgm.slurm.scripts
 {%- endif %}
-{%- if dcgm.watcher.enabled and dcgm.roles.source != "none" %}
+{%- if dcgm.watcher.enabled %}
   - dcgm.watcher
 {%- endif %}

@@ -6,3 +6,7 @@ include:
 {%- for component in ("exporter", "slurm") if dcgm[component].enabled %}
   - dcgm.{{ component }}
 {%- endfor %}
+
+Tell the watcher that this node is deployed:
+  bcm_node.deployed:
+    - order: first

@@ -21,7 +21,7 @@ Remove the target files that the watcher wrote:
 
 Restart the Salt master without the watcher in a moment:
   cmd.run:
-    - name: systemd-run --collect --unit={{ path.watcher_restart }} --on-active=2 systemctl restart salt-master.service
+    - name: systemd-run --collect --unit={{ path.watcher_restart }} --on-active=2 --timer-property=AccuracySec=100ms systemctl restart salt-master.service
     - unless: systemctl is-active --quiet {{ path.watcher_restart }}.timer
     - order: last
     - onchanges:

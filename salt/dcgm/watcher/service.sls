@@ -27,7 +27,7 @@ Run the watcher in the Salt master:
 
 Restart the Salt master in a moment:
   cmd.run:
-    - name: systemd-run --collect --unit={{ path.watcher_restart }} --on-active=2 systemctl restart salt-master.service
+    - name: systemd-run --collect --unit={{ path.watcher_restart }} --on-active=2 --timer-property=AccuracySec=100ms systemctl restart salt-master.service
     - unless: systemctl is-active --quiet {{ path.watcher_restart }}.timer
     - order: last
     - onchanges:

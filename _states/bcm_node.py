@@ -1,0 +1,39 @@
+"""What a node tells the watcher on the master, so that it is looked after from then on, or no longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import superpod_paths
+import superpod_roles
+
+
+def deployed(name: str) -> dict[str, Any]:
+    """
+    Tell the watcher that the administrator deploys to this node: from now on it gets the whole apply when it boots.
+
+    Fires ``superpod/dcgm/deployed`` {roles_known}; where no roles are known, the watcher delivers them again.
+
+    :param name: a sentence.
+    """
+    known = superpod_roles.read(__opts__.get("superpod_dcgm_roles", superpod_paths.ROLES_FILE)) is not None
+    comment = "Its roles are known" if known else "Its roles are not known yet; the watcher delivers them"
+    return _tell(name, "superpod/dcgm/deployed", {"roles_known": known}, comment)
+
+
+def removed(name: str) -> dict[str, Any]:
+    """
+    Tell the watcher that this node was cleaned: nothing is applied any more when it boots.
+
+    Fires ``superpod/dcgm/removed``.
+
+    :param name: a sentence.
+    """
+    return _tell(name, "superpod/dcgm/removed", {}, "Nothing is applied any more when this node boots")
+
+
+def _tell(name: str, tag: str, data: dict[str, Any], comment: str) -> dict[str, Any]:
+    # A message, not a change of this node: it is sent at every apply and reported as none.
+    if not __opts__["test"]:
+        __salt__["event.send"](tag, data)
+    return {"name": name, "result": True, "comment": comment, "changes": {}}
