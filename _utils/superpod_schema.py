@@ -39,18 +39,13 @@ def errors(value: Any, schema: dict[str, Any], root: str) -> list[str]:
     return list(_check(value, schema, root, schema))
 
 
-def resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """Return a rule of ``document`` with what its ``$ref`` names put in."""
-    return _resolve(schema, document)
-
-
 def allowed(schema: dict[str, Any], document: dict[str, Any]) -> str:
     """Return in words what a rule of ``document`` allows."""
-    return _allowed(_resolve(schema, document))
+    return _allowed(resolved(schema, document))
 
 
 def _check(value: Any, schema: dict[str, Any], key: str, document: dict[str, Any]) -> Iterator[str]:
-    schema = _resolve(schema, document)
+    schema = resolved(schema, document)
     if not _is_type(value, schema.get("type")) or not _is_allowed(value, schema):
         yield f"{key}: {value!r} is not allowed; it must be {_allowed(schema)}"
     elif isinstance(value, dict):
@@ -59,7 +54,8 @@ def _check(value: Any, schema: dict[str, Any], key: str, document: dict[str, Any
         yield from _check_array(value, schema, key, document)
 
 
-def _resolve(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+def resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule of ``document`` with what its ``$ref`` names put in."""
     reference = schema.get("$ref")
     if reference is None:
         return schema
@@ -113,7 +109,7 @@ def _check_object(value: dict[Any, Any], schema: dict[str, Any], key: str, docum
         elif others is False:
             yield f"{below}: unknown key{_guess(name, known)}; allowed are {', '.join(known)}"
         elif names and list(_check(name, names, below, document)):
-            yield f"{below}: the key {name!r} is not allowed; it must be {_allowed(_resolve(names, document))}"
+            yield f"{below}: the key {name!r} is not allowed; it must be {_allowed(resolved(names, document))}"
         elif isinstance(others, dict):
             yield from _check(item, others, below, document)
     for name in schema.get("required", []):
