@@ -1,9 +1,10 @@
 """
-Make docs/pillar.md, the reference of the pillar's keys, from salt/dcgm/defaults.yaml and salt/dcgm/schema.yaml.
+Make docs/pillar.md, the reference of the pillar's keys, and pillar/example.sls, a pillar with every key,
+from salt/dcgm/defaults.yaml and salt/dcgm/schema.yaml.
 
     python3 docs/make_pillar.py
 
-A test fails when the page is older than its sources. It needs PyYAML, which requirements.txt brings.
+A test fails when one of them is older than its sources. It needs PyYAML, which requirements.txt brings.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = REPOSITORY / "docs/pillar.md"
+EXAMPLE = REPOSITORY / "pillar/example.sls"
 DEFAULTS = REPOSITORY / "salt/dcgm/defaults.yaml"
 SCHEMA = REPOSITORY / "salt/dcgm/schema.yaml"
 sys.path.insert(0, str(REPOSITORY / "_utils"))
@@ -40,6 +42,12 @@ dcgm:
 
 A key that is unknown, or a value that is not allowed, stops rendering with one sentence per error, before anything is
 changed: `salt NODE state.show_low_sls dcgm` tells. Lists replace the default; mappings are merged into it.
+"""
+
+
+EXAMPLE_HEAD = """\
+# Every key of the pillar of superpod-dcgm-exporter with its default. Made by docs/make_pillar.py: copy from it what your site needs.
+dcgm:
 """
 
 
@@ -106,10 +114,18 @@ def page(defaults: str, schema_text: str) -> str:
     return "".join(parts)
 
 
+def example(defaults: str) -> str:
+    """Return a pillar with every key: the defaults below `dcgm:`, with their comments."""
+    lines = defaults.splitlines()[2:]
+    return EXAMPLE_HEAD + "".join(f"  {line}\n" if line else "\n" for line in lines)
+
+
 def main() -> None:
-    """Write the page."""
+    """Write both files."""
     PAGE.write_text(page(DEFAULTS.read_text(), SCHEMA.read_text()))
-    print(f"{PAGE.relative_to(REPOSITORY)} is written")
+    EXAMPLE.write_text(example(DEFAULTS.read_text()))
+    for path in (PAGE, EXAMPLE):
+        print(f"{path.relative_to(REPOSITORY)} is written")
 
 
 if __name__ == "__main__":

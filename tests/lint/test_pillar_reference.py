@@ -25,6 +25,12 @@ def test_the_page_is_up_to_date(maker) -> None:
     assert maker.PAGE.read_text() == text, "run python3 docs/make_pillar.py"
 
 
+def test_the_example_is_up_to_date_and_says_what_the_defaults_say(maker) -> None:
+    text = maker.example(maker.DEFAULTS.read_text())
+    assert maker.EXAMPLE.read_text() == text, "run python3 docs/make_pillar.py"
+    assert yaml.safe_load(text) == {"dcgm": yaml.safe_load(maker.DEFAULTS.read_text())}
+
+
 def test_every_key_of_the_schema_has_a_default_and_a_place_on_the_page(maker) -> None:
     maker.document = yaml.safe_load(maker.SCHEMA.read_text())
     defaults = {key.path for key in maker.keys(maker.DEFAULTS.read_text())}

@@ -1,0 +1,173 @@
+# Every key of the pillar of superpod-dcgm-exporter with its default. Made by docs/make_pillar.py: copy from it what your site needs.
+dcgm:
+  # Name of the cluster: the label `cluster` of every target.
+  cluster: slurm
+
+  # Who does what, as Salt compound matches. An empty match is nobody.
+  hosts:
+    # DGX nodes: exporter, prolog and epilog.
+    nodes: '*dgx*'
+    # BCM head nodes that run the Salt master: watcher, shared Slurm scripts.
+    head: ''
+    # Where this project runs Prometheus.
+    monitoring: ''
+    # The one node per architecture that builds (oldest glibc of the fleet). Empty: the first node that finds no artifact.
+    builder: ''
+
+  # The Go toolchain, installed only where the exporter is built, next to whatever Go the system has.
+  go:
+    enabled: true
+    # archive: a release archive whose SHA-256 is checked. package: the distribution's Go, refused when it is too old.
+    method: archive
+    # Empty: the release that compatibility.yaml names for the exporter release.
+    version: ''
+    # URL, salt:// or absolute path; {version} and {arch} are filled in.
+    source: 'https://go.dev/dl/go{version}.linux-{arch}.tar.gz'
+    # By architecture (amd64, arm64). Empty: what compatibility.yaml knows of this version.
+    sha256: {}
+    # Versions lie side by side here, as go<version>.
+    directory: /opt/superpod-dcgm/go
+    # Names of the packages of method `package`.
+    packages: [golang-go]
+
+  # NVIDIA's dcgm-exporter.
+  exporter:
+    enabled: true
+    # Release tag of NVIDIA/dcgm-exporter: <DCGM>-<exporter>.
+    release: 4.5.3-4.8.2
+    # Commit that the tag must point to. Empty: what compatibility.yaml knows.
+    commit: ''
+    # build: the builder makes the artifact, all take it. artifact: only take what is in the store.
+    method: build
+    # A folder dcgm-exporter/ beside the file root, or `path`, is used instead of cloning; the commit is checked alike.
+    source:
+      url: https://github.com/NVIDIA/dcgm-exporter.git
+      path: ''
+    build:
+      # Made for a build and removed after it, in success and failure.
+      directory: /opt/dcgm-exporter-deployment
+      # Seconds that clone and build may take.
+      timeout: 1800
+      # Seconds that a node waits for another one's build.
+      wait: 1800
+      # Environment of clone and build: GOPROXY, HTTPS_PROXY, GOFLAGS …
+      environment: {}
+      # Packages that clone and build need, by os_family.
+      packages:
+        Debian: [git, gcc, libc6-dev, make]
+        RedHat: [git-core, gcc, glibc-devel, make]
+    # Shared storage for artifacts: <store>/<release>/linux-<arch>/.
+    store: /cm/shared/apps/dcgm-exporter/artifacts
+    # Where the exporter listens; unit, targets and verification use this port.
+    address: ''
+    port: 9400
+    # Milliseconds between two samples.
+    interval: 30000
+    # auto: remote when one of engine_units is installed, else embedded. Also: remote, embedded.
+    engine: auto
+    engine_units: [nvidia-dcgm.service, cuda-dcgm.service, nv-hostengine.service]
+    engine_address: localhost:5555
+    # User of the service with a remote engine; an embedded one runs as root (profiling needs CAP_SYS_ADMIN).
+    user: dcgm-exporter
+    # Counters file: salt:// or absolute path. Empty: the release's own default-counters.csv.
+    counters: ''
+    # Further environment of the service, as in exporter.env.
+    environment: {}
+    # Seconds in which /metrics must answer after a start or upgrade; then the previous release is put back.
+    start_timeout: 60
+    # Versions kept below /opt/dcgm-exporter, the current one included.
+    keep: 3
+    # TLS and basic authentication of /metrics: an exporter-toolkit file on the node. Empty: plain HTTP.
+    web_config: ''
+
+  # Prolog and epilog that tell the exporter which job holds which GPU.
+  slurm:
+    enabled: true
+    # shared: nodes link to the scripts in shared_directory, written once by the head. local: each node has its own copy.
+    scripts: shared
+    # As is: BCM 10 (slurm 23.x). BCM 11 (slurm 24.11): '/cm/shared/apps/slurm/{kind}s'; {kind} is prolog or epilog.
+    shared_directory: /cm/shared/apps/slurm/var/cm
+    # Where a node's own copies go with scripts: local.
+    local_directory: /usr/local/libexec/superpod-dcgm
+    # What slurmd's dispatcher runs. As is: BCM. Plain Slurm with Prolog=/etc/slurm/prolog.d/*: a path in there, scripts: local.
+    prolog_link: /cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh
+    # The same for the epilog.
+    epilog_link: /cm/local/apps/slurm/var/epilogs/60-epilog-dcgm.sh
+    # Minion of the Slurm controller, where the wiring of prolog and epilog is checked. Empty: not checked.
+    controller: ''
+
+  # The directory that dcgm-exporter reads to label metrics with job ids; unit, tmpfiles and scripts use this key.
+  job_map:
+    directory: /run/dcgm-job-map
+    # Milliseconds that prolog or epilog may take in all, waiting for the lock included.
+    time_limit: 2000
+
+  # Which BCM roles make a node run the exporter.
+  roles:
+    # bcm: CMDaemon's REST interface. cmsh: BCM's shell on the head. static: the table below. none: run on every node.
+    source: bcm
+    # One of these is enough.
+    run_on: [slurmclient]
+    # source static: {node: [role, …]}.
+    static: {}
+
+  # The engine on the Salt master that follows BCM roles.
+  watcher:
+    enabled: true
+    # Seconds between two polls.
+    interval: 30
+    # BCM heads, tried in this order.
+    heads: [master]
+    port: 8081
+    # Seconds for one answer.
+    timeout: 10
+    # Client certificate with a read-only profile, on the head node.
+    certificate: /etc/superpod-dcgm/bcm.pem
+    key: /etc/superpod-dcgm/bcm.key
+    # Instead of a certificate: user name, and a file with the password.
+    user: ''
+    password_file: ''
+    # PEM files that CMDaemon's certificate is checked against.
+    ca: [/cm/local/apps/cmd/etc/cacert.pem, /cm/local/apps/cmd/etc/cluster.pem]
+    # BCM's certificates often do not carry the name `master`; the chain is always checked.
+    verify_name: false
+    # A list with fewer than this share of the known nodes is not believed …
+    minimum_share: 0.5
+    # … nor a missing node, until this many equal answers.
+    confirm: 3
+    # Nodes that get a change at the same time (number or percentage).
+    batch: 20%
+    # The master's own entries in lists of which Salt takes only one file's: engines, reactor, module_dirs.
+    master: {}
+
+  # Files by which Prometheus finds the nodes.
+  targets:
+    enabled: true
+    directory: /cm/shared/apps/dcgm-exporter/prometheus-targets
+    # Labels added to every target.
+    labels: {}
+
+  # Prometheus on hosts.monitoring.
+  prometheus:
+    enabled: true
+    # own: installed and configured here. existing: only a scrape configuration to include is written.
+    mode: own
+    packages: [prometheus]
+    service: prometheus
+    # mode own: a file of its own; the package's prometheus.yml stays as it is.
+    config: /etc/prometheus/superpod-dcgm.yml
+    data: /var/lib/prometheus/metrics2
+    # mode own: further entries of scrape_configs.
+    scrape_configs: []
+    # mode existing: where the scrape configuration is written.
+    scrape_config: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
+    port: 9090
+    retention: 30d
+    scrape_interval: 30s
+    # How often target files are read again: shared storage gives no change notice.
+    refresh_interval: 30s
+    # How Prometheus speaks to the exporters when exporter:web_config is set.
+    scheme: http
+    ca: ''
+    user: ''
+    password_file: ''
