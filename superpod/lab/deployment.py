@@ -13,8 +13,6 @@ from superpod.lab.layout import CONFIG
 if TYPE_CHECKING:
     from superpod.lab.lab import Lab
 
-# The head's states have the master restarted a moment after they have answered.
-RESTART_DELAY = 3
 ROLES = "/var/lib/superpod-dcgm/roles.json"
 CERTIFICATE, KEY = "/etc/superpod-dcgm/bcm.pem", "/etc/superpod-dcgm/bcm.key"
 ADMIN_READY = "test -s /root/.cm/admin.pem && cmsh -n -c 'device list' > /dev/null"
@@ -106,11 +104,24 @@ def apply(lab: Lab) -> None:
 
 
 def apply_head(lab: Lab) -> dict[str, Any]:
-    """Apply the head node's states, and wait for the master, which restarts itself when its configuration changed."""
+    """Apply the head node's states, and wait for the master if they have it restarted in a moment."""
+    before = master_process(lab)
     answers = apply_states(lab, "head")
-    time.sleep(RESTART_DELAY)
-    wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
+    if restarts_master(answers):
+        wait_until("the Salt master has been restarted", lambda: master_process(lab) not in ("0", before))
+        wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
     return answers
+
+
+def restarts_master(answers: dict[str, Any]) -> bool:
+    """True if a state of the answers had something restart the master."""
+    states = [state for found in answers.values() for state in found.values()]
+    return any(state.get("changes") and "restart salt-master" in str(state.get("name")) for state in states)
+
+
+def master_process(lab: Lab) -> str:
+    """Number of the master's process inside its machine; 0 while it does not run."""
+    return lab.exec("head", ["systemctl", "show", "-P", "MainPID", "salt-master"], check=True).stdout.strip()
 
 
 def wait_delivered(lab: Lab) -> None:
@@ -130,7 +141,7 @@ def apply_states(lab: Lab, target: str) -> dict[str, Any]:
     answers, code = lab.salt(target, "state.apply", "queue=True")
     failed = failures(answers)
     if failed or code:
-        raise SuperpodError("\n".join([f"salt '{target}' state.apply ended with {code}:", *failed]))
+        raise SuperpodError("\n".join([f"salt '{target}' state.apply failed (exit code {code}):", *failed]))
     return answers
 
 
