@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -101,22 +102,38 @@ def ensure_upstream(directory: Path, source: str | None) -> dict[str, str]:
     """Make the exporter's bare git repository: the stand-in, or a mirror of another one; its release and commit."""
     target = directory / REPOSITORY
     target.parent.mkdir(parents=True, exist_ok=True)
+    modules = "{}"
     if source:
         _mirror(source, target)
+        modules = _fetch_modules(target, directory)
     else:
         _run([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
-    commit = _run(
-        ["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"],
-        f"{source or 'The stand-in'} has no tag {RELEASE}",
-    )
-    return {"upstream": source or "", "release": RELEASE, "commit": commit.strip()}
+    revision = ["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"]
+    commit = _run(revision, f"{source or 'The stand-in'} has no tag {RELEASE}")
+    return {"upstream": source or "", "release": RELEASE, "commit": commit.strip(), "build_environment": modules}
 
 
 def _mirror(source: str, target: Path) -> None:
+    git, refs = ["git", "-c", "safe.directory=*"], "+refs/*:refs/*"
     if (target / "HEAD").exists():
-        _run(
-            ["git", "-C", str(target), "fetch", "--quiet", "--prune", source, "+refs/*:refs/*"],
-            f"{source} could not be fetched",
-        )
+        _run([*git, "-C", str(target), "fetch", "--quiet", "--prune", source, refs], f"{source} could not be fetched")
     else:
-        _run(["git", "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
+        _run([*git, "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
+
+
+def _fetch_modules(repository: Path, directory: Path) -> str:
+    """Download the release's Go modules through this machine's proxy; the environment with which the lab finds them."""
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        with tarfile.open(next(directory.glob("go*.tar.gz"))) as archive:
+            archive.extractall(scratch)
+        clone = ["git", "clone", "--quiet", "--branch", RELEASE, str(repository), f"{scratch}/source"]
+        _run(clone, f"The upstream repository has no tag {RELEASE}")
+        settings = {
+            "GOMODCACHE": str(directory / "modules"),
+            "GOPATH": f"{scratch}/path",
+            "GOCACHE": f"{scratch}/cache",
+        }
+        command = [f"{scratch}/go/bin/go", "-C", f"{scratch}/source", "mod", "download"]
+        _run(command, "The Go modules of upstream could not be downloaded", {**settings, "GOTOOLCHAIN": "local"})
+    offline = {"GOPROXY": "file:///cm/shared/lab/modules/cache/download", "GOSUMDB": "off", "GOFLAGS": "-mod=mod"}
+    return json.dumps(offline)

@@ -15,6 +15,8 @@ dcgm:
     commit: @commit@
     source:
       url: /cm/shared/lab/upstream/dcgm-exporter.git
+    build:
+      environment: @build_environment@
     interval: 1000
     start_timeout: 30
   slurm:
