@@ -1,7 +1,5 @@
 """Run functions and states on nodes, batch by batch, and say in one line per node how it went."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

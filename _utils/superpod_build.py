@@ -1,7 +1,5 @@
 """Build dcgm-exporter from a pinned commit, in a directory that is gone afterwards whatever happens."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

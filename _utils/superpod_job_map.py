@@ -1,7 +1,5 @@
 """The job map, the links through which slurmd runs its writers, and whether Slurm's configuration fits them."""
 
-from __future__ import annotations
-
 import fnmatch
 import os
 import re

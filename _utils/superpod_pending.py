@@ -5,8 +5,6 @@ Pure functions on the watcher's snapshot. A delivery stays owed until a node say
 again with growing intervals, and at once when the node's minion starts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any

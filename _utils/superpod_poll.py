@@ -1,7 +1,5 @@
 """One poll of the watcher: ask, believe or doubt, keep, write the target files, and say who is to be served."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping

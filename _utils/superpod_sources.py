@@ -1,7 +1,5 @@
 """Where roles come from: BCM's REST interface, its shell, a table in the pillar, or nowhere."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The files by which Prometheus finds the nodes: one per host, written and removed by the watcher alone."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Collection

@@ -5,8 +5,6 @@ A snapshot and an answer (or the reason why there is none) give a new snapshot. 
 failure changes no node, a doubtful list counts as a failure, a node missing from a good list stays for a while.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json
