@@ -1,15 +1,14 @@
 """Client of CMDaemon's REST interface: which device has which roles, or why that cannot be told."""
 
-from __future__ import annotations
-
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 Devices = dict[str, dict[str, Any]]
@@ -123,12 +122,13 @@ def _get(access: Access, head: str, path: str) -> str:
     with requests.Session() as session:
         # Neither a proxy nor ~/.netrc nor REQUESTS_CA_BUNDLE of the master's environment shall come between.
         session.trust_env = False
+        session.headers["Accept-Encoding"] = "identity"
         session.verify = access.ca
         session.auth, session.cert = _credential(access)
         session.mount("https://", _NameCheck(access.verify_name))
         try:
             return _read(session, f"https://{head}:{access.port}{path}", access.timeout)
-        except requests.RequestException as exc:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             raise Unknown(_plain(exc, access)) from exc
         except OSError as exc:
             raise Unknown(f"a certificate or key cannot be used: {exc}") from exc
@@ -150,11 +150,22 @@ def _read(session: requests.Session, url: str, timeout: float) -> str:
     body = bytearray()
     with session.get(url, timeout=timeout, allow_redirects=False, stream=True) as response:
         _check_status(response)
-        for block in response.iter_content(1 << 16):
+        for block in _blocks(response):
             body += block
             if time.monotonic() > deadline or len(body) > _LARGEST_ANSWER:
                 raise Unknown(f"the answer is not complete after {timeout:g} seconds and {len(body)} bytes")
     return body.decode("utf-8", "replace")
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    """Give the body as it arrives: reading blocks of a fixed size would wait for each to be full, past any deadline."""
+    read = getattr(response.raw, "read1", None)
+    if read is None:
+        # urllib3 1.26, which Salt 3006 brings.
+        yield from response.iter_content(1 << 10)
+        return
+    while block := read(1 << 16):
+        yield block
 
 
 def _check_status(response: requests.Response) -> None:
@@ -170,10 +181,10 @@ def _check_status(response: requests.Response) -> None:
         raise Unknown(f"HTTP {status} instead of a list of devices")
 
 
-def _plain(exc: requests.RequestException, access: Access) -> str:
+def _plain(exc: Exception, access: Access) -> str:
     if isinstance(exc, requests.exceptions.SSLError):
         return f"TLS failed, checked against {access.ca}: {_cause(exc)}"
-    if isinstance(exc, requests.Timeout):
+    if isinstance(exc, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         return f"no answer within {access.timeout:g} seconds"
     if isinstance(exc, requests.ConnectionError):
         return f"no connection to port {access.port}: {_cause(exc)}"

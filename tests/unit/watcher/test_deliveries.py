@@ -1,0 +1,133 @@
+"""Which nodes are owed a delivery, when it is tried, and what settles it."""
+
+from __future__ import annotations
+
+import pytest
+import superpod_pending
+import superpod_watcher
+from superpod_pending import News, claim, claimed, note, note_all, owed, settle
+
+MEMBERS = {"a": "a.cluster", "b": "b.cluster"}
+
+
+@pytest.fixture
+def snapshot():
+    devices = {name: {"roles": ["slurmclient"], "category": None, "type": None} for name in ("a", "b", "cpu")}
+    fresh = superpod_watcher.empty()
+    return superpod_watcher.answered(fresh, "master", devices, "t0", superpod_watcher.Rules()).snapshot
+
+
+def delivered(snapshot):
+    for node in snapshot["nodes"].values():
+        node["delivered"] = node["seq"]
+    return snapshot
+
+
+def change(snapshot, name):
+    snapshot["seq"] += 1
+    snapshot["nodes"][name]["seq"] = snapshot["seq"]
+
+
+def test_every_member_is_owed_its_first_roles_and_nobody_else(snapshot) -> None:
+    assert owed(snapshot, MEMBERS) == ["a", "b"]
+    assert owed(snapshot, {**MEMBERS, "new": "new"}) == ["a", "b"], "its roles are not known"
+
+
+def test_one_change_set_is_claimed_once(snapshot) -> None:
+    assert claim(snapshot, MEMBERS, 100, 30) == ["a", "b"]
+    assert claim(snapshot, MEMBERS, 101, 30) == []
+    assert set(claimed(snapshot)) == {"a", "b"}
+
+
+def test_what_is_not_settled_is_tried_again_with_growing_intervals(snapshot) -> None:
+    moments = [moment for moment in range(0, 4000) if claim(snapshot, {"a": "a"}, moment, 30)]
+    assert moments == [0, 30, 90, 210, 450, 930, 1830, 2730, 3630], "doubled up to a quarter of an hour"
+
+
+def test_a_new_change_does_not_wait_for_the_back_off(snapshot) -> None:
+    for moment in (0, 30, 90):
+        claim(snapshot, MEMBERS, moment, 30)
+    change(snapshot, "a")
+    assert claim(snapshot, MEMBERS, 91, 30) == ["a"]
+
+
+def test_a_delivery_that_worked_is_settled(snapshot) -> None:
+    claim(snapshot, MEMBERS, 0, 30)
+    settle(snapshot, claimed(snapshot), {"a": None, "b": "does not answer"})
+    assert owed(snapshot, MEMBERS) == ["b"] and claimed(snapshot) == {}
+    assert snapshot["tries"]["b"]["problem"] == "does not answer"
+    assert claim(snapshot, MEMBERS, 30, 30) == ["b"]
+
+
+def test_a_change_during_a_delivery_stays_owed(snapshot) -> None:
+    claim(snapshot, MEMBERS, 0, 30)
+    work = claimed(snapshot)
+    change(snapshot, "a")
+    settle(snapshot, work, {"a": None, "b": None})
+    assert owed(snapshot, MEMBERS) == ["a"]
+
+
+def test_a_lost_event_is_made_good_by_the_next_poll_but_one(snapshot) -> None:
+    claim(snapshot, MEMBERS, 0, 30)
+    # Nobody served: the master restarted. The claim is in the snapshot and comes again.
+    assert claim(snapshot, MEMBERS, 30, 30) == ["a", "b"]
+
+
+def test_a_start_serves_a_deployed_node_wholly_and_another_one_only_what_it_is_owed(snapshot) -> None:
+    delivered(snapshot)
+    note(snapshot, News(started={"a", "b"}, deployed={"a"}), MEMBERS, "t1")
+    assert owed(snapshot, MEMBERS) == ["a"]
+    claim(snapshot, MEMBERS, 0, 30)
+    assert claimed(snapshot)["a"]["started"] == "t1"
+
+
+def test_a_start_ends_the_back_off(snapshot) -> None:
+    for moment in (0, 30, 90, 210):
+        claim(snapshot, MEMBERS, moment, 30)
+    note(snapshot, News(started={"b"}), MEMBERS, "t1")
+    assert claim(snapshot, MEMBERS, 211, 30) == ["b"]
+
+
+def test_a_start_during_a_delivery_is_served_again(snapshot) -> None:
+    note(snapshot, News(started={"a"}, deployed={"a"}), MEMBERS, "t1")
+    claim(snapshot, MEMBERS, 0, 30)
+    work = claimed(snapshot)
+    note(snapshot, News(started={"a"}), MEMBERS, "t2")
+    settle(snapshot, work, {"a": None})
+    assert owed(snapshot, {"a": "a"}) == ["a"] and snapshot["started"] == {"a": "t2"}
+
+
+def test_a_removed_node_is_left_alone_when_it_starts(snapshot) -> None:
+    delivered(snapshot)
+    note(snapshot, News(deployed={"a"}), MEMBERS, "t1")
+    note(snapshot, News(started={"a"}), MEMBERS, "t2")
+    note(snapshot, News(removed={"a"}), MEMBERS, "t3")
+    assert owed(snapshot, MEMBERS) == [] and snapshot["deployed"] == {}
+
+
+def test_a_node_that_has_no_roles_gets_them_again(snapshot) -> None:
+    delivered(snapshot)
+    note(snapshot, News(roleless={"a"}), MEMBERS, "t1")
+    assert owed(snapshot, MEMBERS) == ["a"]
+
+
+def test_strangers_are_not_noted(snapshot) -> None:
+    delivered(snapshot)
+    note(snapshot, News(started={"x"}, deployed={"x"}, roleless={"x"}), MEMBERS, "t1")
+    assert snapshot["deployed"] == {} and snapshot["started"] == {}
+
+
+def test_all_can_be_owed_again(snapshot) -> None:
+    note_all(delivered(snapshot), MEMBERS)
+    assert owed(snapshot, MEMBERS) == ["a", "b"]
+    claim(snapshot, MEMBERS, 0, 30)
+    settle(snapshot, claimed(snapshot), dict.fromkeys(MEMBERS))
+    assert owed(snapshot, MEMBERS) == []
+
+
+def test_settling_a_forgotten_node_does_no_harm(snapshot) -> None:
+    claim(snapshot, MEMBERS, 0, 30)
+    work = claimed(snapshot)
+    del snapshot["nodes"]["a"], snapshot["tries"]["a"]
+    settle(snapshot, work, {"a": "down", "b": None})
+    assert superpod_pending.owed(snapshot, MEMBERS) == []

@@ -1,0 +1,173 @@
+"""One whole poll on real files: a fake CMDaemon's answers become snapshot, target files and claims."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import superpod_bcm
+import superpod_pending
+import superpod_poll
+import superpod_snapshot
+import superpod_sources
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from superpod_pending import News
+
+MEMBERS = {"dgx-01": "dgx-01", "dgx-02": "dgx-02.cluster", "dgx-03": "dgx-03"}
+
+
+class World:
+    """The settings of a watcher, and what the next poll is answered."""
+
+    def __init__(self, root):
+        self.targets = root / "targets"
+        self.targets.mkdir()
+        self.text = ""
+        self.settings = {
+            "cluster": "test",
+            "hosts": {"nodes": "*"},
+            "roles": {"source": "bcm", "run_on": ["slurmclient"], "static": {}},
+            "watcher": {"interval": 30, "minimum_share": 0.5, "confirm": 3, "batch": "20%"},
+            "targets": {"enabled": True, "directory": str(self.targets), "labels": {}},
+            "exporter": {"port": 9400},
+            "snapshot": str(root / "snapshot.json"),
+        }
+
+    def answer(self, **roles):
+        names = {"head": ["headnode"], **{f"dgx-{number[1:]}": given for number, given in roles.items()}}
+        self.text = json.dumps([{"hostname": name, "roles": given} for name, given in names.items()])
+
+    def poll(self, news=None, accept=False, members=MEMBERS):
+        return superpod_poll.poll(self.settings, members, news, accept)
+
+    def files(self):
+        return sorted(path.stem for path in self.targets.iterdir())
+
+    def nodes(self):
+        return superpod_snapshot.load(self.settings["snapshot"])["nodes"]
+
+
+ON, OFF = ["slurmclient"], []
+ALL = {"n01": ON, "n02": ON, "n03": ON}
+
+
+def make_world(root, monkeypatch):
+    world = World(root)
+    monkeypatch.setattr(superpod_sources, "ask", lambda *_: ("master", superpod_bcm.parse(world.text)))
+    world.answer(**ALL)
+    return world
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    return make_world(tmp_path, monkeypatch)
+
+
+def test_the_first_poll_writes_files_and_claims_all_members(world) -> None:
+    done = world.poll()
+    assert done.believed and done.claimed == ["dgx-01", "dgx-02", "dgx-03"]
+    assert world.files() == ["dgx-01", "dgx-02", "dgx-03"]
+
+
+def test_a_role_that_goes_takes_its_file_along_at_once(world) -> None:
+    world.poll()
+    world.answer(**{**ALL, "n02": OFF})
+    done = world.poll()
+    assert world.files() == ["dgx-01", "dgx-03"] and "dgx-02" in done.claimed
+    assert "dgx-02: -slurmclient, category none" in done.lines and "dgx-02: target file removed" in done.lines
+
+
+def test_a_missing_node_keeps_its_file_until_the_third_list(world) -> None:
+    world.poll()
+    world.answer(n01=ON, n02=ON)
+    files = [world.poll() and world.files() for _ in range(3)]
+    assert [len(names) for names in files] == [3, 3, 2]
+
+
+def test_files_are_written_again_when_the_directory_is_back(world) -> None:
+    world.targets.rmdir()
+    first, second = world.poll(), world.poll()
+    assert any("passive head" in line for line in first.lines), "told"
+    assert not any("passive head" in line for line in second.lines), "once"
+    assert superpod_snapshot.load(world.settings["snapshot"])["target_problems"]
+    world.targets.mkdir()
+    world.poll()
+    assert len(world.files()) == 3
+    assert superpod_snapshot.load(world.settings["snapshot"])["target_problems"] == []
+
+
+def test_files_are_made_good_also_while_bcm_is_down(world) -> None:
+    world.poll()
+    (world.targets / "dgx-01.json").unlink()
+    world.text = "down"
+    world.poll()
+    assert len(world.files()) == 3
+
+
+def test_nobody_is_claimed_while_an_orchestration_serves(world) -> None:
+    with superpod_snapshot.lock(superpod_poll.serving_lock(world.settings), wait=0):
+        assert world.poll().claimed == []
+    assert world.poll().claimed == ["dgx-01", "dgx-02", "dgx-03"]
+
+
+def test_no_file_goes_when_the_master_cannot_tell_who_is_a_node(world) -> None:
+    world.poll()
+    assert world.poll(members=None).claimed == [] and len(world.files()) == 3
+
+
+def test_a_removed_minion_loses_its_file(world) -> None:
+    world.poll()
+    world.poll(members={"dgx-01": "dgx-01"})
+    assert world.files() == ["dgx-01"]
+
+
+def test_a_restarted_master_goes_on_from_the_snapshot(world) -> None:
+    world.poll()
+    before = world.nodes()
+    world.text = "[]"
+    assert world.poll().snapshot["error"] == "the list of devices is empty"
+    assert world.nodes() == before and len(world.files()) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 0}', '{"version": 99, "nodes": {"x": {}}}'])
+def test_an_unusable_snapshot_counts_as_none(world, text) -> None:
+    with open(world.settings["snapshot"], "w") as stream:
+        stream.write(text)
+    assert world.poll().believed and set(world.nodes()) == {"head", *MEMBERS}
+
+
+def test_a_started_node_is_claimed_also_while_bcm_is_down(world) -> None:
+    world.poll(News(deployed=set(MEMBERS)))
+    with superpod_snapshot.changing(world.settings["snapshot"]) as snapshot:
+        work = superpod_pending.claimed(snapshot)
+        superpod_pending.settle(snapshot, work, dict.fromkeys(work))
+    world.text = "down"
+    assert world.poll(News(started={"dgx-02"})).claimed == ["dgx-02"]
+
+
+UNREADABLE = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(["[]", "{}", "null", '{"data": []}', '{"errormessage": "x"}', '[{"hostname": ""}]', '["dgx-01"]']),
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5).map(
+        json.dumps
+    ),
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(UNREADABLE, min_size=1, max_size=5), st.booleans())
+def test_no_unreadable_answer_stops_or_removes_anything(tmp_path_factory, texts, accept) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        world = make_world(tmp_path_factory.mktemp("world"), patch)
+        world.poll()
+        with superpod_snapshot.changing(world.settings["snapshot"]) as snapshot:
+            work = superpod_pending.claimed(snapshot)
+            superpod_pending.settle(snapshot, work, dict.fromkeys(work))
+        before = copy.deepcopy(world.nodes())
+        for text in texts:
+            world.text = text
+            done = world.poll(accept=accept)
+            assert not done.believed and done.claimed == [] and done.snapshot["error"]
+        assert world.nodes() == before and len(world.files()) == 3

@@ -1,0 +1,149 @@
+"""Serving a change set through a fake bus: who gets what, in which order, and what the report says."""
+
+from __future__ import annotations
+
+import pytest
+import superpod_apply
+import superpod_pending
+import superpod_poll
+import superpod_serve
+import superpod_snapshot
+import superpod_watcher
+
+MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
+GOOD = {"ret": {"x": {"result": True, "changes": {"new": 1}}, "y": {"result": True, "changes": {}}}, "retcode": 0}
+BAD = {"ret": {"x": {"result": False, "comment": "no room\nmore", "__id__": "Run it", "__run_num__": 1}}, "retcode": 2}
+NOT_AVAILABLE = {"ret": "'bcm.deliver' is not available.", "retcode": 254}
+
+
+class Bus:
+    """Answers as minions would; ``answers`` overrules by minion and function, the last one counting for ever."""
+
+    def __init__(self, **answers):
+        self.answers, self.down, self.calls = answers, set(), []
+
+    def __call__(self, ids, fun, arg, kwarg):
+        self.calls.append((fun, list(ids), *arg))
+        return {name: self.one(name, fun) for name in ids if name not in self.down}
+
+    def one(self, name, fun):
+        kind = fun.split(".")[1]
+        queue = self.answers.get(f"{name.split('.')[0]}_{kind}")
+        if queue:
+            return queue.pop(0) if len(queue) > 1 else queue[0]
+        return {"ping": {"ret": True}, "apply": GOOD}.get(kind, {"ret": {"changed": True}, "retcode": 0})
+
+
+@pytest.fixture
+def watched(tmp_path):
+    settings = {
+        "snapshot": str(tmp_path / "snapshot.json"),
+        "watcher": {"batch": "20%", "interval": 30},
+        "states": {"changed": "service", "started": "whole"},
+    }
+    devices = {name: {"roles": ["slurmclient"], "category": "dgx", "type": None} for name in MEMBERS}
+    with superpod_snapshot.changing(settings["snapshot"]) as snapshot:
+        step = superpod_watcher.answered(snapshot, "master", devices, "t0", superpod_watcher.Rules())
+        snapshot.update(step.snapshot)
+        superpod_pending.note(snapshot, superpod_pending.News(started={"c"}, deployed={"c"}), MEMBERS, "t0")
+        superpod_pending.claim(snapshot, MEMBERS, 0, 30)
+    return settings
+
+
+def pending(settings):
+    return superpod_pending.owed(superpod_snapshot.load(settings["snapshot"]), MEMBERS)
+
+
+def test_changed_nodes_get_the_service_state_and_started_ones_all(watched) -> None:
+    bus = Bus()
+    report = superpod_serve.serve(watched, MEMBERS, bus)
+    assert bus.calls == [
+        ("test.ping", ["a.cluster", "b", "c"]),
+        ("saltutil.sync_all", ["c"]),
+        ("bcm.deliver", ["a.cluster", "b", "c"]),
+        ("state.apply", ["a.cluster"], "service"),
+        ("state.apply", ["b"], "service"),
+        ("state.apply", ["c"], "whole"),
+    ]
+    good = "ok: 2 states, 1 changed"
+    assert report == {"seq": 1, "nodes": {"a": good, "b": good, "c": good}, "failed": [], "down": []}
+    assert pending(watched) == []
+
+
+def test_a_false_event_calls_nobody(watched) -> None:
+    superpod_serve.serve(watched, MEMBERS, Bus())
+    bus = Bus()
+    assert superpod_serve.serve(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
+
+
+def test_a_node_that_is_down_stays_pending_and_is_no_failure(watched) -> None:
+    bus = Bus()
+    bus.down = {"b"}
+    report = superpod_serve.serve(watched, MEMBERS, bus)
+    assert (report["failed"], report["down"], pending(watched)) == ([], ["b"], ["b"])
+    assert all("b" not in ids for fun, ids, *_ in bus.calls if fun != "test.ping")
+
+
+def test_a_failed_state_fails_that_node_alone(watched) -> None:
+    report = superpod_serve.serve(watched, MEMBERS, Bus(a_apply=[BAD]))
+    assert report["failed"] == ["a"] and report["nodes"]["a"] == "failed: Run it: no room"
+    assert pending(watched) == ["a"]
+
+
+def test_a_node_without_our_code_is_synced_and_asked_again(watched) -> None:
+    bus = Bus(a_deliver=[NOT_AVAILABLE, {"ret": {"changed": True}, "retcode": 0}])
+    assert superpod_serve.serve(watched, MEMBERS, bus)["failed"] == []
+    assert bus.calls[3:5] == [("saltutil.sync_all", ["a.cluster"]), ("bcm.deliver", ["a.cluster"])]
+
+
+def test_a_node_that_never_learns_our_code_fails(watched) -> None:
+    report = superpod_serve.serve(watched, MEMBERS, Bus(a_deliver=[NOT_AVAILABLE]))
+    assert report["nodes"]["a"].startswith("failed: roles not delivered: 'bcm.deliver' is not available")
+
+
+@pytest.mark.parametrize(
+    ("fun", "answer", "expected"),
+    [
+        ("deliver", {"ret": "ERROR: disk full", "retcode": 1}, "roles not delivered: ERROR: disk full"),
+        ("apply", {"ret": ["Rendering SLS failed: x", "y"], "retcode": 1}, "Rendering SLS failed: x"),
+        ("apply", {}, "no answer to the state apply"),
+        ("apply", {"ret": {}}, "{}"),
+    ],
+)
+def test_every_kind_of_failure_has_its_sentence(watched, fun, answer, expected) -> None:
+    report = superpod_serve.serve(watched, MEMBERS, Bus(**{f"a_{fun}": [answer]}))
+    assert report["failed"] == ["a"] and expected in report["nodes"]["a"]
+
+
+def test_a_minion_whose_key_went_away_is_not_called(watched) -> None:
+    bus = Bus()
+    superpod_serve.serve(watched, {"a": "a.cluster"}, bus)
+    assert {name for _, ids, *_ in bus.calls for name in ids} == {"a.cluster"}
+
+
+def test_two_orchestrations_do_not_serve_at_once(watched, monkeypatch) -> None:
+    monkeypatch.setattr(superpod_serve, "_PATIENCE", 0.2)
+    with superpod_snapshot.lock(superpod_poll.serving_lock(watched), wait=0), pytest.raises(superpod_snapshot.Busy):
+        superpod_serve.serve(watched, MEMBERS, Bus())
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [(10, "20%", [2] * 5), (3, "20%", [1] * 3), (5, "2", [2, 2, 1]), (4, "100%", [4]), (0, "20%", []), (3, "50", [3])],
+)
+def test_batches(count, size, expected) -> None:
+    assert [len(batch) for batch in superpod_apply.batches(list(range(count)), size)] == expected
+
+
+def test_a_failed_batch_stops_those_after_it_where_that_is_wanted() -> None:
+    for failhard, expected in ((True, "skipped"), (False, "ok")):
+        found = superpod_apply.apply_states(Bus(a_apply=[BAD]), ["a", "b"], "x", "1", failhard)
+        assert [found[name].state for name in "ab"] == ["failed", expected]
+
+
+def test_the_report_of_a_node_says_what_is_and_what_should_be() -> None:
+    health = {"roles": ["slurmclient"], "wanted": "running", "service": "stopped", "release": "1.0", "right": False}
+    outcome = superpod_apply.judge_health({"ret": health, "retcode": 0})
+    assert str(outcome) == "failed: release 1.0, stopped, should be running (roles: slurmclient)"
+    assert superpod_apply.judge_health(None).state == "down"
+    assert superpod_apply.judge_health({"ret": "boom", "retcode": 1}).state == "failed"
