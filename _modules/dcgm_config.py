@@ -12,11 +12,11 @@ from typing import Any
 
 import salt.config
 import superpod_build
+import superpod_checkout
 import superpod_config
 import superpod_exporter
 import superpod_paths
 import superpod_release
-import superpod_checkout
 from salt.exceptions import CommandExecutionError
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}

@@ -46,7 +46,7 @@ changed: `salt NODE state.show_low_sls dcgm` tells. Lists replace the default; m
 
 
 EXAMPLE_HEAD = """\
-# Every key of the pillar of superpod-dcgm-exporter with its default. Made by docs/make_pillar.py: copy from it what your site needs.
+# Every key of the pillar `dcgm` with its default. Made by docs/make_pillar.py: copy from it what your site needs.
 dcgm:
 """
 

@@ -1,4 +1,4 @@
-# Every key of the pillar of superpod-dcgm-exporter with its default. Made by docs/make_pillar.py: copy from it what your site needs.
+# Every key of the pillar `dcgm` with its default. Made by docs/make_pillar.py: copy from it what your site needs.
 dcgm:
   # Name of the cluster: the label `cluster` of every target.
   cluster: slurm
