@@ -12,10 +12,26 @@ from typing import Any
 
 import superpod_files
 import superpod_job_map
+from salt.exceptions import CommandExecutionError
 
 
 def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+
+
+def wired(name: str, prolog: str, epilog: str) -> dict[str, Any]:
+    """
+    Make sure that Slurm's configuration runs prolog and epilog with every allocation. It is only read, never changed.
+
+    :param name: what the report calls the controller.
+    :param prolog: link of the prolog on the nodes.
+    :param epilog: link of the epilog on the nodes.
+    """
+    try:
+        found = __salt__["job_map.wiring"](prolog, epilog)
+    except CommandExecutionError as exc:
+        return _result(name, False, str(exc))
+    return _result(name, found["fits"], "\n".join(found["report"]))
 
 
 def script(name: str, source: str) -> dict[str, Any]:

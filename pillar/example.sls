@@ -26,7 +26,7 @@ dcgm:
     # By architecture (amd64, arm64). Empty: what compatibility.yaml knows of this version.
     sha256: {}
     # Versions lie side by side here, as go<version>.
-    directory: /opt/superpod-dcgm/go
+    directory: /opt/superpod-dcgm
     # Names of the packages of method `package`.
     packages: [golang-go]
 

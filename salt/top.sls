@@ -1,10 +1,15 @@
 # Who gets what, for sites whose file root is this tree. Others say `state.apply dcgm`. The matches are dcgm:hosts of the pillar.
 {%- import_yaml "dcgm/defaults.yaml" as defaults %}
 {%- set dcgm = salt["slsutil.merge"](defaults, pillar.get("dcgm") or {}) %}
-{%- set monitoring = ["dcgm.prometheus"] if dcgm.prometheus.enabled else [] %}
-{#- One machine may be head and monitoring host: equal matches share an entry. #}
+{%- set roles = [
+  (dcgm.hosts.nodes, "dcgm"),
+  (dcgm.hosts.head, "dcgm.head"),
+  (dcgm.slurm.enabled and dcgm.slurm.controller, "dcgm.slurm.wiring"),
+  (dcgm.prometheus.enabled and dcgm.hosts.monitoring, "dcgm.prometheus"),
+] %}
+{#- One machine may have several of these roles: equal matches share an entry. #}
 {%- set base = {} %}
-{%- for host, states in (("nodes", ["dcgm"]), ("head", ["dcgm.head"]), ("monitoring", monitoring)) if dcgm.hosts[host] and states %}
-{%- do base.setdefault(dcgm.hosts[host], [{"match": "compound"}]).extend(states) %}
+{%- for match, state in roles if match %}
+{%- do base.setdefault(match, [{"match": "compound"}]).append(state) %}
 {%- endfor %}
 base: {{ base | tojson }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,21 @@ def test_wiring_needs_scontrol(modules, settings, monkeypatch, tmp_path) -> None
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandExecutionError, match="no scontrol"):
         modules.job_map.wiring(**BCM)
+
+
+@pytest.mark.parametrize(("flags", "result"), [("Alloc", True), ("(null)", False)])
+def test_the_wiring_state_fails_in_sentences_when_slurm_conf_does_not_fit(
+    states, tmp_path, monkeypatch, flags: str, result: bool
+) -> None:
+    _scontrol(tmp_path, monkeypatch, re.sub(r"(PrologFlags\s*=).*", rf"\1 {flags}", CONFIG))
+    ret = states.job_map.wired("slurmctl", **BCM)
+    assert ret.result is result
+    assert "PrologFlags in slurm.conf" in ret.comment
+    assert ret.changes == {}
+
+
+def test_the_wiring_state_fails_when_the_controller_does_not_answer(states, tmp_path, monkeypatch) -> None:
+    _scontrol(tmp_path, monkeypatch, "Unable to contact slurm controller", code=1)
+    ret = states.job_map.wired("slurmctl", **BCM)
+    assert ret.result is False
+    assert "Unable to contact" in ret.comment

@@ -124,4 +124,4 @@ class Applied:
     def succeeded(self) -> None:
         """Assert that nothing failed."""
         assert {node: self.failed(node) for node in self.answers} == {node: {} for node in self.answers}
-        assert self.code == 0
+        assert self.code == 0, f"exit code {self.code}: {self.answers}"
