@@ -202,8 +202,7 @@ class Lab:
     def salt(self, *argv: str, timeout: float = 1200) -> tuple[dict[str, Any], int]:
         """Run salt on the head node; the answers by minion, and the exit code."""
         # After this time salt asks whether the job still runs; a busy machine may not answer that soon enough.
-        patience = 600 if "state.apply" in argv else 30
-        done = self.exec("head", ["salt", "--out=json", "--static", f"--timeout={patience}", *argv], timeout=timeout)
+        done = self.exec("head", ["salt", "--out=json", "--static", "--timeout=60", *argv], timeout=timeout)
         try:
             return dict(json.loads(done.stdout or "{}")), done.returncode
         except ValueError:

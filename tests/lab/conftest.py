@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from product import Cluster
 
 from superpod.lab import Lab, deployment, preflight
+from superpod.lab.layout import cache_dir
 
 HERE = Path(__file__).resolve().parent
 LEFT_OUT = pytest.StashKey[tuple[str, list[str]]]()
@@ -73,6 +75,15 @@ def wait_until(say: Callable[[str], None]) -> Callable[..., Any]:
     return wait
 
 
+def _alone(lock: IO[str]) -> bool:
+    """True if no other session of tests runs on this machine; a second one has to use other names."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="session")
 def new_lab(say: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
     """Return a function that gives a lab of a name, which is down at first and taken down at the end of the session."""
@@ -80,9 +91,12 @@ def new_lab(say: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
     if reason:
         pytest.fail(f"This machine cannot run the lab: {reason}")
     made: list[Lab] = []
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    lock = (cache_dir() / "tests.lock").open("w")
+    suffix = "" if _alone(lock) else f"-{os.getpid()}"
 
     def make(name: str) -> Lab:
-        lab = Lab(name, say, tmp_path_factory.mktemp(name) / "log")
+        lab = Lab(name + suffix, say, tmp_path_factory.mktemp(name) / "log")
         lab.down()
         made.append(lab)
         return lab

@@ -17,19 +17,22 @@ from traces import left_behind, traces
 from superpod.errors import SuperpodError
 from superpod.lab import Lab, cgroups
 
-NAME = "life"
+
+@pytest.fixture(scope="module")
+def nothing(new_lab: Callable[[str], Lab]) -> Lab:
+    """A lab that is down."""
+    return new_lab("life")
 
 
 @pytest.fixture(scope="module")
-def before(new_lab: Callable[[str], Lab]) -> set[str]:
-    new_lab(NAME)
-    return traces(NAME)
+def before(nothing: Lab) -> set[str]:
+    return traces(nothing.name)
 
 
 @pytest.fixture(scope="module")
-def life(new_lab: Callable[[str], Lab], before: set[str], say: Callable[[str], None]) -> Lab:
+def life(nothing: Lab, before: set[str], say: Callable[[str], None]) -> Lab:
     """A lab of one node without a deployment."""
-    lab = new_lab(NAME)
+    lab = nothing
     started = time.monotonic()
     lab.up(nodes=1, deploy=False)
     say(f"a lab of one node is up: after {time.monotonic() - started:.1f} s")
@@ -89,23 +92,23 @@ def test_up_twice_restarts_nothing(running: Lab) -> None:
 
 
 def test_exec_gives_output_and_exit_code_of_the_command(running: Lab) -> None:
-    command = [sys.executable, "-m", "superpod", "lab", "--name", NAME, "exec", "dgx-01", "--", "sh", "-c"]
+    command = [sys.executable, "-m", "superpod", "lab", "--name", running.name, "exec", "dgx-01", "--", "sh", "-c"]
     done = subprocess.run([*command, "echo out; echo err >&2; exit 7"], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
 
 
 def test_an_unknown_machine_is_refused_in_one_sentence(running: Lab) -> None:
-    command = [sys.executable, "-m", "superpod", "lab", "--name", NAME, "exec", "dgx-09", "true"]
+    command = [sys.executable, "-m", "superpod", "lab", "--name", running.name, "exec", "dgx-09", "true"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.strip().splitlines() == [
-        f"Error: There is no machine 'dgx-09' in the lab '{NAME}' (machines: head, dgx-01)."
+        f"Error: There is no machine 'dgx-09' in the lab '{running.name}' (machines: head, dgx-01)."
     ]
 
 
 def test_a_second_start_of_the_same_name_waits_for_the_first(running: Lab) -> None:
-    command = [sys.executable, "-m", "superpod", "lab", "--name", NAME, "up", "--no-deploy"]
+    command = [sys.executable, "-m", "superpod", "lab", "--name", running.name, "up", "--no-deploy"]
     first = boots(running)
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=120)[1] for process in both] == ["", ""]
@@ -197,29 +200,29 @@ def test_down_after_a_crash_of_everything_leaves_nothing(life: Lab, before: set[
         if pid:
             os.kill(pid, signal.SIGKILL)
     life.down()
-    assert left_behind(NAME, before) == set()
+    assert left_behind(life.name, before) == set()
 
 
 def test_down_leaves_nothing(life: Lab, before: set[str], say: Callable[[str], None]) -> None:
     life.up(nodes=1, deploy=False)
-    assert len(left_behind(NAME, before)) > 5
+    assert len(left_behind(life.name, before)) > 5
     started = time.monotonic()
     life.down()
     say(f"down: after {time.monotonic() - started:.1f} s")
-    assert left_behind(NAME, before) == set()
-    assert life.status() == {"name": NAME, "state": "down", "machines": []}
+    assert left_behind(life.name, before) == set()
+    assert life.status() == {"name": life.name, "state": "down", "machines": []}
 
 
 def test_down_without_a_lab_is_no_error(life: Lab, before: set[str]) -> None:
     life.down()
     life.down()
-    assert left_behind(NAME, before) == set()
+    assert left_behind(life.name, before) == set()
 
 
 @pytest.fixture
-def litter(tmp_path: Path) -> Iterator[None]:
+def litter(life: Lab, tmp_path: Path) -> Iterator[None]:
     """One of each kind of what the tests above look for."""
-    group = cgroups.lab_group(NAME)
+    group = cgroups.lab_group(life.name)
     group.mkdir()
     process = subprocess.Popen(["unshare", "--net", "--mount", "sleep", "60"])
     subprocess.run(["mount", "-n", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=True)
@@ -230,14 +233,14 @@ def litter(tmp_path: Path) -> Iterator[None]:
     group.rmdir()
 
 
-def test_the_search_for_leftovers_finds_leftovers(before: set[str], litter: None, tmp_path: Path) -> None:
+def test_the_search_for_leftovers_finds_leftovers(life: Lab, before: set[str], litter: None) -> None:
     time.sleep(0.3)
-    kinds = {line.split(" ")[0] for line in left_behind(NAME, before)}
+    kinds = {line.split(" ")[0] for line in left_behind(life.name, before)}
     assert kinds == {"group", "process", "mount"}
 
 
 def test_status_is_json_for_programs(life: Lab) -> None:
-    command = [sys.executable, "-m", "superpod", "lab", "--name", NAME, "status", "--json"]
+    command = [sys.executable, "-m", "superpod", "lab", "--name", life.name, "status", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout) == {"name": NAME, "state": "down", "machines": []}
+    assert json.loads(done.stdout) == {"name": life.name, "state": "down", "machines": []}
     assert done.returncode == 1
