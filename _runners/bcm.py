@@ -281,7 +281,7 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _client() -> Iterator[superpod_apply.Run]:
     """Give a function that runs a function on minions and returns their full returns."""
-    with salt.client.get_local_client(mopts=__opts__) as client:
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
 
         def run(ids: Sequence[str], fun: str, arg: Sequence[Any], kwarg: dict[str, Any]) -> dict[str, dict[str, Any]]:
             return client.cmd(list(ids), fun, list(arg), tgt_type="list", kwarg=kwarg, full_return=True)

@@ -6,8 +6,6 @@ failure changes no node, a doubtful list counts as a failure, a node missing fro
 """
 
 import copy
-import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +48,6 @@ def empty() -> Snapshot:
         "failures": 0,
         "error": None,
         "error_since": None,
-        "doubt": None,
         "nodes": {},
         "started": {},
         "deployed": {},
@@ -61,7 +58,11 @@ def empty() -> Snapshot:
 
 def failed(snapshot: Snapshot, reason: str, now: str) -> Step:
     """Return the step of a poll without a usable answer: counted and explained, nothing else."""
-    return _refused(snapshot, reason, now, doubt=None)
+    new = copy.deepcopy(snapshot)
+    lines = [] if new["error"] == reason else [f"roles are unknown, nothing is changed: {reason}"]
+    since = new["error_since"] or now
+    new.update(failures=new["failures"] + 1, error=reason, error_since=since)
+    return Step(new, believed=False, lines=lines)
 
 
 def answered(snapshot: Snapshot, head: str, devices: Devices, now: str, rules: Rules, accept: bool = False) -> Step:
@@ -73,49 +74,28 @@ def answered(snapshot: Snapshot, head: str, devices: Devices, now: str, rules: R
     """
     if not devices:
         return failed(snapshot, "the list of devices is empty", now)
-    seen = 1
-    if doubt := _doubt(snapshot["nodes"], devices, rules):
-        seen = _times_seen(snapshot, devices)
-        if not accept and seen < rules.confirm:
-            reason = f"{doubt}; believed when {rules.confirm} polls in a row say so, or after `salt-run bcm.accept`"
-            return _refused(snapshot, reason, now, {"print": _print(devices), "count": seen})
+    if not accept and (doubt := _doubt(snapshot["nodes"], devices, rules)):
+        return failed(snapshot, f"{doubt}; if that is so, say `salt-run bcm.accept`", now)
     step = Step(copy.deepcopy(snapshot), believed=True)
     new = step.snapshot
     if new["error"]:
         step.lines.append(f"{head} answers again after {new['failures']} failed polls")
-    new.update(updated=now, head=head, failures=0, error=None, error_since=None, doubt=None)
+    new.update(updated=now, head=head, failures=0, error=None, error_since=None)
     _take_over(step, devices, now, rules)
-    _miss(step, devices, rules.confirm if accept else seen, rules)
+    _miss(step, devices, rules.confirm if accept else 1, rules)
     return step
 
 
-def _refused(snapshot: Snapshot, reason: str, now: str, doubt: dict[str, Any] | None) -> Step:
-    new = copy.deepcopy(snapshot)
-    lines = [] if new["error"] == reason else [f"roles are unknown, nothing is changed: {reason}"]
-    since = new["error_since"] or now
-    new.update(failures=new["failures"] + 1, error=reason, error_since=since, doubt=doubt)
-    return Step(new, believed=False, lines=lines)
-
-
 def _doubt(nodes: dict[str, Any], devices: Devices, rules: Rules) -> str | None:
-    """Return why a list should not be believed at once."""
-    present = sum(name in devices for name in nodes)
-    if present < rules.minimum_share * len(nodes):
-        return f"the list has only {present} of {len(nodes)} known nodes"
-    had_roles = any(node["roles"] for node in nodes.values())
-    if had_roles and not any(device["roles"] for device in devices.values()):
-        return "no device has any role"
+    """Return why a list is not believed until the administrator says so. The heads, which answered, do not count."""
+    known = [name for name, node in nodes.items() if node["type"] != "HeadNode"]
+    present = sum(name in devices for name in known)
+    if known and present <= rules.minimum_share * len(known):
+        return f"the list has only {present} of {len(known)} known nodes"
+    had_roles = any(nodes[name]["roles"] for name in known)
+    if had_roles and not any(device["roles"] for device in devices.values() if device["type"] != "HeadNode"):
+        return "no node has any role"
     return None
-
-
-def _print(devices: Devices) -> str:
-    names = json.dumps(sorted((name, device["roles"]) for name, device in devices.items()))
-    return hashlib.sha256(names.encode()).hexdigest()
-
-
-def _times_seen(snapshot: Snapshot, devices: Devices) -> int:
-    doubt = snapshot["doubt"]
-    return doubt["count"] + 1 if doubt and doubt["print"] == _print(devices) else 1
 
 
 def _take_over(step: Step, devices: Devices, now: str, rules: Rules) -> None:

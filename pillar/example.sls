@@ -131,9 +131,9 @@ dcgm:
     ca: [/cm/local/apps/cmd/etc/cacert.pem, /cm/local/apps/cmd/etc/cluster.pem]
     # BCM's certificates often do not carry the name `master`; the chain is always checked.
     verify_name: false
-    # A list with fewer than this share of the known nodes is not believed …
+    # A list with no more than this share of the known nodes is not believed, until `salt-run bcm.accept` says that it is right.
     minimum_share: 0.5
-    # … nor a missing node, until this many equal answers.
+    # A node that so many lists in a row do not have is forgotten: its target goes, its service stays as it is.
     confirm: 3
     # Nodes that get a change at the same time (number or percentage).
     batch: 20%
