@@ -137,8 +137,9 @@ def apply_nodes(lab: Lab) -> dict[str, Any]:
 
 def apply_states(lab: Lab, target: str) -> dict[str, Any]:
     """Apply the highstate; an error names each failed state and why."""
-    # Queued, because the watcher may be applying states to a node whose minion has just started.
-    answers, code = lab.salt(target, "state.apply", "queue=True")
+    # The watcher may be applying states to a node whose minion has just started: wait for it. A number, because
+    # with queue=True a minion of Salt 3008 says nothing until its turn comes (salt/modules/state.py, _check_queue).
+    answers, code = lab.salt(target, "state.apply", "queue=10")
     failed = failures(answers)
     if failed or code:
         raise SuperpodError("\n".join([f"salt '{target}' state.apply failed (exit code {code}):", *failed]))

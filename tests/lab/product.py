@@ -37,7 +37,8 @@ class Cluster:
 
     def apply(self, target: str, *sls: str, test: bool = False, pillar: dict[str, Any] | None = None) -> Applied:
         """Run state.apply and return what each state said."""
-        arguments = ["state.apply", *sls]
+        # The watcher may be at work on the node as well: wait for it.
+        arguments = ["state.apply", *sls, "queue=10"]
         if test:
             arguments.append("test=True")
         if pillar:

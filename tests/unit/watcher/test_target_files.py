@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -98,10 +99,14 @@ def test_a_directory_that_is_not_there_is_told_and_not_made(tmp_path) -> None:
     assert reconcile(str(gone), {"a": A}, (), remove=True).written == ["a"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_cannot_be_written_is_told(tmp_path) -> None:
-    tmp_path.chmod(0o500)
-    assert "cannot be written: Permission denied" in reconcile(str(tmp_path), {"a": A}, (), remove=True).problems[0]
+def test_a_directory_that_cannot_be_written_is_told(tmp_path, monkeypatch) -> None:
+    """Root, who may write everywhere, meets the same error on a file system that is read-only."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert "cannot be written: Read-only file system" in reconcile(str(tmp_path), {"a": A}, (), True).problems[0]
 
 
 def test_our_mark_is_a_label_that_prometheus_drops() -> None:
