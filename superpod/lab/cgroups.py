@@ -74,7 +74,7 @@ def populated(group: Path) -> bool:
         return False
 
 
-def kill(group: Path, timeout: float = 10) -> None:
+def kill(group: Path, timeout: float = 60) -> None:
     """Kill all processes of the group, wait for their end, and remove the group with all below it."""
     if not group.exists():
         return

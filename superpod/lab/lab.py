@@ -24,6 +24,17 @@ Progress = Callable[[str], None]
 LOGS = Path("/var/log/superpod")
 
 
+def parse_answers(text: str) -> dict[str, Any]:
+    """Merge the JSON objects that salt prints, one per minion."""
+    answers: dict[str, Any] = {}
+    decoder, rest = json.JSONDecoder(), text.strip()
+    while rest:
+        found, end = decoder.raw_decode(rest)
+        answers |= found
+        rest = rest[end:].lstrip()
+    return answers
+
+
 class Lab:
     """A miniature SuperPOD; labs of different names do not see each other."""
 
@@ -202,9 +213,10 @@ class Lab:
     def salt(self, *argv: str, timeout: float = 1200) -> tuple[dict[str, Any], int]:
         """Run salt on the head node; the answers by minion, and the exit code."""
         # After this time salt asks whether the job still runs; a busy machine may not answer that soon enough.
-        done = self.exec("head", ["salt", "--out=json", "--static", "--timeout=60", *argv], timeout=timeout)
+        # Without --static, with which salt exits with 0 whatever the states did.
+        done = self.exec("head", ["salt", "--out=json", "--timeout=60", *argv], timeout=timeout)
         try:
-            return dict(json.loads(done.stdout or "{}")), done.returncode
+            return parse_answers(done.stdout), done.returncode
         except ValueError:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise SuperpodError(f"salt {' '.join(argv)}: {said[-1] if said else 'no answer'}") from None

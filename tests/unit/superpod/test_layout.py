@@ -11,6 +11,7 @@ import yaml
 from superpod.errors import SuperpodError
 from superpod.lab import layout, site
 from superpod.lab.deployment import failures, render
+from superpod.lab.lab import parse_answers
 from superpod.lab.layout import CONFIG, Layout
 
 
@@ -68,3 +69,20 @@ def test_failures_are_told_by_minion_and_state() -> None:
         "  dgx-02: Write b: no space",
         "  head: False",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("", {}),
+        ('{"head": true}\n', {"head": True}),
+        ('{\n "dgx-01": {"a": 1}\n}\n{\n "dgx-02": false\n}\n', {"dgx-01": {"a": 1}, "dgx-02": False}),
+    ],
+)
+def test_answers_of_all_minions_are_merged(text: str, answers: dict[str, object]) -> None:
+    assert parse_answers(text) == answers
+
+
+def test_an_answer_that_is_no_json_is_no_answer() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        parse_answers("No minions matched the target.")
