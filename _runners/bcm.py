@@ -163,10 +163,11 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
     chosen = {superpod_roles.short(name) for name in names} or set(known)
     if strange := sorted(chosen - known.keys()):
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
-    with superpod_snapshot.changing(settings()["snapshot"]) as snapshot:
-        superpod_pending.note_all(snapshot, chosen)
-        superpod_pending.claim(snapshot, chosen, time.time(), settings()["watcher"]["interval"])
-    return serve()
+    with _client() as run:
+        try:
+            return _judged(superpod_serve.serve(settings(), known, run, anew=chosen))
+        except superpod_snapshot.Busy as exc:
+            raise CommandExecutionError(f"{exc}: look at `salt-run jobs.active` and try again") from exc
 
 
 def serve() -> dict[str, Any]:
@@ -281,6 +282,7 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _client() -> Iterator[superpod_apply.Run]:
     """Give a function that runs a function on minions and returns their full returns."""
+    # Not with these options: an orchestration's have another cachedir where root_dir is set, and there is no key.
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
 
         def run(ids: Sequence[str], fun: str, arg: Sequence[Any], kwarg: dict[str, Any]) -> dict[str, dict[str, Any]]:

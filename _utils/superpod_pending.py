@@ -11,7 +11,8 @@ from typing import Any
 
 Snapshot = dict[str, Any]
 
-_LONGEST_WAIT = 900
+# An orchestration takes seconds to begin, however often the watcher polls.
+_SHORTEST_WAIT, _LONGEST_WAIT = 5, 900
 
 
 @dataclass
@@ -76,11 +77,20 @@ def claim(snapshot: Snapshot, members: Collection[str], moment: float, interval:
         if attempt["next"] > moment:
             continue
         attempt["count"] += 1
-        attempt["next"] = moment + min(_LONGEST_WAIT, interval * 2 ** min(attempt["count"] - 1, 20))
+        doubled = max(interval, _SHORTEST_WAIT) * 2 ** min(attempt["count"] - 1, 20)
+        attempt["next"] = moment + min(_LONGEST_WAIT, doubled)
         attempt["claimed"] = True
         snapshot["tries"][name] = attempt
         claimed.append(name)
     return claimed
+
+
+def claim_anew(snapshot: Snapshot, names: Collection[str], moment: float, interval: float) -> None:
+    """Claim nodes because the administrator wants it, although nothing changed; unknown roles are not delivered."""
+    note_all(snapshot, names)
+    for name in names:
+        seq = snapshot["nodes"].get(name, {}).get("seq", 0)
+        snapshot["tries"][name] = {"seq": seq, "count": 1, "next": moment + interval, "problem": None, "claimed": True}
 
 
 def claimed(snapshot: Snapshot) -> dict[str, dict[str, Any]]:

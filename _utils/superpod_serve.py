@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import superpod_apply
@@ -15,16 +16,19 @@ from superpod_apply import DOWN, Outcome, Run
 _PATIENCE = 60
 
 
-def serve(settings: dict[str, Any], members: Mapping[str, str], run: Run) -> dict[str, Any]:
+def serve(settings: dict[str, Any], members: Mapping[str, str], run: Run, anew: Collection[str] = ()) -> dict[str, Any]:
     """
     Serve what the watcher claimed; do nothing when nothing is claimed, so that a false event costs nothing.
 
     :param members: minion ids of the nodes by short name.
+    :param anew: serve these members whether they are owed something or not.
     :return: ``{"seq", "nodes": {name: sentence}, "failed": [...], "down": [...]}``
     :raises superpod_snapshot.Busy: another orchestration serves; its successor is started by a later poll.
     """
     with superpod_snapshot.lock(superpod_poll.serving_lock(settings), wait=_PATIENCE):
-        snapshot = superpod_snapshot.load(settings["snapshot"])
+        # Under the lock, or another orchestration could serve these before they are reported on.
+        with superpod_snapshot.changing(settings["snapshot"]) as snapshot:
+            superpod_pending.claim_anew(snapshot, anew, time.time(), settings["watcher"]["interval"])
         claimed = superpod_pending.claimed(snapshot)
         work = {name: entry for name, entry in claimed.items() if name in members}
         outcomes = _Change(settings, {members[name]: entry for name, entry in work.items()}, run).made()

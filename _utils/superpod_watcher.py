@@ -90,7 +90,7 @@ def _doubt(nodes: dict[str, Any], devices: Devices, rules: Rules) -> str | None:
     """Return why a list is not believed until the administrator says so. The heads, which answered, do not count."""
     known = [name for name, node in nodes.items() if node["type"] != "HeadNode"]
     present = sum(name in devices for name in known)
-    if known and present <= rules.minimum_share * len(known):
+    if present < len(known) and present <= rules.minimum_share * len(known):
         return f"the list has only {present} of {len(known)} known nodes"
     had_roles = any(nodes[name]["roles"] for name in known)
     if had_roles and not any(device["roles"] for device in devices.values() if device["type"] != "HeadNode"):

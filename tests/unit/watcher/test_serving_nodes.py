@@ -76,6 +76,12 @@ def test_a_false_event_calls_nobody(watched) -> None:
     assert superpod_serve.serve(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
 
 
+def test_nodes_are_served_anew_although_they_are_owed_nothing(watched) -> None:
+    superpod_serve.serve(watched, MEMBERS, Bus())
+    report = superpod_serve.serve(watched, MEMBERS, Bus(a_apply=[BAD]), anew={"a", "b"})
+    assert (list(report["nodes"]), report["failed"], pending(watched)) == (["a", "b"], ["a"], ["a"])
+
+
 def test_a_node_that_is_down_stays_pending_and_is_no_failure(watched) -> None:
     bus = Bus()
     bus.down = {"b"}

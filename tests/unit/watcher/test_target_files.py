@@ -6,7 +6,6 @@ import errno
 import json
 import os
 
-import pytest
 import superpod_targets
 from superpod_targets import content, reconcile, wanted
 

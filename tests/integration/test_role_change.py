@@ -1,0 +1,145 @@
+"""From a role in BCM to the state of a node, through real Salt: engine, event, reactor, orchestration, minion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.fake_bcm import ok
+
+NODE = "dgx-01"
+
+
+@pytest.fixture(autouse=True)
+def running(cluster):
+    """Every test begins with a node that has its role and is owed nothing."""
+    cluster.bcm("slurmclient", "storage")
+    quiet = lambda: cluster.service == "running" and not cluster.snapshot["tries"]  # noqa: E731
+    cluster.until("the node has its roles", quiet, timeout=60)
+    return cluster
+
+
+def test_the_first_poll_delivers_roles_and_writes_the_target(cluster) -> None:
+    record = json.loads(cluster.record.read_text())
+    assert (record["roles"], record["category"]) == (["slurmclient", "storage"], "dgx")
+    assert cluster.hosts == [NODE]
+    assert cluster.call("bcm.roles")["roles"] == ["slurmclient", "storage"]
+    assert cluster.call("grains.get", "bcm:roles") == ["slurmclient", "storage"]
+    assert cluster.call("grains.get", "bcm:known") is True
+
+
+def test_a_role_that_goes_and_comes_back_is_followed(cluster) -> None:
+    cluster.bcm("storage")
+    gone = cluster.until("stopped", lambda: cluster.service == "stopped")
+    assert cluster.hosts == []
+    cluster.bcm("slurmclient", "storage")
+    back = cluster.until("running", lambda: cluster.service == "running")
+    cluster.until("target", lambda: cluster.hosts == [NODE])
+    print(f"role removed to state applied {gone:.1f} s, added {back:.1f} s, polls every second")
+
+
+FAULTS = {
+    "HTTP 500": lambda request: (500, {}, b"[]"),
+    "refused": lambda request: (401, {}, b""),
+    "not a list": lambda request: ok({"errormessage": "no"}),
+    "not JSON": lambda request: (200, {}, b"<html>"),
+    "is empty": lambda request: ok([]),
+    "passive": lambda request: (307, {"Location": "https://other/"}, b""),
+    "known nodes": lambda request: ok([{"hostname": "stranger", "roles": []}]),
+}
+
+
+def test_no_fault_of_bcm_changes_anything(cluster) -> None:
+    before = cluster.snapshot
+    for text, answer in FAULTS.items():
+        cluster.fake.answer = answer
+        cluster.until(text, lambda text=text: text in (cluster.snapshot["error"] or ""))
+    after = cluster.snapshot
+    assert (after["nodes"], after["seq"], cluster.hosts) == (before["nodes"], before["seq"], [NODE])
+    assert cluster.service == "running" and after["failures"] >= len(FAULTS)
+    cluster.bcm("slurmclient", "storage")
+    cluster.until("an answer", lambda: cluster.snapshot["failures"] == 0)
+
+
+def test_an_event_that_a_minion_makes_up_changes_nothing(cluster) -> None:
+    before = cluster.record.read_text()
+    assert cluster.call("event.send", "superpod/bcm/roles/changed", '{"seq": 99}') is True
+    cluster.polls(2)
+    assert cluster.record.read_text() == before and cluster.snapshot["tries"] == {}
+
+
+def test_a_node_that_starts_gets_the_whole_apply_once_it_was_deployed(cluster) -> None:
+    start = ("event.send", f"salt/minion/{NODE}/start")
+    cluster.call(*start)
+    cluster.polls(3)
+    assert cluster.applies == 0, "nobody deployed to it"
+    cluster.call("state.apply", "dcgm")
+    assert cluster.applies == 1
+    cluster.until("told", lambda: NODE in cluster.snapshot["deployed"])
+    cluster.call(*start)
+    cluster.until("the whole apply", lambda: cluster.applies == 2)
+    cluster.until("settled", lambda: not cluster.snapshot["started"] and not cluster.snapshot["tries"])
+
+
+def test_a_node_that_lost_its_roles_gets_them_again_when_it_is_deployed(cluster) -> None:
+    cluster.record.unlink()
+    cluster.call("state.apply", "dcgm")
+    cluster.until("delivered", lambda: cluster.record.exists())
+    cluster.until("running", lambda: cluster.service == "running" and not cluster.snapshot["tries"])
+
+
+def test_a_failed_state_ends_the_orchestration_with_an_exit_code_and_is_tried_again(cluster) -> None:
+    cluster.bcm("slurmclient", "broken")
+    problem = "Fail because of a role of this test: no room on the device"
+    attempt = lambda: cluster.snapshot["tries"].get(NODE, {"problem": None, "count": 0})  # noqa: E731
+    cluster.until("tried", lambda: attempt()["problem"] == problem)
+    cluster.until("tried again", lambda: attempt()["count"] >= 2)
+    code, report = cluster.run("bcm.sync", NODE)
+    assert code == 1 and report["failed"] == [NODE] and problem in report["nodes"][NODE]
+    code, status = cluster.run("bcm.status")
+    assert code == 0 and status["nodes"][NODE]["pending"] and status["nodes"][NODE]["problem"] == problem
+
+
+def test_sync_delivers_again_and_reports_on_each_node(cluster) -> None:
+    cluster.record.unlink()
+    code, report = cluster.run("bcm.sync")
+    assert (code, report["failed"], report["down"]) == (0, [], []) and report["nodes"][NODE].startswith("ok: ")
+    assert cluster.record.exists()
+    code, _ = cluster.run("bcm.sync", "dgx-77")
+    assert code == 1
+
+
+def test_the_heartbeat_and_the_change_are_events(cluster, event_listener) -> None:
+    patterns = [(cluster.master.id, "superpod/bcm/heartbeat"), (cluster.master.id, "superpod/bcm/roles/changed")]
+    cluster.polls(2)
+    began = event_listener.store[-1].stamp if event_listener.store else None
+    cluster.bcm("storage")
+    cluster.until("stopped", lambda: cluster.service == "stopped")
+    found = event_listener.get_events(patterns, after_time=began.timestamp() - 1 if began else 0)
+    tags = {event.tag: event.data for event in found}
+    assert set(tags["superpod/bcm/heartbeat"]) >= {"seq", "updated", "failures", "error"}
+    assert set(tags["superpod/bcm/roles/changed"]) - {"_stamp"} == {"seq"}
+
+
+@pytest.mark.parametrize("name", ["deploy", "remove", "roles_changed"])
+def test_the_orchestrations_render(cluster, name) -> None:
+    code, shown = cluster.run("state.orchestrate_show_sls", f"dcgm.orch.{name}")
+    steps = next(iter(shown.values()))
+    assert code == 0 and isinstance(steps, dict), steps
+    calls = {part["name"] for step in steps.values() for part in step.get("salt", []) if "name" in part}
+    assert calls & {"bcm.serve", "bcm.apply"}
+
+
+def test_a_node_that_is_down_is_reported_stays_pending_and_fails_nothing(cluster) -> None:
+    keys = cluster.root / "keys"
+    keys.mkdir()
+    accepted = cluster.master.config["pki_dir"] + "/minions/"
+    shutil.copy(accepted + NODE, accepted + "dgx-02")
+    cluster.bcm("slurmclient", "storage", **{"dgx-02": ["slurmclient"]})
+    cluster.until("tried", lambda: "dgx-02" in cluster.snapshot["tries"])
+    cluster.until("reported", lambda: cluster.snapshot["tries"]["dgx-02"]["problem"], timeout=40)
+    assert cluster.hosts == [NODE, "dgx-02"], "a node that is down is a target that is down"
+    code, report = cluster.run("bcm.sync", "dgx-02")
+    assert (code, report["failed"], report["down"]) == (0, [], ["dgx-02"])
