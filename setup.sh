@@ -57,6 +57,12 @@ obstacle() {
 missing_packages() {
     local wanted=() package
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+    if [ "$requirements" = requirements-test.txt ]; then
+        # Salt needs timelib, of which there is no wheel.
+        command -v gcc >/dev/null || wanted+=(gcc libc6-dev)
+        python3 -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || wanted+=(python3-dev)
+    fi
     if [ "$needs_root" = yes ]; then
         wanted+=(systemd-container mmdebstrap iproute2 util-linux openssl git ca-certificates)
         # mmdebstrap on Ubuntu learns from it that trixie is Debian's.
