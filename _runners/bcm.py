@@ -230,7 +230,8 @@ def report(tgt: str | None = None) -> dict[str, Any]:
     """
     known = members(tgt)
     with _client() as run:
-        returns = run(sorted(known.values()), "bcm.health", [settings()["roles"]], {}) if known else {}
+        up = superpod_apply.answering(run, sorted(known.values()))
+        returns = run(up, "bcm.health", [settings()["roles"]], {}) if up else {}
     by_name = {name: superpod_apply.judge_health(returns.get(minion)) for name, minion in known.items()}
     return _judged(superpod_serve.report(by_name))
 

@@ -141,5 +141,6 @@ def test_a_node_that_is_down_is_reported_stays_pending_and_fails_nothing(cluster
     cluster.until("tried", lambda: "dgx-02" in cluster.snapshot["tries"])
     cluster.until("reported", lambda: cluster.snapshot["tries"]["dgx-02"]["problem"], timeout=40)
     assert cluster.hosts == [NODE, "dgx-02"], "a node that is down is a target that is down"
-    code, report = cluster.run("bcm.sync", "dgx-02")
-    assert (code, report["failed"], report["down"]) == (0, [], ["dgx-02"])
+    for verb in (("bcm.sync", "dgx-02"), ("bcm.apply", "dcgm", "tgt=dgx-02"), ("bcm.report", "dgx-02")):
+        code, report = cluster.run(*verb)
+        assert (code, report["failed"], report["down"]) == (0, [], ["dgx-02"]), verb
