@@ -102,6 +102,7 @@ def cluster(salt_factories: Any, repository: Path, tmp_path_factory: pytest.Temp
         found.bcm("slurmclient", "storage")
         master = salt_factories.salt_master_daemon("bcm-01", overrides=master_options(found, repository))
         options = {"superpod_dcgm_roles": str(found.record), "acceptance_wait_time": 1, "enable_fqdns_grains": False}
+        options["log_level_logfile"] = "warning"
         minion = master.salt_minion_daemon(NODE, overrides=options)
         found.master, found.minion = master, minion
         with master.started(), minion.started():
@@ -115,7 +116,8 @@ def master_options(found: Cluster, repository: Path) -> dict[str, Any]:
         "engines": [{"bcm_watcher": {}}],
         "reactor": [{"superpod/bcm/roles/changed": ["salt://dcgm/reactor/roles_changed.sls"]}],
         "superpod_dcgm_settings": str(found.settings_file),
+        "log_level_logfile": "warning",
         "worker_threads": 3,
         "gather_job_timeout": 2,
-        "timeout": 5,
+        "timeout": 3,
     }
