@@ -7,6 +7,9 @@ ROLES_FILE = f"{NODE_STATE}/roles.json"
 # The unit has a condition on this file, which only the service state writes: a BCM node that boots
 # from an old image, or whose role went away while it was off, does not start the exporter.
 ENABLED_FLAG = f"{NODE_STATE}/enabled"
+NODE_RUNTIME = "/run/superpod-dcgm"
+# Says that this boot need not wait for roles any more: it waited in vain, or the service state has decided.
+ROLES_AWAITED = f"{NODE_RUNTIME}/roles-awaited"
 # What the exporter was started with: a difference means that it has to be restarted.
 RUNNING_FILE = f"{NODE_STATE}/running.json"
 

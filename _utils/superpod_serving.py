@@ -73,6 +73,8 @@ def act(unit: str, wanted: str, desired: dict[str, Any], changes: dict[str, Any]
         superpod_unit.systemctl("enable", unit)
     if "service" not in changes:
         return ""
+    os.makedirs(superpod_paths.NODE_RUNTIME, exist_ok=True)
+    superpod_files.write_atomic(superpod_paths.ROLES_AWAITED, "")
     superpod_unit.systemctl("restart", unit)
     problem = superpod_unit.await_metrics(unit, *probe)
     if problem:

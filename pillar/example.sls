@@ -75,6 +75,8 @@ dcgm:
     environment: {}
     # Seconds in which /metrics must answer after a start or upgrade; then the previous release is put back.
     start_timeout: 60
+    # Seconds that a node which boots waits for its roles; then it goes by the last ones it knows.
+    boot_wait: 120
     # Versions kept below /opt/dcgm-exporter, the current one included.
     keep: 3
     # TLS and basic authentication of /metrics: an exporter-toolkit file on the node. Empty: plain HTTP.

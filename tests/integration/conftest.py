@@ -94,7 +94,7 @@ class Cluster:
         self.until("polls", lambda: len(self.fake.requests) >= asked + count)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(salt_factories: Any, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     authority = Authority(tmp_path_factory.mktemp("pki"), "cluster")
     with FakeBcm(authority) as fake:

@@ -23,6 +23,7 @@ PLACES = (
     "/etc/systemd/system/multi-user.target.wants/dcgm-exporter.service",
     "/etc/tmpfiles.d/superpod-dcgm.conf",
     "/run/dcgm-job-map",
+    "/run/superpod-dcgm",
     "/var/lib/superpod-dcgm",
     "/cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh",
     "/cm/local/apps/slurm/var/epilogs/60-epilog-dcgm.sh",

@@ -8,7 +8,7 @@ Stop dcgm-exporter for good:
 Remove everything of dcgm-exporter:
   file.absent:
     - names: {{ [dcgm.paths.enabled_flag, dcgm.paths.unit_file, dcgm.paths.exporter_link, dcgm.paths.exporter_config,
-                 dcgm.paths.exporter_root, dcgm.exporter.build.directory] | tojson }}
+                 dcgm.paths.exporter_root, dcgm.exporter.build.directory, dcgm.paths.node_runtime] | tojson }}
     - require:
       - dcgm_release: Stop dcgm-exporter for good
 

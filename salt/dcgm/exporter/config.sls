@@ -40,7 +40,8 @@ Write the unit of dcgm-exporter:
     - source: salt://dcgm/exporter/files/dcgm-exporter.service.jinja
     - template: jinja
     - mode: '0644'
-    - context: {{ {"mode": dcgm.node.engine.mode, "user": exporter.user, "units": exporter.engine_units, "paths": dcgm.paths} | tojson }}
+    - context: {{ {"mode": dcgm.node.engine.mode, "exporter": exporter, "paths": dcgm.paths,
+                   "boot_wait": exporter.boot_wait if dcgm.roles.source != "none" else 0} | tojson }}
     - require:
       - dcgm_release: {{ installed }}
 
