@@ -176,6 +176,8 @@ def _serve(
     try:
         desired = superpod_service.fingerprint(_choose(release, deploying), tuple(files or ()))
         changes = superpod_serving.changes(name, wanted, desired, changed)
+        if wanted != "stopped" and not __opts__["test"]:
+            superpod_serving.let_start()
     except _ERRORS as exc:
         return _result(name, False, str(exc))
     sentence = _sentence(name, wanted, record)

@@ -8,8 +8,8 @@ ROLES_FILE = f"{NODE_STATE}/roles.json"
 # from an old image, or whose role went away while it was off, does not start the exporter.
 ENABLED_FLAG = f"{NODE_STATE}/enabled"
 NODE_RUNTIME = "/run/superpod-dcgm"
-# Says that this boot need not wait for roles any more: it waited in vain, or the service state has decided.
-ROLES_AWAITED = f"{NODE_RUNTIME}/roles-awaited"
+# Says that the unit need not wait any more in this boot: the service state lets it start, or it waited in vain.
+MAY_START = f"{NODE_RUNTIME}/may-start"
 # What the exporter was started with: a difference means that it has to be restarted.
 RUNNING_FILE = f"{NODE_STATE}/running.json"
 

@@ -38,19 +38,10 @@ def store(path: str, entry: dict[str, Any], seq: int, now: str) -> bool:
     old = read(path)
     changed = old is None or any(old.get(key) != value for key, value in fresh.items())
     since = now if changed or old is None else old.get("since", now)
-    record = {**fresh, "since": since, "updated": now, "seq": seq, "boot": _boot()}
+    record = {**fresh, "since": since, "updated": now, "seq": seq}
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     superpod_files.write_atomic(path, json.dumps(record) + "\n")
     return changed
-
-
-def _boot() -> str:
-    """Return the id of this boot: a booting node starts the exporter only when its record carries it (see the unit)."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            return stream.read().strip()
-    except OSError:
-        return ""
 
 
 def wanted(settings: dict[str, Any], record: dict[str, Any] | None) -> Wanted:

@@ -45,6 +45,16 @@ def changes(unit: str, wanted: str, desired: dict[str, Any], changed: bool) -> d
     return found
 
 
+def let_start() -> None:
+    """
+    Let the unit start in this boot: after a boot it waits for that, since the roles may have gone meanwhile.
+
+    :raises OSError: /run cannot be written.
+    """
+    os.makedirs(superpod_paths.NODE_RUNTIME, exist_ok=True)
+    superpod_files.write_atomic(superpod_paths.MAY_START, "")
+
+
 def _stale(desired: dict[str, Any]) -> bool:
     good = superpod_service.last_good()
     return any(good.get(key) != desired[key] for key in ("release", "binary", "files"))
@@ -73,8 +83,6 @@ def act(unit: str, wanted: str, desired: dict[str, Any], changes: dict[str, Any]
         superpod_unit.systemctl("enable", unit)
     if "service" not in changes:
         return ""
-    os.makedirs(superpod_paths.NODE_RUNTIME, exist_ok=True)
-    superpod_files.write_atomic(superpod_paths.ROLES_AWAITED, "")
     superpod_unit.systemctl("restart", unit)
     problem = superpod_unit.await_metrics(unit, *probe)
     if problem:

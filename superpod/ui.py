@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["Progress", "err", "escape", "open_log", "out"]
+__all__ = ["LOGS", "Progress", "err", "escape", "open_log", "out"]
 
 LOGS = Path("/var/log/superpod")
 KEPT = 50

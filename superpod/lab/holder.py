@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from superpod.errors import SuperpodError
 from superpod.lab import cgroups
 from superpod.lab.image import PRIVATE
 from superpod.lab.layout import HOLDER_ADDRESS, Layout
+from superpod.process import output
 
 # The order matters: a tmpfs on /run first and without libmount's bookkeeping, or /run/mount stays behind on the host.
 SCRIPT = """
@@ -90,7 +90,4 @@ class Holder:
 
     def run(self, argv: Sequence[str]) -> str:
         """Run a command in the holder; its output, or an error that quotes what it said."""
-        done = subprocess.run(self.enter(argv), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise SuperpodError(f"{' '.join(argv[:4])} … failed in the lab: {done.stderr.strip() or done.returncode}")
-        return done.stdout
+        return output(self.enter(argv), f"{' '.join(argv[:4])} … failed in the lab")

@@ -19,9 +19,9 @@ from superpod.lab.holder import Holder
 from superpod.lab.image import ensure_image, locked
 from superpod.lab.layout import MAX_NODES, Layout, node_names, state_root
 from superpod.lab.machine import Machine
+from superpod.ui import LOGS
 
 Progress = Callable[[str], None]
-LOGS = Path("/var/log/superpod")
 
 
 def parse_answers(text: str) -> dict[str, Any]:

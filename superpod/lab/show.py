@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from superpod import ui
+from superpod.errors import SuperpodError
 from superpod.lab import report
 from superpod.lab.deployment import wait_until
 
@@ -45,13 +46,16 @@ def result(lab: Lab, deployed: bool) -> None:
         job = report.running_job(lab) or lab.run_job(2, 600)
         metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
     ui.out.print()
-    table(lab.status())
+    found = lab.status()
+    table(found)
     address = report.prometheus_address(lab)
     if deployed:
         ui.out.print(f"\nA metric of job {job}:\n  {metric}", markup=False)
     if address:
         ui.out.print(f"\nPrometheus: {address}")
     ui.out.print(f"\nTry next:\n{next_commands(lab.name)}", markup=False)
+    if found["state"] != "up":
+        raise SuperpodError("Not everything in the lab runs as it should; the lines below the table say what.")
 
 
 def next_commands(name: str) -> str:

