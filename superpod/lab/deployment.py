@@ -50,9 +50,7 @@ def prepare(lab: Lab) -> None:
     for source in sorted((CONFIG / "pillar").iterdir()):
         put(lab, f"/srv/pillar/{source.name}", render(source.read_text(), lab.record))
     register(lab)
-    # A ping that comes before a minion has subscribed waits out its whole timeout.
-    wait_until("all minions are connected to the master", lambda: connected(lab) >= len(lab.machines))
-    wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
+    wait_answering(lab)
     make_credential(lab)
 
 
@@ -65,6 +63,13 @@ def register(lab: Lab) -> None:
         return
     for node in sorted(set(lab.nodes) - known):
         lab.exec("head", ["lab-cmd", "add", node], check=True)
+
+
+def wait_answering(lab: Lab) -> None:
+    """Wait until all minions answer the master."""
+    # A ping that comes before a minion has subscribed waits out its whole timeout.
+    wait_until("all minions are connected to the master", lambda: connected(lab) >= len(lab.machines))
+    wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
 
 
 def connected(lab: Lab) -> int:
@@ -109,7 +114,7 @@ def apply_head(lab: Lab) -> dict[str, Any]:
     answers = apply_states(lab, "head")
     if restarts_master(answers):
         wait_until("the Salt master has been restarted", lambda: master_process(lab) not in ("0", before))
-        wait_until("all minions answer the master", lambda: answering(lab) == set(lab.machines))
+        wait_answering(lab)
     return answers
 
 
