@@ -127,7 +127,9 @@ case "${1:-}" in
     test) requirements=requirements-test.txt starts_lab=yes ;;
     *) needs_root=no ;;
 esac
-case " ${*:2} " in *" --help "* | *" -h "*) needs_root=no ;; esac
+# What stands behind -- belongs to a command on a machine of the lab.
+before=" ${*:2} "
+case "${before%% -- *} " in *" --help "* | *" -h "*) needs_root=no ;; esac
 [[ "$*" != test*" --fast"* ]] || needs_root=no
 
 check_machine "$1"

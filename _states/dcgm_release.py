@@ -13,7 +13,6 @@ import shutil
 from typing import Any
 
 import superpod_build
-import superpod_files
 import superpod_paths
 import superpod_release
 import superpod_roles
@@ -74,7 +73,7 @@ def built(
     :param timeout: seconds that the build may take.
     :param wait: seconds to wait for another node that builds the same.
     """
-    old = superpod_files.read_json(os.path.join(artifact, superpod_release.MANIFEST), {}).get("commit")
+    old = superpod_release.built_from(artifact) or None
     if old == commit:
         return _result(name, True, f"{artifact} is there, built from {commit}")
     changes = {"artifact": {"old": old, "new": commit}}
@@ -83,32 +82,34 @@ def built(
     plan = superpod_build.Plan(name, commit, source, go, directory, timeout, dict(environment))
     try:
         with superpod_release.locked(artifact, wait):
-            manifest = superpod_files.read_json(os.path.join(artifact, superpod_release.MANIFEST), {})
-            if manifest.get("commit") == commit:
-                return _result(name, True, f"{artifact} was built by {manifest.get('built_on')} meanwhile")
-            facts = {"release": name, "commit": commit, "source": source, "go": os.path.basename(go)}
+            if superpod_release.built_from(artifact) == commit:
+                return _result(name, True, f"{artifact} was built by another node meanwhile")
+            compiler = superpod_build.go_version(os.path.join(go, "bin/go"))
+            facts = {"release": name, "commit": commit, "source": source, "go": compiler}
             superpod_release.publish(artifact, facts, lambda folder: superpod_build.build(plan, folder))
     except _ERRORS as exc:
+        superpod_release.note_failure(artifact, str(exc))
         return _result(name, False, str(exc))
     return _result(name, True, f"{name} is built and stored in {artifact}", changes)
 
 
-def installed(name: str, artifact: str, wait: int = 0) -> dict[str, Any]:
+def installed(name: str, artifact: str, commit: str, wait: int = 0) -> dict[str, Any]:
     """
     Make sure that a release is installed below /opt/dcgm-exporter, next to others.
 
     :param name: release tag.
     :param artifact: directory of the artifact in the store.
+    :param commit: what it must have been built from; empty when that is not known.
     :param wait: seconds to wait for the artifact where another node builds it.
     """
     directory = os.path.join(superpod_paths.EXPORTER_ROOT, name)
-    if superpod_release.is_installed(artifact, directory):
+    if superpod_release.is_installed(artifact, directory, commit):
         return _result(name, True, f"dcgm-exporter {name} is installed in {directory}")
     changes = {"installed": {"old": _sum(directory), "new": _sum(artifact) or "the artifact that is to be built"}}
     if __opts__["test"]:
         return _result(name, None, f"dcgm-exporter {name} would be installed from {artifact}", changes)
     try:
-        superpod_release.await_artifact(artifact, wait)
+        superpod_release.await_artifact(artifact, commit, wait)
         changes["installed"]["new"] = _sum(artifact)
         superpod_release.install(artifact, directory)
     except _ERRORS as exc:
@@ -197,9 +198,8 @@ def _serve(
 
 
 def _choose(release: str, deploying: bool) -> str | None:
-    """A change of roles never chooses a release that is not installed."""
-    there = os.path.isdir(os.path.join(superpod_paths.EXPORTER_ROOT, release))
-    return release if deploying or there else superpod_service.linked_release()
+    """A change of roles never changes the release: one that was taken back stays so until it is deployed again."""
+    return release if deploying else superpod_service.linked_release()
 
 
 def _sentence(name: str, wanted: str, record: dict[str, Any] | None) -> str:
@@ -229,6 +229,23 @@ def stopped(name: str) -> dict[str, Any]:
     except _ERRORS as exc:
         return _result(name, False, str(exc))
     return _result(name, True, f"{name} is stopped and disabled", changes)
+
+
+def emptied(name: str) -> dict[str, Any]:
+    """
+    Remove a directory if nothing is left in it: what others put there is theirs.
+
+    :param name: the directory.
+    """
+    if not os.path.isdir(name):
+        return _result(name, True, f"{name} is not there")
+    left = sorted(os.listdir(name))
+    if left and not __opts__["test"]:
+        return _result(name, True, f"{name} stays, because of what others put there: {', '.join(left)}")
+    if __opts__["test"]:
+        return _result(name, None, f"{name} would be removed if nothing of others is left in it", {"removed": name})
+    os.rmdir(name)
+    return _result(name, True, f"{name} is removed", {"removed": name})
 
 
 def pruned(name: str, keep: int, release: str) -> dict[str, Any]:

@@ -136,7 +136,8 @@ def _collect(source: str, destination: str) -> None:
 def go_prefix(settings: dict[str, Any]) -> str:
     """Return the directory with ``bin/go`` that the settings ``dcgm:go`` choose."""
     if settings["enabled"] and settings["method"] == "archive":
-        return os.path.join(settings["directory"], f"go{settings['version']}")
+        # The archive has one folder `go`. Unpacked as it is, Salt finds what an interrupted unpacking left out.
+        return os.path.join(settings["directory"], f"go{settings['version']}", "go")
     # Where Go's own instructions put it, if an administrator did; else the distribution's.
     by_hand = "/usr/local/go"
     return by_hand if not settings["enabled"] and os.path.exists(f"{by_hand}/bin/go") else "/usr"

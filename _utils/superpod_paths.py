@@ -34,8 +34,6 @@ TMPFILES_CONFIG = "/etc/tmpfiles.d/superpod-dcgm.conf"
 
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-# BCM and DGX OS ship a unit of NVIDIA's package that would take the same port.
-PACKAGE_UNIT = "nvidia-dcgm-exporter.service"
 
 
 def exported() -> dict[str, str]:

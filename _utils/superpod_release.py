@@ -158,10 +158,26 @@ def read_sums(directory: str) -> dict[str, str]:
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
-def is_installed(artifact: str, directory: str) -> bool:
-    """Return whether ``directory`` holds that artifact, whole; an artifact out of reach is not asked for."""
+def built_from(directory: str) -> str:
+    """Return the commit that the artifact or installation in ``directory`` says it was built from, or ``""``."""
+    return str(superpod_files.read_json(os.path.join(directory, MANIFEST), {}).get("commit", ""))
+
+
+def _is_from(directory: str, commit: str) -> bool:
+    found = built_from(directory)
+    return found == commit if commit else bool(found)
+
+
+def is_installed(artifact: str, directory: str, commit: str = "") -> bool:
+    """
+    Return whether ``directory`` holds that artifact, whole; an artifact out of reach is not asked for.
+
+    :param commit: what it must have been built from; empty for any.
+    """
     try:
         verify(directory)
+        if commit and built_from(directory) != commit:
+            return False
         return not os.path.isdir(artifact) or read_sums(directory) == read_sums(artifact)
     except ReleaseError:
         return False
@@ -190,17 +206,41 @@ def install(artifact: str, directory: str) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def await_artifact(directory: str, wait: float) -> None:
+def await_artifact(directory: str, commit: str, wait: float) -> None:
     """
-    Wait until an artifact is in the store.
+    Wait until the artifact of a commit is in the store.
 
+    :param commit: empty for any.
     :param wait: seconds.
-    :raises ReleaseError: there is none after that time.
+    :raises ReleaseError: there is none after that time, or the node that builds it says that it failed.
     """
+    begun = time.time()
     deadline = time.monotonic() + wait
-    while not os.path.isfile(os.path.join(directory, MANIFEST)):
+    while not _is_from(directory, commit):
+        if reason := _failure(directory, begun):
+            raise ReleaseError(f"The build of {directory} failed on another node: {reason}")
         if time.monotonic() > deadline:
+            kind = f"no artifact of commit {commit}" if commit else "no artifact"
             raise ReleaseError(
-                f"There is no artifact in {directory} after {wait:.0f} s: apply dcgm.exporter.build on the builder"
+                f"There is {kind} in {directory} after {wait:.0f} s: apply dcgm.exporter.build on the builder"
             )
         time.sleep(_LOCK_PAUSE)
+
+
+def note_failure(directory: str, reason: str) -> None:
+    """Tell the nodes that wait for the artifact ``directory`` why it does not come; best effort."""
+    with contextlib.suppress(OSError):
+        superpod_files.write_atomic(_failure_file(directory), reason + "\n")
+
+
+def _failure(directory: str, since: float) -> str:
+    try:
+        with open(_failure_file(directory), encoding="utf-8") as stream:
+            # An older failure is of an earlier try; clocks of two nodes may differ by some seconds.
+            return stream.read().strip() if os.fstat(stream.fileno()).st_mtime > since - 5 else ""
+    except OSError:
+        return ""
+
+
+def _failure_file(directory: str) -> str:
+    return os.path.join(os.path.dirname(directory), f".{os.path.basename(directory)}.failed")

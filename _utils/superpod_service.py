@@ -65,9 +65,16 @@ def remember(good: dict[str, Any]) -> None:
     os.makedirs(fresh, mode=0o755)
     for path in good["files"]:
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(path, os.path.join(fresh, _flat(path)), follow_symlinks=False)
-    shutil.rmtree(_GOOD, ignore_errors=True)
+            kept = os.path.join(fresh, _flat(path))
+            shutil.copy2(path, kept, follow_symlinks=False)
+            found = os.lstat(path)
+            os.chown(kept, found.st_uid, found.st_gid, follow_symlinks=False)
+    old = f"{_GOOD}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if os.path.isdir(_GOOD):
+        os.rename(_GOOD, old)
     os.rename(fresh, _GOOD)
+    shutil.rmtree(old, ignore_errors=True)
     record = {**good, "answered_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     superpod_files.write_atomic(superpod_paths.RUNNING_FILE, json.dumps(record, indent=2) + "\n")
 
@@ -79,13 +86,17 @@ def restore(good: dict[str, Any]) -> None:
     :raises OSError: a file cannot be written.
     """
     superpod_files.link_atomic(good["release"], superpod_paths.EXPORTER_CURRENT)
-    for path in good["files"]:
+    for path, digest in good["files"].items():
         kept = os.path.join(_GOOD, _flat(path))
+        if digest and not os.path.lexists(kept):
+            raise OSError(f"{kept}, the copy of the last good {path}, is missing")
         if os.path.lexists(kept):
             temporary = f"{path}.superpod-restore"
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             shutil.copy2(kept, temporary, follow_symlinks=False)
+            found = os.lstat(kept)
+            os.chown(temporary, found.st_uid, found.st_gid, follow_symlinks=False)
             os.replace(temporary, path)
 
 
@@ -96,7 +107,9 @@ def _flat(path: str) -> str:
 def can_go_back(good: dict[str, Any], bad: dict[str, Any]) -> bool:
     """Return whether ``good`` is another state than ``bad`` and its release is still installed."""
     release = good.get("release")
-    if not release or not os.path.isdir(os.path.join(superpod_paths.EXPORTER_ROOT, release)):
+    binary = os.path.join(superpod_paths.EXPORTER_ROOT, str(release), superpod_release.BINARY)
+    # A release that was built anew took the good binary's place.
+    if not release or _digest(binary) != good.get("binary"):
         return False
     return any(good.get(key) != bad[key] for key in ("release", "binary", "files"))
 

@@ -79,7 +79,7 @@ dcgm:
     boot_wait: 120
     # Versions kept below /opt/dcgm-exporter, the current one included.
     keep: 3
-    # TLS and basic authentication of /metrics: an exporter-toolkit file on the node. Empty: plain HTTP.
+    # TLS of /metrics, and basic authentication with it: an exporter-toolkit file on the node. Empty: plain HTTP.
     web_config: ''
 
   # Prolog and epilog that tell the exporter which job holds which GPU.

@@ -47,6 +47,9 @@ def test_an_answer_of_bcm_that_cannot_be_believed_changes_nothing(cluster: Clust
     cluster.lab.fault(fault, True)
     try:
         time.sleep(10)
+        snapshot = json.loads(cluster.shell("head", "cat /var/lib/superpod-dcgm/snapshot.json"))
+        assert snapshot["failures"] > 0, "the watcher met the fault"
+        assert snapshot["error"]
         assert {node: cluster.started(node) for node in NODES} == before
         assert cluster.targets() == set(NODES)
     finally:

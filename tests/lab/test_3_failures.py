@@ -63,11 +63,11 @@ def test_an_unreachable_source_is_named(cluster: Cluster) -> None:
 
 @pytest.mark.usefixtures("unharmed")
 def test_a_go_archive_with_a_wrong_checksum_is_refused(cluster: Cluster) -> None:
-    go = {"directory": "/opt/superpod-dcgm/other-go", "sha256": {"amd64": "0" * 64}}
+    go = {"directory": "/opt/other-dcgm-go", "sha256": {"amd64": "0" * 64}}
     applied = apply(cluster, {"release": "4.5.2-4.8.1", "commit": commit(cluster, "4.5.2-4.8.1")}, go=go)
     assert applied.code != 0
     assert any("0" * 64 in reason for reason in applied.failed("dgx-01").values())
-    assert cluster.lab.exec("dgx-01", ["test", "-e", "/opt/superpod-dcgm/other-go/go1.26.2/bin/go"]).returncode != 0
+    assert cluster.lab.exec("dgx-01", ["test", "-e", "/opt/other-dcgm-go/go1.26.2/go/bin/go"]).returncode != 0
 
 
 @pytest.mark.usefixtures("unharmed")

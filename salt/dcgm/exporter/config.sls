@@ -41,7 +41,7 @@ Write the unit of dcgm-exporter:
     - template: jinja
     - mode: '0644'
     - context: {{ {"mode": dcgm.node.engine.mode, "exporter": exporter, "paths": dcgm.paths,
-                   "boot_wait": exporter.boot_wait if dcgm.roles.source != "none" else 0} | tojson }}
+                   "boot_wait": exporter.boot_wait if dcgm.watcher.enabled and dcgm.roles.source != "none" else 0} | tojson }}
     - require:
       - dcgm_release: {{ installed }}
 

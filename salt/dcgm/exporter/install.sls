@@ -11,6 +11,7 @@ Install dcgm-exporter {{ exporter.release }}:
   dcgm_release.installed:
     - name: '{{ exporter.release }}'
     - artifact: {{ dcgm.node.artifact }}
+    - commit: {{ exporter.facts.commit | tojson }}
     - wait: {{ dcgm.node.wait }}
 {%- if dcgm.node.builds_here %}
     - require:

@@ -7,12 +7,9 @@
 
 Unpack Go {{ go.version }}:
   archive.extracted:
-    - name: {{ prefix }}
+    - name: {{ go.directory }}/go{{ go.version }}
     - source: {{ dcgm.node.go_source | tojson }}
     - source_hash: {{ go.sha256.get(dcgm.node.arch, "") | tojson }}
-    - options: --strip-components=1
-    - enforce_toplevel: False
-    - if_missing: {{ prefix }}/bin/go
     - user: root
     - group: root
     - require_in:

@@ -106,7 +106,7 @@ def test_go_versions_are_compared_by_number(found: str, minimum: str, enough: bo
 @pytest.mark.parametrize(
     ("settings", "prefix"),
     [
-        ({"enabled": True, "method": "archive", "directory": "/opt/go", "version": "1.26.2"}, "/opt/go/go1.26.2"),
+        ({"enabled": True, "method": "archive", "directory": "/opt/go", "version": "1.26.2"}, "/opt/go/go1.26.2/go"),
         ({"enabled": True, "method": "package", "directory": "/opt/go", "version": "1.26.2"}, "/usr"),
     ],
 )

@@ -106,17 +106,32 @@ def test_a_rebuilt_artifact_is_installed_again(artifact: Path, tmp_path: Path) -
 
 def test_a_missing_artifact_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(superpod_release.ReleaseError, match=r"no artifact in .*apply dcgm.exporter.build"):
-        superpod_release.await_artifact(str(tmp_path / "none"), 0)
+        superpod_release.await_artifact(str(tmp_path / "none"), "", 0)
 
 
 def test_waiting_ends_as_soon_as_the_artifact_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(superpod_release, "_LOCK_PAUSE", 0.01)
     directory = tmp_path / "store/r/linux-amd64"
-    waiter = threading.Thread(target=superpod_release.await_artifact, args=(str(directory), 30))
+    waiter = threading.Thread(target=superpod_release.await_artifact, args=(str(directory), "d" * 40, 30))
     waiter.start()
-    superpod_release.publish(str(directory), {}, program())
+    superpod_release.publish(str(directory), {"commit": "c" * 40}, program())
+    superpod_release.publish(str(directory), {"commit": "d" * 40}, program())
     waiter.join(timeout=10)
     assert not waiter.is_alive()
+
+
+def test_waiting_ends_when_the_builder_says_that_it_failed(tmp_path: Path) -> None:
+    directory = str(tmp_path / "linux-amd64")
+    superpod_release.note_failure(directory, "make binary: exit code 2")
+    with pytest.raises(superpod_release.ReleaseError, match="failed on another node: make binary: exit code 2"):
+        superpod_release.await_artifact(directory, "c" * 40, 30)
+
+
+def test_an_artifact_of_another_commit_is_not_taken(artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(superpod_release.ReleaseError, match="no artifact of commit d"):
+        superpod_release.await_artifact(str(artifact), "d" * 40, 0)
+    superpod_release.install(str(artifact), str(tmp_path / "opt/r"))
+    assert not superpod_release.is_installed(str(artifact), str(tmp_path / "opt/r"), "d" * 40)
 
 
 def test_one_builds_and_the_other_waits_for_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
