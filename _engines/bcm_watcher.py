@@ -85,7 +85,9 @@ class _Watcher:
                 self._hear(event["tag"], event["data"])
 
     def _hear(self, tag: str, data: dict[str, Any]) -> None:
-        # The master has put the id of the minion that it authenticated into the event: nobody speaks for another.
+        # A minion chooses tag and data of its events. Where it sends a list of them, not even `id` is the master's
+        # word: it can speak for another. That may cause or spare a node the whole apply when its minion starts, or a
+        # delivery again; roles are never taken from an event, and only accepted minions that are nodes are served.
         minion = str(data.get("id", ""))
         if tag == DEPLOYED:
             self._news["deployed"].add(minion)

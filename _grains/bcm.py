@@ -10,15 +10,18 @@ The grain ``bcm``: which BCM roles and category this node has, as the watcher de
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import superpod_paths
-import superpod_roles
+# Grains are loaded in the minion's long-lived process, whose jobs are forks that inherit sys.modules. What a grain
+# imports stays there until the minion restarts, so this one imports nothing of ours: jobs would run old utils after
+# a sync of newer ones. That is why path and reading are here a second time (superpod_paths, superpod_roles).
+_ROLES_FILE = "/var/lib/superpod-dcgm/roles.json"
 
 
 def bcm() -> dict[str, Any]:
     """Return the grain ``bcm`` {known, roles, category, since, updated}."""
-    record = superpod_roles.read(__opts__.get("superpod_dcgm_roles", superpod_paths.ROLES_FILE)) or {}
+    record = _read(__opts__.get("superpod_dcgm_roles", _ROLES_FILE))
     return {
         "bcm": {
             "known": bool(record),
@@ -28,3 +31,13 @@ def bcm() -> dict[str, Any]:
             "updated": record.get("updated"),
         }
     }
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            record = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    roles = record.get("roles") if isinstance(record, dict) else None
+    return record if isinstance(roles, list) and all(isinstance(role, str) for role in roles) else {}

@@ -18,7 +18,7 @@ from salt.exceptions import CommandExecutionError
 
 def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
     """
-    Store this node's roles and refresh its grains; called by the orchestration ``dcgm.orch.roles_changed``.
+    Store this node's roles, and refresh its grains if they are new; ``dcgm.orch.roles_changed`` calls it.
 
     :param nodes: ``{name: {"roles": [...], "category": ...}}``, by host name or minion id in short or long form.
     :param seq: number of the change set.
@@ -38,7 +38,9 @@ def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
         changed = superpod_roles.store(_file(), by_name[name], seq, superpod_snapshot.timestamp())
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
-    __salt__["saltutil.refresh_grains"]()
+    if changed:
+        # Not the pillar: a render per node for something that every state run renders anyway.
+        __salt__["saltutil.refresh_grains"](refresh_pillar=False)
     return {"changed": changed, "roles": sorted(by_name[name]["roles"])}
 
 

@@ -186,9 +186,11 @@ def serve() -> dict[str, Any]:
     with _client() as run:
         try:
             return _judged(superpod_serve.serve(settings(), members(), run))
-        except superpod_snapshot.Busy as exc:
+        except superpod_serve.Serving as exc:
             log.info("bcm: %s: a later poll serves what is left", exc)
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
+        except superpod_snapshot.Busy as exc:
+            raise CommandExecutionError(f"{exc}: what was served, if anything, is not noted and comes again") from exc
 
 
 def apply(
@@ -196,6 +198,8 @@ def apply(
 ) -> dict[str, Any]:
     """
     Apply states to the nodes in batches and return one line per node. Nodes that are down are listed.
+
+    It is a failure when nobody is matched or nobody answers.
 
     :param tgt: another compound match than ``hosts:nodes``.
     :param batch: another size of the batches than ``watcher:batch``: a number or a percentage.
@@ -213,12 +217,12 @@ def apply(
         size = str(batch or settings()["watcher"]["batch"])
         outcomes = superpod_apply.apply_states(run, up, sls, size, failhard, sync_mods="all", test=test)
     by_name = {name: outcomes.get(minion, superpod_apply.DOWN) for name, minion in known.items()}
-    return _judged(superpod_serve.report(by_name))
+    return _judged(superpod_serve.report_on_all(by_name))
 
 
 def report(tgt: str | None = None) -> dict[str, Any]:
     """
-    Ask every node how it is: roles, release, whether the exporter should run and does.
+    Ask every node how it is: roles, release, whether the exporter should run and does. It fails if nobody answers.
 
     :param tgt: another compound match than ``hosts:nodes``.
 
@@ -233,7 +237,7 @@ def report(tgt: str | None = None) -> dict[str, Any]:
         up = superpod_apply.answering(run, sorted(known.values()))
         returns = run(up, "bcm.health", [settings()["roles"]], {}) if up else {}
     by_name = {name: superpod_apply.judge_health(returns.get(minion)) for name, minion in known.items()}
-    return _judged(superpod_serve.report(by_name))
+    return _judged(superpod_serve.report_on_all(by_name))
 
 
 def ready(timeout: int = 60) -> dict[str, Any]:
@@ -270,7 +274,7 @@ def _head_answers() -> bool:
 
 def _judged(found: dict[str, Any]) -> dict[str, Any]:
     # Salt takes the exit code of `salt-run` from the key, and the result of an orchestration's step from the context.
-    if found["failed"]:
+    if found["failed"] or found.get("problem"):
         __context__["retcode"] = found["retcode"] = 1
     return found
 
@@ -287,6 +291,7 @@ def _client() -> Iterator[superpod_apply.Run]:
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
 
         def run(ids: Sequence[str], fun: str, arg: Sequence[Any], kwarg: dict[str, Any]) -> dict[str, dict[str, Any]]:
-            return client.cmd(list(ids), fun, list(arg), tgt_type="list", kwarg=kwarg, full_return=True)
+            found = client.cmd(list(ids), fun, list(arg), tgt_type="list", kwarg=kwarg, full_return=True)
+            return superpod_apply.answers(found)
 
         yield run

@@ -33,6 +33,12 @@ def batches(ids: Sequence[str], size: str) -> Iterator[Sequence[str]]:
     return (ids[start : start + step] for start in range(0, len(ids), step))
 
 
+def answers(returns: Any) -> dict[str, dict[str, Any]]:
+    """Return the full returns of those who answered: Salt gives False, or a text as output, for silent minions."""
+    found = returns.items() if isinstance(returns, dict) else ()
+    return {name: one for name, one in found if isinstance(one, dict) and one.get("out") != "no_return"}
+
+
 def answering(run: Run, ids: Sequence[str]) -> list[str]:
     """Return the minions that answer a ping."""
     found = run(ids, "test.ping", (), {}) if ids else {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import superpod_apply
@@ -16,6 +17,10 @@ from superpod_apply import DOWN, Outcome, Run
 _PATIENCE = 60
 
 
+class Serving(superpod_snapshot.Busy):
+    """Another orchestration serves. Harmless, unlike a snapshot that stays locked: nothing was done."""
+
+
 def serve(settings: dict[str, Any], members: Mapping[str, str], run: Run, anew: Collection[str] = ()) -> dict[str, Any]:
     """
     Serve what the watcher claimed; do nothing when nothing is claimed, so that a false event costs nothing.
@@ -23,9 +28,10 @@ def serve(settings: dict[str, Any], members: Mapping[str, str], run: Run, anew: 
     :param members: minion ids of the nodes by short name.
     :param anew: serve these members whether they are owed something or not.
     :return: ``{"seq", "nodes": {name: sentence}, "failed": [...], "down": [...]}``
-    :raises superpod_snapshot.Busy: another orchestration serves; its successor is started by a later poll.
+    :raises Serving: another orchestration serves; its successor is started by a later poll.
+    :raises superpod_snapshot.Busy: the snapshot stays locked; what was done, if anything, is not noted.
     """
-    with superpod_snapshot.lock(superpod_poll.serving_lock(settings), wait=_PATIENCE):
+    with _alone(settings):
         # Under the lock, or another orchestration could serve these before they are reported on.
         with superpod_snapshot.changing(settings["snapshot"]) as snapshot:
             superpod_pending.claim_anew(snapshot, anew, time.time(), settings["watcher"]["interval"])
@@ -38,6 +44,26 @@ def serve(settings: dict[str, Any], members: Mapping[str, str], run: Run, anew: 
             with superpod_snapshot.changing(settings["snapshot"]) as snapshot:
                 superpod_pending.settle(snapshot, work, problems)
     return report(by_name, seq=snapshot["seq"])
+
+
+@contextlib.contextmanager
+def _alone(settings: dict[str, Any]) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        # Only taking this lock is guarded: the block takes that of the snapshot.
+        try:
+            held.enter_context(superpod_snapshot.lock(superpod_poll.serving_lock(settings), wait=_PATIENCE))
+        except superpod_snapshot.Busy as exc:
+            raise Serving(f"another orchestration serves: {exc}") from exc
+        yield
+
+
+def report_on_all(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Return the report on all nodes that a match found; it has a ``problem`` if those are none, or none answered."""
+    if not outcomes:
+        return report(outcomes, problem="no accepted minion is matched: look at hosts in the pillar, and `salt-key -L`")
+    if all(outcome.state == "down" for outcome in outcomes.values()):
+        return report(outcomes, problem=f"none of {len(outcomes)} matched minions answers")
+    return report(outcomes)
 
 
 def report(outcomes: Mapping[str, Outcome], **more: Any) -> dict[str, Any]:
@@ -67,7 +93,7 @@ class _Change:
         self._deliver([name for name in up if self._work[name]["roles"] is not None and name not in self._outcomes])
         states = self._settings["states"]
         self._apply([name for name in up if name not in started], states["changed"])
-        self._apply(started, states["started"], sync_mods="all")
+        self._apply(started, states["started"])
         return self._outcomes
 
     def _sync(self, ids: list[str]) -> None:
@@ -90,7 +116,9 @@ class _Change:
         self._sync(ignorant)
         self._deliver([name for name in ignorant if name not in self._outcomes], again=False)
 
-    def _apply(self, ids: list[str], sls: str, **options: Any) -> None:
+    def _apply(self, ids: list[str], sls: str) -> None:
         todo = [name for name in ids if name not in self._outcomes]
         size = self._settings["watcher"]["batch"]
-        self._outcomes.update(superpod_apply.apply_states(self._run, todo, sls, size, failhard=False, **options))
+        # The master's files may be newer than what a node last synced: new states never meet old modules.
+        found = superpod_apply.apply_states(self._run, todo, sls, size, failhard=False, sync_mods="all")
+        self._outcomes.update(found)

@@ -92,9 +92,12 @@ def _doubt(nodes: dict[str, Any], devices: Devices, rules: Rules) -> str | None:
     present = sum(name in devices for name in known)
     if present < len(known) and present <= rules.minimum_share * len(known):
         return f"the list has only {present} of {len(known)} known nodes"
-    had_roles = any(nodes[name]["roles"] for name in known)
+    had_roles = [name for name in known if nodes[name]["roles"]]
     if had_roles and not any(device["roles"] for device in devices.values() if device["type"] != "HeadNode"):
         return "no node has any role"
+    have_roles = sum(bool(devices.get(name, {}).get("roles")) for name in had_roles)
+    if have_roles < len(had_roles) and have_roles <= rules.minimum_share * len(had_roles):
+        return f"only {have_roles} of {len(had_roles)} nodes that had roles have any"
     return None
 
 

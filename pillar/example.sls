@@ -133,7 +133,7 @@ dcgm:
     ca: [/cm/local/apps/cmd/etc/cacert.pem, /cm/local/apps/cmd/etc/cluster.pem]
     # BCM's certificates often do not carry the name `master`; the chain is always checked.
     verify_name: false
-    # A list with no more than this share of the known nodes is not believed, until `salt-run bcm.accept` says that it is right.
+    # A list with no more than this share of the known nodes, or of those with roles, is not believed until `salt-run bcm.accept`.
     minimum_share: 0.5
     # A node that so many lists in a row do not have is forgotten: its target goes, its service stays as it is.
     confirm: 3

@@ -30,8 +30,10 @@ Apply {{ sls }} to {{ role }}:
       - salt: Apply dcgm.exporter.build to builder
     {%- endif %}
 {%- endfor %}
+{%- if hosts.nodes %}
 
 Report on every node:
   salt.runner:
     - name: bcm.report
     - order: last
+{%- endif %}

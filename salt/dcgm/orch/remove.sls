@@ -1,4 +1,6 @@
-# Takes everything away again: nodes, monitoring, head. A node that is down is listed; remove it again when it is up.
+# Takes nodes, monitoring and the watcher away. Clean a node that was down when it is back: `salt NODE state.apply dcgm.clean`.
+# The shared Slurm scripts stay: a node that was down would boot with links to nowhere, and Slurm would drain it.
+# Apply dcgm.slurm.scripts_clean to the head by hand after all nodes are cleaned.
 {%- set hosts = salt["saltutil.runner"]("bcm.settings").hosts %}
 {%- for role, sls, match in (("nodes", "dcgm.clean", hosts.nodes), ("monitoring", "dcgm.prometheus.clean", hosts.monitoring)) if match %}
 
@@ -9,14 +11,12 @@ Apply {{ sls }} to {{ role }}:
     - tgt: {{ match | tojson }}
     - failhard: False
     - require_in:
-      - salt: Take away what is on the head
+      - salt: Take the watcher away from the head
 {%- endfor %}
 
-Take away what is on the head:
+Take the watcher away from the head:
   salt.state:
     - tgt: {{ hosts.head | tojson }}
     - tgt_type: compound
-    - sls:
-      - dcgm.slurm.scripts_clean
-      - dcgm.watcher.clean
+    - sls: dcgm.watcher.clean
     - sync_mods: all

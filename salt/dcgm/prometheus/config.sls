@@ -7,10 +7,10 @@ include:
   - dcgm.prometheus.install
 
 Configure Prometheus for dcgm-exporter:
-  file.serialize:
+  # Not file.serialize, which has check_cmd only from Salt 3007 on.
+  file.managed:
     - name: {{ prometheus.config }}
-    - dataset: {{ {"scrape_configs": [scrape] + prometheus.scrape_configs} | tojson }}
-    - serializer: yaml
+    - contents: {{ ({"scrape_configs": [scrape] + prometheus.scrape_configs} | yaml(False)) | tojson }}
     - mode: '0644'
     - check_cmd: promtool check config
     - tmp_ext: .yml

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
+import superpod_paths
 import superpod_roles
 from salt.exceptions import CommandExecutionError
 
@@ -54,7 +57,7 @@ def module(load, tmp_path):
         "_modules/bcm.py",
         __opts__={"superpod_dcgm_roles": str(tmp_path / "roles.json")},
         __grains__={"id": "x99", "host": "DGX-01"},
-        __salt__={"saltutil.refresh_grains": lambda: refreshed.append(True)},
+        __salt__={"saltutil.refresh_grains": lambda **how: refreshed.append(how)},
         refreshed=refreshed,
     )
 
@@ -62,7 +65,7 @@ def module(load, tmp_path):
 def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
     assert module.deliver(NODES, 7) == {"changed": True, "roles": ["slurmclient"]}
     assert module.deliver(NODES, 8) == {"changed": False, "roles": ["slurmclient"]}
-    assert module.roles()["seq"] == 8 and module.refreshed == [True, True]
+    assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}]
 
 
 def test_a_node_that_is_not_meant_refuses(module) -> None:
@@ -82,6 +85,24 @@ def test_the_grain_tells_what_was_delivered(load, tmp_path, known) -> None:
     nothing = {"roles": [], "category": None, "since": None, "updated": None}
     grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_roles": str(path)}).bcm()
     assert grain == {"bcm": {"known": known, **(record if known else nothing)}}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"roles": "slurmclient"}', '{"roles": [1]}'])
+def test_the_grain_takes_a_damaged_record_for_none(load, tmp_path, text) -> None:
+    path = tmp_path / "roles.json"
+    path.write_text(text)
+    assert load("_grains/bcm.py", __opts__={"superpod_dcgm_roles": str(path)}).bcm()["bcm"]["known"] is False
+
+
+def test_the_grain_leaves_no_module_of_ours_in_the_minion_whose_jobs_would_inherit_it(repository, load) -> None:
+    program = (
+        "import runpy, sys; sys.path.insert(0, '_utils')\n"
+        "runpy.run_path('_grains/bcm.py', {'__opts__': {'superpod_dcgm_roles': '/nowhere'}})['bcm']()\n"
+        "print([name for name in sys.modules if name.startswith('superpod')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert load("_grains/bcm.py")._ROLES_FILE == superpod_paths.ROLES_FILE
 
 
 @pytest.mark.parametrize("test", [False, True])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from types import SimpleNamespace
+
 import pytest
 import superpod_apply
 import superpod_pending
@@ -9,6 +13,7 @@ import superpod_poll
 import superpod_serve
 import superpod_snapshot
 import superpod_watcher
+from salt.exceptions import CommandExecutionError
 
 MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
 GOOD = {"ret": {"x": {"result": True, "changes": {"new": 1}}, "y": {"result": True, "changes": {}}}, "retcode": 0}
@@ -20,10 +25,11 @@ class Bus:
     """Answers as minions would; ``answers`` overrules by minion and function, the last one counting for ever."""
 
     def __init__(self, **answers):
-        self.answers, self.down, self.calls = answers, set(), []
+        self.answers, self.down, self.calls, self.options = answers, set(), [], []
 
     def __call__(self, ids, fun, arg, kwarg):
         self.calls.append((fun, list(ids), *arg))
+        self.options.append((fun, kwarg))
         return {name: self.one(name, fun) for name in ids if name not in self.down}
 
     def one(self, name, fun):
@@ -68,6 +74,12 @@ def test_changed_nodes_get_the_service_state_and_started_ones_all(watched) -> No
     good = "ok: 2 states, 1 changed"
     assert report == {"seq": 1, "nodes": {"a": good, "b": good, "c": good}, "failed": [], "down": []}
     assert pending(watched) == []
+
+
+def test_every_apply_syncs_since_states_may_be_newer_than_modules(watched) -> None:
+    bus = Bus()
+    superpod_serve.serve(watched, MEMBERS, bus)
+    assert [kwarg["sync_mods"] for fun, kwarg in bus.options if fun == "state.apply"] == ["all"] * 3
 
 
 def test_a_false_event_calls_nobody(watched) -> None:
@@ -129,8 +141,61 @@ def test_a_minion_whose_key_went_away_is_not_called(watched) -> None:
 
 def test_two_orchestrations_do_not_serve_at_once(watched, monkeypatch) -> None:
     monkeypatch.setattr(superpod_serve, "_PATIENCE", 0.2)
-    with superpod_snapshot.lock(superpod_poll.serving_lock(watched), wait=0), pytest.raises(superpod_snapshot.Busy):
+    with superpod_snapshot.lock(superpod_poll.serving_lock(watched), wait=0), pytest.raises(superpod_serve.Serving):
         superpod_serve.serve(watched, MEMBERS, Bus())
+
+
+def test_a_snapshot_that_stays_locked_is_not_taken_for_another_orchestration(watched, monkeypatch) -> None:
+    lock = superpod_snapshot.lock
+    monkeypatch.setattr(superpod_snapshot, "lock", lambda path, wait: lock(path, wait=min(wait, 0.2)))
+    with lock(f"{watched['snapshot']}.lock", wait=0), pytest.raises(superpod_snapshot.Busy) as caught:
+        superpod_serve.serve(watched, MEMBERS, Bus())
+    assert not isinstance(caught.value, superpod_serve.Serving)
+
+
+@pytest.fixture
+def runner(load, watched, tmp_path, monkeypatch):
+    """The runner, with a client of Salt that reaches nobody."""
+    (tmp_path / "watcher.json").write_text(json.dumps(watched))
+    runner = load(
+        "_runners/bcm.py", __opts__={"superpod_dcgm_settings": str(tmp_path / "watcher.json")}, __context__={}
+    )
+    monkeypatch.setattr(runner, "members", lambda match=None: MEMBERS)
+    monkeypatch.setattr(runner, "_client", lambda: contextlib.nullcontext(Bus()))
+    monkeypatch.setattr(superpod_serve, "_PATIENCE", 0.2)
+    return runner
+
+
+def test_the_runner_finds_only_the_serving_lock_harmless(runner, watched, monkeypatch) -> None:
+    lock = superpod_snapshot.lock
+    monkeypatch.setattr(superpod_snapshot, "lock", lambda path, wait: lock(path, wait=min(wait, 0.2)))
+    with lock(superpod_poll.serving_lock(watched), wait=0):
+        assert "another orchestration serves" in runner.serve()["busy"] and runner.__context__ == {}
+    with lock(f"{watched['snapshot']}.lock", wait=0), pytest.raises(CommandExecutionError, match="is not noted"):
+        runner.serve()
+
+
+def test_the_clients_of_salt_3006_and_3008_give_false_for_silent_minions(load, monkeypatch) -> None:
+    runner = load("_runners/bcm.py", __opts__={"conf_file": "/nowhere"})
+    client = SimpleNamespace(cmd=lambda *args, **options: {"a": {"ret": True}, "b": False})
+    monkeypatch.setattr(runner.salt.client, "get_local_client", lambda path: contextlib.nullcontext(client))
+    with runner._client() as run:
+        assert superpod_apply.answering(run, ["a", "b"]) == ["a"]
+
+
+def test_silent_minions_are_no_answers_whatever_salt_puts_in_their_place() -> None:
+    silent = {"b": False, "c": {"out": "no_return", "ret": "Minion did not return. [Not connected]"}}
+    assert superpod_apply.answers({"a": GOOD, **silent}) == {"a": GOOD}
+    assert superpod_apply.answers({}) == superpod_apply.answers(0) == {}
+
+
+def test_a_report_on_all_has_a_problem_when_nobody_is_there_or_answers() -> None:
+    good, down = superpod_apply.Outcome("ok", "fine"), superpod_apply.DOWN
+    assert "no accepted minion" in superpod_serve.report_on_all({})["problem"]
+    dead = superpod_serve.report_on_all({"a": down, "b": down})
+    assert (dead["problem"], dead["down"]) == ("none of 2 matched minions answers", ["a", "b"])
+    mixed = superpod_serve.report_on_all({"a": good, "b": down})
+    assert "problem" not in mixed and (mixed["failed"], mixed["down"]) == ([], ["b"])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,24 @@ TABLE = {
         KNOWN,
     ),
     "nor one in which only the head has roles": ([ALL, *[answer(a=[], b=[], c=[], d=[])] * 20], False, [], KNOWN),
+    "a list in which half of the nodes lost all roles is not believed": (
+        [ALL, *[answer(a=[], b=[], c=ON, d=ON)] * 20],
+        False,
+        [],
+        KNOWN,
+    ),
+    "nodes that never had roles do not count as having lost them": (
+        [answer(a=ON, b=ON, c=[], d=[]), answer(a=ON, b=ON, c=[], d=[])],
+        True,
+        [],
+        {**KNOWN, "c": [], "d": []},
+    ),
+    "one of four that loses all roles is a change": (
+        [ALL, answer(a=[], b=ON, c=ON, d=ON)],
+        True,
+        ["a"],
+        {**KNOWN, "a": []},
+    ),
     "a role that goes away is a change": ([ALL, {**ALL, "a": answer(a=OFF)["a"]}], True, ["a"], {**KNOWN, "a": OFF}),
     "a missing node stays": ([ALL, LESS], True, [], KNOWN),
     "and stays in the second list": ([ALL, LESS, LESS], True, [], KNOWN),
@@ -123,6 +141,14 @@ def test_a_failure_is_told_once_and_counted() -> None:
 def test_a_doubtful_list_says_what_is_odd_and_what_to_do() -> None:
     error = play([ALL, SHORT]).snapshot["error"]
     assert error == "the list has only 2 of 4 known nodes; if that is so, say `salt-run bcm.accept`"
+    error = play([ALL, answer(a=[], b=[], c=[], d=ON)]).snapshot["error"]
+    assert error == "only 1 of 4 nodes that had roles have any; if that is so, say `salt-run bcm.accept`"
+
+
+def test_the_administrator_can_accept_that_most_nodes_lost_their_roles() -> None:
+    bare = answer(a=[], b=[], c=[], d=ON)
+    step = superpod_watcher.answered(play([ALL, bare]).snapshot, "master", bare, "t9", RULES, accept=True)
+    assert step.believed and step.changed == ["a", "b", "c"]
 
 
 def test_the_administrator_can_accept_a_short_list_but_not_an_empty_one() -> None:
