@@ -54,7 +54,7 @@ class Machine:
 
     def start(self, nodes: int) -> None:
         """Switch the machine on; its disk is made if this is the first time."""
-        cgroups.kill(self.group)
+        self.kill()
         self._make_network()
         if not (self.disk / "upper").is_dir():
             site.make_site(self.layout, self.name, nodes, self.image)
@@ -132,8 +132,10 @@ class Machine:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, **given)
 
     def kill(self) -> None:
-        """Cut the power."""
+        """Cut the power; systemd-nspawn since 256 refuses to start where a killed one left its mount."""
         cgroups.kill(self.group)
+        export = f"/run/systemd/nspawn/unix-export/{self.name}"
+        self.holder.run(["bash", "-c", 'while mountpoint -q "$0"; do umount -n -l "$0"; done', export])
 
     def stop(self, timeout: float = 30) -> None:
         """Shut down in order; after the timeout the power is cut."""
