@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from product import NODES, Cluster
@@ -11,7 +12,9 @@ from product import NODES, Cluster
 pytestmark = pytest.mark.usefixtures("deployed")
 
 
-def test_a_removed_role_stops_the_service_on_that_node_only_and_an_added_one_brings_it_back(cluster: Cluster) -> None:
+def test_a_removed_role_stops_the_service_on_that_node_only_and_an_added_one_brings_it_back(
+    cluster: Cluster, say: Callable[[str], None]
+) -> None:
     other = cluster.started("dgx-02")
     started = time.monotonic()
     cluster.lab.roles("dgx-01", "-slurmclient")
@@ -28,7 +31,7 @@ def test_a_removed_role_stops_the_service_on_that_node_only_and_an_added_one_bri
     cluster.wait("its target is back", lambda: cluster.targets() == set(NODES))
     cluster.wait("it is scraped", lambda: cluster.up("dgx-01"))
     assert cluster.enabled("dgx-01")
-    print(f"\nrole removed -> service stopped: {stopped:.1f} s; role added -> service runs: {running:.1f} s")
+    say(f"role removed -> service stopped: {stopped:.1f} s; role added -> service runs: {running:.1f} s")
 
 
 def test_the_grain_has_the_roles_and_targets_minions(cluster: Cluster) -> None:
