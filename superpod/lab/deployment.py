@@ -142,13 +142,33 @@ def apply_nodes(lab: Lab) -> dict[str, Any]:
 
 def apply_states(lab: Lab, target: str) -> dict[str, Any]:
     """Apply the highstate; an error names each failed state and why."""
-    # The watcher may be applying states to a node whose minion has just started: wait for it. A number, because
-    # with queue=True a minion of Salt 3008 says nothing until its turn comes (salt/modules/state.py, _check_queue).
-    answers, code = lab.salt(target, "state.apply", "queue=10")
+    answers, code = apply_when_free(lab, target, "state.apply")
     failed = failures(answers)
     if failed or code:
         raise SuperpodError("\n".join([f"salt '{target}' state.apply failed (exit code {code}):", *failed]))
     return answers
+
+
+def apply_when_free(lab: Lab, target: str, *argv: str, timeout: float = 600) -> tuple[dict[str, Any], int]:
+    """
+    Apply states, again on nodes that refused because the watcher was applying states to them.
+
+    Not with `queue`: with True a minion of Salt 3008 gives no answer, and with a number two that wait at the same
+    time wait for each other for ever (salt/utils/state.py, check_prior_running_states).
+    """
+    answers, code = lab.salt(target, *argv)
+    deadline = time.monotonic() + timeout
+    while (refused := [name for name, answer in answers.items() if _refused(answer)]) and time.monotonic() < deadline:
+        time.sleep(1)
+        others = {name: answer for name, answer in answers.items() if name not in refused}
+        again, code = lab.salt("-L", ",".join(refused), *argv)
+        code = code or int(bool(failures(others)))
+        answers = {**others, **again}
+    return answers, code
+
+
+def _refused(answer: Any) -> bool:
+    return isinstance(answer, list) and any("is running as PID" in str(line) for line in answer)
 
 
 def failures(answers: dict[str, Any]) -> list[str]:

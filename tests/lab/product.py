@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from superpod.lab import Lab
-from superpod.lab.deployment import wait_until
+from superpod.lab.deployment import apply_when_free, wait_until
 
 NODES = ("dgx-01", "dgx-02")
 UNIT = "dcgm-exporter.service"
@@ -38,13 +38,12 @@ class Cluster:
 
     def apply(self, target: str, *sls: str, test: bool = False, pillar: dict[str, Any] | None = None) -> Applied:
         """Run state.apply and return what each state said."""
-        # The watcher may be at work on the node as well: wait for it.
-        arguments = ["state.apply", *sls, "queue=10"]
+        arguments = ["state.apply", *sls]
         if test:
             arguments.append("test=True")
         if pillar:
             arguments.append(f"pillar={json.dumps(pillar)}")
-        return Applied(*self.lab.salt(target, *arguments))
+        return Applied(*apply_when_free(self.lab, target, *arguments))
 
     def shell(self, node: str, script: str) -> str:
         """Run a script on a node and return what it printed; it must succeed."""
