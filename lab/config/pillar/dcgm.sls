@@ -5,7 +5,6 @@ dcgm:
     nodes: 'dgx-*'
     head: head
     monitoring: head
-    builder: dgx-01
   go:
     version: '@go_version@'
     source: /cm/shared/lab/go{version}.linux-{arch}.tar.gz
