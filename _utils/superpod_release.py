@@ -82,7 +82,7 @@ def publish(directory: str, facts: dict[str, str], make: Callable[[str], None]) 
         check_runs(os.path.join(fresh, BINARY))
         _describe(fresh, facts)
         os.chmod(fresh, 0o755)
-        _replace_directory(fresh, directory)
+        replace_directory(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -99,7 +99,7 @@ def _describe(folder: str, facts: dict[str, str]) -> None:
     superpod_files.write_atomic(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=2) + "\n")
 
 
-def _replace_directory(fresh: str, directory: str) -> None:
+def replace_directory(fresh: str, directory: str) -> None:
     """rename(2) does not replace a directory that has content: move the old one aside first."""
     old = f"{fresh}.old"
     if os.path.isdir(directory):
@@ -199,7 +199,7 @@ def install(artifact: str, directory: str) -> None:
         verify(fresh)
         check_runs(os.path.join(fresh, BINARY))
         os.chmod(fresh, 0o755)
-        _replace_directory(fresh, directory)
+        replace_directory(fresh, directory)
     except OSError as exc:
         raise ReleaseError(f"{artifact} cannot be installed to {directory}: {exc}") from exc
     finally:

@@ -65,16 +65,8 @@ def remember(good: dict[str, Any]) -> None:
     os.makedirs(fresh, mode=0o755)
     for path in good["files"]:
         with contextlib.suppress(FileNotFoundError):
-            kept = os.path.join(fresh, _flat(path))
-            shutil.copy2(path, kept, follow_symlinks=False)
-            found = os.lstat(path)
-            os.chown(kept, found.st_uid, found.st_gid, follow_symlinks=False)
-    old = f"{_GOOD}.old"
-    shutil.rmtree(old, ignore_errors=True)
-    if os.path.isdir(_GOOD):
-        os.rename(_GOOD, old)
-    os.rename(fresh, _GOOD)
-    shutil.rmtree(old, ignore_errors=True)
+            _copy(path, os.path.join(fresh, _flat(path)))
+    superpod_release.replace_directory(fresh, _GOOD)
     record = {**good, "answered_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     superpod_files.write_atomic(superpod_paths.RUNNING_FILE, json.dumps(record, indent=2) + "\n")
 
@@ -94,10 +86,15 @@ def restore(good: dict[str, Any]) -> None:
             temporary = f"{path}.superpod-restore"
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
-            shutil.copy2(kept, temporary, follow_symlinks=False)
-            found = os.lstat(kept)
-            os.chown(temporary, found.st_uid, found.st_gid, follow_symlinks=False)
+            _copy(kept, temporary)
             os.replace(temporary, path)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file or link with its mode and its owner, which shutil leaves out."""
+    shutil.copy2(source, target, follow_symlinks=False)
+    found = os.lstat(source)
+    os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
 
 
 def _flat(path: str) -> str:
