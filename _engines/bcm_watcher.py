@@ -5,7 +5,8 @@ At every interval it asks for the roles, writes the target files and, when nodes
 ``superpod/bcm/roles/changed`` {seq}. Every poll ends with ``superpod/bcm/heartbeat`` {seq, updated, failures, error}.
 
 It listens for minions that start and for what nodes tell: ``superpod/dcgm/deployed`` {roles_known} and
-``superpod/dcgm/removed``. All of it is collected and served once per poll.
+``superpod/dcgm/removed``. All of it is collected and served once per poll. What is told while nobody listens is found
+out by asking the deployed nodes how they are, at the start and from time to time.
 
 .. code-block:: yaml
 
@@ -22,6 +23,7 @@ from typing import Any
 
 import salt.utils.event
 import superpod_snapshot
+from salt.exceptions import SaltClientError, SaltReqTimeoutError
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +66,30 @@ class _Watcher:
             superpod_snapshot.lock(f"{first['snapshot']}.watcher", wait=_PAUSE),
             salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=True) as bus,
         ):
+            audited = float("-inf")
             while True:
                 began = time.monotonic()
                 self._poll(bus)
-                # Read at every poll, so that a new interval counts without a restart of the master.
-                interval = __runners__["bcm.settings"]()["watcher"]["interval"]
-                self._listen(bus, began + interval)
+                # Read at every poll, so that new intervals count without a restart of the master.
+                watcher = __runners__["bcm.settings"]()["watcher"]
+                if began - audited >= watcher["audit"]:
+                    audited = began
+                    self._audit()
+                self._listen(bus, began + watcher["interval"])
 
     def _poll(self, bus: Any) -> None:
         done = __runners__["bcm.poll"](news={kind: sorted(names) for kind, names in self._news.items()})
         self._news.clear()
         self.say("")
         bus.fire_event({key: done[key] for key in ("seq", "updated", "failures", "error")}, HEARTBEAT)
+
+    def _audit(self) -> None:
+        """Take what was not heard while nobody listened as heard now. A master that is starting may not answer yet."""
+        try:
+            for kind, names in __runners__["bcm.audit"]().items():
+                self._news[kind].update(names)
+        except (SaltClientError, SaltReqTimeoutError) as exc:
+            log.warning("bcm_watcher: the nodes cannot be asked how they are: %s", exc)
 
     def _listen(self, bus: Any, until: float) -> None:
         while (left := until - time.monotonic()) > 0:

@@ -108,14 +108,15 @@ def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
 
         salt 'bcm-01' slsutil.renderer salt://dcgm/watcher/config.sls
     """
-    paths = configuration["paths"]
+    paths, build = configuration["paths"], configuration["exporter"]["build"]
     return {
         **{key: configuration[key] for key in ("cluster", "hosts", "roles", "targets")},
         "watcher": {
             **{key: value for key, value in configuration["watcher"].items() if key not in ("enabled", "master")},
             "ca": paths["watcher_ca"],
         },
-        "exporter": {"port": configuration["exporter"]["port"]},
+        "exporter": {key: configuration["exporter"][key] for key in ("enabled", "port")},
+        "longest_apply": configuration["watcher"]["deadline"] + build["timeout"] + build["wait"],
         "snapshot": paths["snapshot"],
         "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
     }

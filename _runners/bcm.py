@@ -11,25 +11,29 @@ import contextlib
 import logging
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import salt.client
 import salt.utils.event
 import salt.utils.minions
 import superpod_apply
+import superpod_audit
 import superpod_files
+import superpod_minions
 import superpod_paths
 import superpod_pending
 import superpod_poll
 import superpod_roles
 import superpod_serve
 import superpod_snapshot
+import superpod_status
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 
 log = logging.getLogger(__name__)
 
 CHANGED = "superpod/bcm/roles/changed"
+# Seconds for a question that a minion answers at once.
+_QUESTION = 30
 
 
 def settings() -> dict[str, Any]:
@@ -78,30 +82,8 @@ def status() -> dict[str, Any]:
 
         salt-run bcm.status
     """
-    now, known = settings(), members()
-    snapshot = superpod_snapshot.load(now["snapshot"])
-    waiting = superpod_pending.owed(snapshot, known)
-    keys = ("seq", "updated", "head", "failures", "error", "error_since", "target_problems")
-    names = sorted(known.keys() | snapshot["nodes"].keys())
-    return {
-        "source": now["roles"]["source"],
-        **{key: snapshot[key] for key in keys},
-        "nodes": {name: _status_of(name, snapshot, known, waiting, now) for name in names},
-    }
-
-
-def _status_of(
-    name: str, snapshot: dict[str, Any], known: dict[str, str], waiting: list[str], now: dict[str, Any]
-) -> dict[str, Any]:
-    node = snapshot["nodes"].get(name)
-    return {
-        **{key: node[key] if node else None for key in ("roles", "category", "since")},
-        "wanted": superpod_roles.wanted(now["roles"], node),
-        "minion": known.get(name),
-        "deployed": snapshot["deployed"].get(name),
-        "pending": name in waiting,
-        "problem": snapshot["tries"].get(name, {}).get("problem"),
-    }
+    now = settings()
+    return superpod_status.status(now, superpod_snapshot.load(now["snapshot"]), members())
 
 
 def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict[str, Any]:
@@ -146,6 +128,23 @@ def accept() -> dict[str, Any]:
     return poll(accept=True)
 
 
+def audit() -> dict[str, list[str]]:
+    """
+    Ask the deployed nodes how they are; return those that an event was missed of, as ``bcm.poll`` takes them.
+
+    The engine does it once when it starts, and every ``watcher:audit`` seconds.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.audit
+    """
+    now = settings()
+    with _client(_QUESTION) as run:
+        return superpod_audit.missed(now, superpod_snapshot.load(now["snapshot"]), members(), run)
+
+
 def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
     """
     Deliver the known roles again and apply the service state, to all nodes or those named; return the report.
@@ -163,9 +162,10 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
     chosen = {superpod_roles.short(name) for name in names} or set(known)
     if strange := sorted(chosen - known.keys()):
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
-    with _client() as run:
+    now = settings()
+    with _client(now["watcher"]["deadline"]) as run:
         try:
-            return _judged(superpod_serve.serve(settings(), known, run, anew=chosen))
+            return _judged(superpod_serve.serve(now, known, run, anew=chosen))
         except superpod_snapshot.Busy as exc:
             raise CommandExecutionError(f"{exc}: look at `salt-run jobs.active` and try again") from exc
 
@@ -183,9 +183,10 @@ def serve() -> dict[str, Any]:
 
         salt-run bcm.serve
     """
-    with _client() as run:
+    now = settings()
+    with _client(now["watcher"]["deadline"]) as run:
         try:
-            return _judged(superpod_serve.serve(settings(), members(), run))
+            return _judged(superpod_serve.serve(now, members(), run))
         except superpod_serve.Serving as exc:
             log.info("bcm: %s: a later poll serves what is left", exc)
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
@@ -194,7 +195,12 @@ def serve() -> dict[str, Any]:
 
 
 def apply(
-    sls: str, tgt: str | None = None, batch: str | None = None, failhard: bool = True, test: bool = False
+    sls: str,
+    tgt: str | None = None,
+    batch: str | None = None,
+    failhard: bool = True,
+    test: bool = False,
+    timeout: int | None = None,
 ) -> dict[str, Any]:
     """
     Apply states to the nodes in batches and return one line per node. Nodes that are down are listed.
@@ -204,6 +210,7 @@ def apply(
     :param tgt: another compound match than ``hosts:nodes``.
     :param batch: another size of the batches than ``watcher:batch``: a number or a percentage.
     :param failhard: leave the later batches alone when a node failed.
+    :param timeout: seconds that a batch is waited for; by default long enough for a build.
 
     CLI Example:
 
@@ -211,10 +218,10 @@ def apply(
 
         salt-run bcm.apply dcgm batch=10%
     """
-    known = members(tgt)
-    with _client() as run:
+    known, now = members(tgt), settings()
+    with _client(timeout or now["longest_apply"]) as run:
         up = superpod_apply.answering(run, sorted(known.values()))
-        size = str(batch or settings()["watcher"]["batch"])
+        size = str(batch or now["watcher"]["batch"])
         outcomes = superpod_apply.apply_states(run, up, sls, size, failhard, sync_mods="all", test=test)
     by_name = {name: outcomes.get(minion, superpod_apply.DOWN) for name, minion in known.items()}
     return _judged(superpod_serve.report_on_all(by_name))
@@ -232,10 +239,10 @@ def report(tgt: str | None = None) -> dict[str, Any]:
 
         salt-run bcm.report
     """
-    known = members(tgt)
-    with _client() as run:
+    known, now = members(tgt), settings()
+    with _client(now["watcher"]["deadline"]) as run:
         up = superpod_apply.answering(run, sorted(known.values()))
-        returns = run(up, "bcm.health", [settings()["roles"]], {}) if up else {}
+        returns = run(up, "bcm.health", [now["roles"]], {}) if up else {}
     by_name = {name: superpod_apply.judge_health(returns.get(minion)) for name, minion in known.items()}
     return _judged(superpod_serve.report_on_all(by_name))
 
@@ -266,7 +273,7 @@ def ready(timeout: int = 60) -> dict[str, Any]:
 def _head_answers() -> bool:
     heads = sorted(members(settings()["hosts"]["head"]).values())
     try:
-        with _client() as run:
+        with _client(_QUESTION) as run:
             return bool(superpod_apply.answering(run, heads))
     except (SaltClientError, SaltReqTimeoutError):
         return False
@@ -284,14 +291,6 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
         bus.fire_event(data, tag)
 
 
-@contextlib.contextmanager
-def _client() -> Iterator[superpod_apply.Run]:
-    """Give a function that runs a function on minions and returns their full returns."""
+def _client(seconds: float) -> contextlib.AbstractContextManager[superpod_apply.Run]:
     # Not with these options: an orchestration's have another cachedir where root_dir is set, and there is no key.
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
-
-        def run(ids: Sequence[str], fun: str, arg: Sequence[Any], kwarg: dict[str, Any]) -> dict[str, dict[str, Any]]:
-            found = client.cmd(list(ids), fun, list(arg), tgt_type="list", kwarg=kwarg, full_return=True)
-            return superpod_apply.answers(found)
-
-        yield run
+    return superpod_minions.client(__opts__["conf_file"], seconds)

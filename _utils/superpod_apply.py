@@ -1,11 +1,13 @@
 """Run functions and states on nodes, batch by batch, and say in one line per node how it went."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 # Runs that may wait on a node. A number: with `queue: True` Salt 3008 returns at once, and without a result.
 _QUEUE = 10
+_PAUSE = 0.05
 
 # (minion ids, function, arguments, keyword arguments) -> {minion id: full return}; silent minions are left out.
 Run = Callable[[Sequence[str], str, Sequence[Any], dict[str, Any]], dict[str, dict[str, Any]]]
@@ -33,10 +35,22 @@ def batches(ids: Sequence[str], size: str) -> Iterator[Sequence[str]]:
     return (ids[start : start + step] for start in range(0, len(ids), step))
 
 
-def answers(returns: Any) -> dict[str, dict[str, Any]]:
-    """Return the full returns of those who answered: Salt gives False, or a text as output, for silent minions."""
-    found = returns.items() if isinstance(returns, dict) else ()
-    return {name: one for name, one in found if isinstance(one, dict) and one.get("out") != "no_return"}
+def collected(returns: Iterable[Any], until: float) -> dict[str, dict[str, Any]]:
+    """
+    Return the full returns of those who answered in time; one who is silent, or still at work, has none.
+
+    :param returns: single returns as they come in, and None while none is there (``LocalClient.cmd_iter_no_block``).
+    :param until: moment of ``time.monotonic`` after which nobody is waited for.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for some in returns:
+        if some is None:
+            if time.monotonic() > until:
+                break
+            time.sleep(_PAUSE)
+        elif isinstance(some, dict):
+            found.update({name: one for name, one in some.items() if isinstance(one, dict) and "ret" in one})
+    return found
 
 
 def answering(run: Run, ids: Sequence[str]) -> list[str]:
@@ -67,7 +81,9 @@ def apply_states(
 def judge_states(answer: dict[str, Any] | None) -> Outcome:
     """Return how a ``state.apply`` went, from a minion's full return."""
     if not answer or "ret" not in answer:
-        return Outcome("failed", "no answer to the state apply; `salt-run jobs.active` tells whether it still runs")
+        return Outcome(
+            "failed", "no answer to the state apply in time; `salt-run jobs.active` tells whether it still runs"
+        )
     states = answer["ret"]
     if not isinstance(states, dict) or not states:
         return Outcome("failed", _first_line(states))

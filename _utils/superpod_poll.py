@@ -48,9 +48,9 @@ def poll(
         step = step_of(snapshot)
         # In place, since this is what is written when the block ends.
         snapshot.update(step.snapshot)
-        lines = [*step.lines, *_write_targets(settings, snapshot, members, step.believed)]
         superpod_pending.note(snapshot, news or superpod_pending.News(), members or (), superpod_snapshot.timestamp())
         claimed = _claim(settings, snapshot, members)
+    lines = [*step.lines, *_write_targets(settings, snapshot, members, step.believed)]
     return Poll(snapshot, step.believed, claimed, lines)
 
 
@@ -74,9 +74,12 @@ def _write_targets(
     if not targets["enabled"] or not members or not snapshot["updated"]:
         return []
     files, unknown = superpod_targets.wanted(settings, snapshot["nodes"], members)
+    # Without the snapshot's lock: shared storage that stalls must not keep orchestrations from noting what they did.
     result = superpod_targets.reconcile(targets["directory"], files, unknown, remove=believed)
     problems = [problem for problem in result.problems if problem not in snapshot["target_problems"]]
-    snapshot["target_problems"] = result.problems
+    if result.problems != snapshot["target_problems"]:
+        with superpod_snapshot.changing(settings["snapshot"]) as fresh:
+            fresh["target_problems"] = result.problems
     written = [f"{host}: target file written" for host in result.written]
     return [*written, *(f"{host}: target file removed" for host in result.removed), *problems]
 

@@ -139,6 +139,10 @@ dcgm:
     confirm: 3
     # Nodes that get a change at the same time (number or percentage).
     batch: 20%
+    # Seconds after which a node that still works on a change is no longer waited for; it is tried again later.
+    deadline: 600
+    # Seconds between two questions to the deployed nodes whether they are as they should be: no event need be lost.
+    audit: 900
     # The master's own entries in lists of which Salt takes only one file's: engines, reactor, module_dirs.
     master: {}
 

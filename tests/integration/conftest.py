@@ -41,9 +41,11 @@ class Cluster:
                 **{"heads": ["localhost"], "port": self.fake.port, "timeout": 2, "verify_name": False},
                 **{"ca": str(authority.file), "certificate": certificate, "key": key},
                 **{"interval": 1, "minimum_share": 0.5, "confirm": 3, "batch": "50%"},
+                **{"deadline": 60, "audit": 86400},
             },
             "targets": {"enabled": True, "directory": str(self.targets), "labels": {}},
-            "exporter": {"port": 9400},
+            "exporter": {"enabled": True, "port": 9400},
+            "longest_apply": 60,
             "snapshot": str(self.snapshot_file),
             "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
         }

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import superpod_snapshot
 
 from tests.fake_bcm import ok
 
@@ -82,6 +83,17 @@ def test_a_node_that_starts_gets_the_whole_apply_once_it_was_deployed(cluster) -
     cluster.call(*start)
     cluster.until("the whole apply", lambda: cluster.applies == 2)
     cluster.until("settled", lambda: not cluster.snapshot["started"] and not cluster.snapshot["tries"])
+
+
+def test_a_start_that_nobody_heard_is_found_by_asking(cluster) -> None:
+    cluster.call("state.apply", "dcgm")
+    cluster.until("told", lambda: NODE in cluster.snapshot["deployed"] and not cluster.snapshot["tries"])
+    assert cluster.run("bcm.audit") == (0, {"started": [], "roleless": []})
+    snapshot = cluster.snapshot
+    snapshot["deployed"][NODE] = "2020-01-01T00:00:00Z"
+    with superpod_snapshot.lock(f"{cluster.snapshot_file}.lock", wait=10):
+        cluster.snapshot_file.write_text(json.dumps(snapshot))
+    assert cluster.run("bcm.audit") == (0, {"started": [NODE], "roleless": []}), "it has no release, and booted since"
 
 
 def test_a_node_that_lost_its_roles_gets_them_again_when_it_is_deployed(cluster) -> None:

@@ -11,6 +11,7 @@ import superpod_pending
 import superpod_poll
 import superpod_snapshot
 import superpod_sources
+import superpod_targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from superpod_pending import News
@@ -96,6 +97,16 @@ def test_files_are_written_again_when_the_directory_is_back(world) -> None:
     world.poll()
     assert len(world.files()) == 3
     assert superpod_snapshot.load(world.settings["snapshot"])["target_problems"] == []
+
+
+def test_shared_storage_that_stalls_does_not_hold_the_snapshot(world, monkeypatch) -> None:
+    def reconcile(*args, **options):
+        with superpod_snapshot.lock(f"{world.settings['snapshot']}.lock", wait=0):
+            return superpod_targets.Result(problems=["stalled"])
+
+    monkeypatch.setattr(superpod_targets, "reconcile", reconcile)
+    assert world.poll().lines[-1] == "stalled"
+    assert superpod_snapshot.load(world.settings["snapshot"])["target_problems"] == ["stalled"]
 
 
 def test_files_are_made_good_also_while_bcm_is_down(world) -> None:

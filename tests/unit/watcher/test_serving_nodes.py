@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
 import superpod_apply
+import superpod_minions
 import superpod_pending
 import superpod_poll
 import superpod_serve
@@ -44,7 +46,7 @@ class Bus:
 def watched(tmp_path):
     settings = {
         "snapshot": str(tmp_path / "snapshot.json"),
-        "watcher": {"batch": "20%", "interval": 30},
+        "watcher": {"batch": "20%", "interval": 30, "deadline": 60},
         "states": {"changed": "service", "started": "whole"},
     }
     devices = {name: {"roles": ["slurmclient"], "category": "dgx", "type": None} for name in MEMBERS}
@@ -161,7 +163,7 @@ def runner(load, watched, tmp_path, monkeypatch):
         "_runners/bcm.py", __opts__={"superpod_dcgm_settings": str(tmp_path / "watcher.json")}, __context__={}
     )
     monkeypatch.setattr(runner, "members", lambda match=None: MEMBERS)
-    monkeypatch.setattr(runner, "_client", lambda: contextlib.nullcontext(Bus()))
+    monkeypatch.setattr(runner, "_client", lambda seconds: contextlib.nullcontext(Bus()))
     monkeypatch.setattr(superpod_serve, "_PATIENCE", 0.2)
     return runner
 
@@ -175,18 +177,26 @@ def test_the_runner_finds_only_the_serving_lock_harmless(runner, watched, monkey
         runner.serve()
 
 
-def test_the_clients_of_salt_3006_and_3008_give_false_for_silent_minions(load, monkeypatch) -> None:
-    runner = load("_runners/bcm.py", __opts__={"conf_file": "/nowhere"})
-    client = SimpleNamespace(cmd=lambda *args, **options: {"a": {"ret": True}, "b": False})
-    monkeypatch.setattr(runner.salt.client, "get_local_client", lambda path: contextlib.nullcontext(client))
-    with runner._client() as run:
-        assert superpod_apply.answering(run, ["a", "b"]) == ["a"]
+def later(*returns):
+    """Return what a client gives: returns as they come, and None in between; at last nothing but None, for ever."""
+    yield from returns
+    while True:
+        yield None
+
+
+def test_a_node_that_hangs_is_waited_for_no_longer_than_allowed(monkeypatch) -> None:
+    returns = ({"a": {"ret": True, "retcode": 0}}, None, {"c": {"ret": True, "retcode": 0}})
+    client = SimpleNamespace(cmd_iter_no_block=lambda *args, **options: later(*returns))
+    monkeypatch.setattr(superpod_minions.salt.client, "get_local_client", lambda path: contextlib.nullcontext(client))
+    began = time.monotonic()
+    with superpod_minions.client("/nowhere", 0.3) as run:
+        assert superpod_apply.answering(run, ["a", "b", "c"]) == ["a", "c"]
+    assert time.monotonic() - began < 5
 
 
 def test_silent_minions_are_no_answers_whatever_salt_puts_in_their_place() -> None:
-    silent = {"b": False, "c": {"out": "no_return", "ret": "Minion did not return. [Not connected]"}}
-    assert superpod_apply.answers({"a": GOOD, **silent}) == {"a": GOOD}
-    assert superpod_apply.answers({}) == superpod_apply.answers(0) == {}
+    returns = [{}, {"b": False}, None, {"c": {"failed": True}}, {"a": GOOD}, {"error": {"name": "x"}}]
+    assert superpod_apply.collected(returns, time.monotonic() + 5) == {"a": GOOD}
 
 
 def test_a_report_on_all_has_a_problem_when_nobody_is_there_or_answers() -> None:
