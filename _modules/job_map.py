@@ -19,6 +19,28 @@ def _settings() -> dict[str, str]:
         raise CommandExecutionError(f"The job map is not configured on this node: {exc}") from exc
 
 
+def former_links(prolog: str, epilog: str) -> dict[str, str]:
+    """
+    Return the links that an earlier apply made elsewhere than now wanted: ``{"prolog": path, "epilog": path}``.
+
+    :param prolog: the wanted link of the prolog.
+    :param epilog: the wanted link of the epilog.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' job_map.former_links /etc/slurm/prolog.d/60-prolog-dcgm.sh /etc/slurm/epilog.d/60-epilog-dcgm.sh
+    """
+    try:
+        known = superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
+    except OSError:
+        return {}
+    wanted = {"prolog": prolog, "epilog": epilog}
+    former = {kind: known.get(f"{kind}_link", "") for kind in wanted}
+    return {kind: path for kind, path in former.items() if path and path not in wanted.values()}
+
+
 def show() -> dict[str, list[str]]:
     """
     Return the ids of the jobs that hold each GPU, as dcgm-exporter reads them at this moment.

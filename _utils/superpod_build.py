@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import superpod_checkout
+
 log = logging.getLogger(__name__)
 
 # What `make binary` leaves behind, and where (upstream's Makefile).
@@ -61,9 +63,7 @@ def build(plan: Plan, destination: str) -> None:
 
 def _clone(plan: Plan, deadline: float) -> str:
     source = os.path.join(plan.directory, "dcgm-exporter")
-    # A source on shared storage may belong to another user, which git refuses unless the configuration allows it.
-    with open(os.path.join(plan.directory, ".gitconfig"), "w", encoding="utf-8") as stream:
-        stream.write("[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n")
+    superpod_checkout.write_trust(plan.directory)
     log.info("Cloning %s at %s", plan.source, plan.release)
     arguments = ["git", "clone", "--quiet", "--no-hardlinks", "--branch", plan.release, plan.source, source]
     _run(arguments, plan.directory, plan, deadline)

@@ -13,6 +13,9 @@ import requests
 _PAUSE = 0.5
 # `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
 _SYSTEMCTL_TIMEOUT = 120
+# What OpenSSL says when the other side speaks no TLS, and when it wants a client certificate (TLS 1.3, TLS 1.2).
+_PLAIN_HTTP = "WRONG_VERSION_NUMBER"
+_CERTIFICATE_WANTED = re.compile(r"ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)")
 
 
 class UnitError(Exception):
@@ -91,13 +94,23 @@ def _no_metrics(unit: str, url: str, port: int) -> str:
     state = show(unit)
     if state["ActiveState"] != "active":
         return f"{unit} is {state['ActiveState']} ({state['SubState']}, result {state['Result']})"
-    try:
-        # Loopback: the name in the certificate is the node's, and no secret is sent. 401 is an answer of web_config.
-        answer = requests.get(url, timeout=10, verify=False, allow_redirects=False)
-    except requests.RequestException as exc:
-        return f"{url} does not answer: {exc}"
-    if answer.status_code not in ((200, 401) if url.startswith("https") else (200,)):
-        return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"
+    if reason := _no_answer(url):
+        return reason
     if not listens(int(state["MainPID"]), port):
         return f"{url} is answered by another process than {unit}'s"
+    return ""
+
+
+def _no_answer(url: str) -> str:
+    """Return why ``url`` does not answer. With a web_config, being refused without a credential is an answer."""
+    try:
+        # Loopback: the name in the certificate is the node's, and no secret is sent.
+        answer = requests.get(url, timeout=10, verify=False, allow_redirects=False)
+    except requests.RequestException as exc:
+        if _PLAIN_HTTP in str(exc):
+            # A web_config without TLS, for basic authentication alone.
+            return _no_answer(url.replace("https:", "http:"))
+        return "" if _CERTIFICATE_WANTED.search(str(exc)) else f"{url} does not answer: {exc}"
+    if answer.status_code not in (200, 401):
+        return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"
     return ""

@@ -15,6 +15,15 @@ inside() {
         ${https_proxy:+https_proxy="$https_proxy"} chroot "$root" "$@"
 }
 
+# libmount, which mmdebstrap calls, leaves /run/mount: here it is in a /run of our own. The host's resolver may be found through /run.
+resolver=$(cat /etc/resolv.conf)
+mount -n -t tmpfs -o mode=755 tmpfs /run
+resolver_file=$(readlink -m /etc/resolv.conf)
+if [ ! -e "$resolver_file" ]; then
+    mkdir -p "${resolver_file%/*}"
+    printf '%s\n' "$resolver" > "$resolver_file"
+fi
+
 packages=$(grep -v '^#' "$here/packages.txt" | paste -sd,)
 # Debian's archive key lies here because older Ubuntu releases do not know it. A site with a mirror of its own sets SUPERPOD_DEBIAN_MIRROR.
 step "Debian trixie with $(tr ',' '\n' <<<"$packages" | wc -l) packages"

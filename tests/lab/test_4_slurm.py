@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 
 from superpod.lab import Lab
+from superpod.lab.deployment import apply_when_free
 
 NODE = "dgx-02"
 MAP = "/run/dcgm-job-map"
+KINDS = ("prolog", "epilog")
 LAYOUTS = {
     "own copies on each node": {"scripts": "local"},
     "directories of BCM 11": {"shared_directory": "/cm/shared/apps/slurm/{kind}s"},
+    "other names of the links": {
+        kind + "_link": f"/cm/local/apps/slurm/var/{kind}s/70-{kind}-gpu.sh" for kind in KINDS
+    },
 }
 
 
@@ -36,9 +41,8 @@ def job_map(lab: Lab) -> dict[str, list[str]]:
 
 
 def apply(lab: Lab, target: str, state: str, **slurm: str) -> None:
-    answer, code = lab.salt(
-        target, "state.apply", state, "queue=True", f"pillar={json.dumps({'dcgm': {'slurm': slurm}})}"
-    )
+    pillar = f"pillar={json.dumps({'dcgm': {'slurm': slurm}})}"
+    answer, code = apply_when_free(lab, target, "state.apply", state, pillar)
     assert code == 0, answer
 
 
@@ -108,6 +112,9 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
         apply(deployed, NODE, "dcgm.slurm", **slurm)
         job = deployed.run_job(1, 300, NODE)
         wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)]})
+        # A former link would run the script a second time, and fail jobs once its target is gone.
+        found = deployed.exec(NODE, ["sh", "-c", "ls /cm/local/apps/slurm/var/*/[67]0-*"], check=True).stdout.split()
+        assert len(found) == 2, found
     finally:
         apply(deployed, NODE, "dcgm.slurm")
         if "shared_directory" in slurm:

@@ -23,6 +23,7 @@ dcgm:
     controller: head
   watcher:
     interval: 2
+    timeout: 2
     heads: [master, bcm-01, bcm-02]
   prometheus:
     scrape_interval: 2s

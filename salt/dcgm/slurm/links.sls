@@ -26,3 +26,12 @@ Run the {{ kind }} of the job map with every job:
       - job_map: Run the epilog of the job map with every job
 {%- endif %}
 {%- endfor %}
+{%- for kind, path in salt["job_map.former_links"](slurm.prolog_link, slurm.epilog_link).items() %}
+
+Run the {{ kind }} of the job map through its former link no longer:
+  job_map.unlinked:
+    - name: {{ path }}
+    - target: /{{ kind }}-dcgm.sh
+    - require_in:
+      - file: Write the settings of prolog and epilog
+{%- endfor %}

@@ -88,6 +88,21 @@ def test_a_build_can_come_from_a_bundle(plan: Make, tmp_path: Path, source: Path
     assert "version one" in (result / "dcgm-exporter").read_text()
 
 
+def test_a_checkout_of_another_user_is_read_also_by_old_git(
+    plan: Make, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = plan().commit
+    # git's own tests use it; git before 2.38 takes no trust from the command line, as this wrapper does not.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    wrapper = tmp_path / "bin/git"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\n[ "$1" = -c ] && shift 2\nexec {shutil.which("git")} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:/usr/bin:/bin")
+    superpod_checkout.publish(str(source), RELEASE, commit, str(tmp_path / "store/x.bundle"))
+    assert (tmp_path / "store/x.bundle").exists()
+
+
 def test_a_checkout_at_another_commit_is_not_offered(source: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "store/source/x.bundle"
     with pytest.raises(superpod_checkout.SourceError, match="not offered"):
