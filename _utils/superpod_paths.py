@@ -10,6 +10,12 @@ ENABLED_FLAG = f"{NODE_STATE}/enabled"
 NODE_RUNTIME = "/run/superpod-dcgm"
 # Says that the unit need not wait any more in this boot: the service state lets it start, or it waited in vain.
 MAY_START = f"{NODE_RUNTIME}/may-start"
+# What prolog and epilog look GPUs up in, made outside of any job, and how the last attempt to make it went.
+DEVICES = f"{NODE_RUNTIME}/devices"
+DEVICES_STATUS = f"{NODE_RUNTIME}/devices.json"
+# Each prolog and epilog appends a line, which the timer counts into the other file.
+SPOOL = f"{NODE_RUNTIME}/spool"
+JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
 # What the exporter was started with: a difference means that it has to be restarted.
 RUNNING_FILE = f"{NODE_STATE}/running.json"
 
@@ -32,6 +38,15 @@ EXPORTER_COUNTERS = f"{EXPORTER_CONFIG}/default-counters.csv"
 JOB_MAP_CONFIG = f"{EXPORTER_CONFIG}/job-map.conf"
 TMPFILES_CONFIG = "/etc/tmpfiles.d/superpod-dcgm.conf"
 
+# The code that timer and services of a node run, and the file with this project's own metrics.
+NODE_CODE = "/usr/local/lib/superpod-dcgm-node"
+TEXTFILE_DIRECTORY = f"{NODE_RUNTIME}/textfile"
+TEXTFILE = "superpod-dcgm.prom"
+
+DEVICES_UNIT = "dcgm-devices.service"
+JOB_MAP_UNIT = "dcgm-job-map.service"
+JOB_MAP_TIMER = "dcgm-job-map.timer"
+TEXTFILE_UNIT = "dcgm-textfile.service"
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 
