@@ -116,6 +116,12 @@ def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
             "ca": paths["watcher_ca"],
         },
         "exporter": {key: configuration["exporter"][key] for key in ("enabled", "port")},
+        "metrics": {
+            "served": configuration["metrics"]["enabled"]
+            and configuration["slurm"]["enabled"]
+            and not configuration["metrics"]["textfile_directory"],
+            "port": configuration["metrics"]["port"],
+        },
         "longest_apply": configuration["watcher"]["deadline"] + build["timeout"] + build["wait"],
         "snapshot": paths["snapshot"],
         "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},

@@ -15,6 +15,7 @@ import superpod_build
 import superpod_checkout
 import superpod_config
 import superpod_exporter
+import superpod_job_settings
 import superpod_paths
 import superpod_release
 from salt.exceptions import CommandExecutionError
@@ -56,7 +57,9 @@ def _node(configuration: dict[str, Any]) -> dict[str, Any]:
     node = {
         "arch": arch,
         "engine": engine,
-        "environment": superpod_exporter.environment(exporter, configuration["job_map"]["directory"], engine["mode"]),
+        "environment": superpod_exporter.environment(exporter, _labelled_from(configuration), engine["mode"]),
+        "job_map": superpod_job_settings.lines(configuration),
+        "python": superpod_job_settings.python(__grains__["pythonexecutable"]),
         "metrics_url": superpod_exporter.metrics_url(exporter),
         "artifact": superpod_release.artifact_directory(exporter["store"], exporter["release"], arch),
         "builds_here": builds_here,
@@ -69,6 +72,11 @@ def _node(configuration: dict[str, Any]) -> dict[str, Any]:
     if builds_here and (missing := superpod_config.build_errors(configuration, arch)):
         raise CommandExecutionError("The pillar `dcgm` cannot be used:\n" + "\n".join(missing))
     return node
+
+
+def _labelled_from(configuration: dict[str, Any]) -> str:
+    job_map = configuration["job_map"]
+    return job_map["directory"] if job_map["label"] else ""
 
 
 def _builds_here(configuration: dict[str, Any], arch: str) -> bool:

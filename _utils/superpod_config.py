@@ -33,13 +33,16 @@ def settings(
     """
     Return the whole configuration: every key of the defaults with the pillar's value where it has one.
 
+    Between the two stands what ``slurm:layout`` presets.
+
     ``exporter.facts`` is added: what is known of the release, with ``commit`` and Go version filled in.
 
     :raises ConfigurationError: names every wrong key, its value, and what is allowed.
     """
     found = superpod_schema.errors(pillar, schema, "dcgm")
     if not found:
-        merged = merge(defaults, pillar)
+        layout = pillar.get("slurm", {}).get("layout", defaults["slurm"]["layout"])
+        merged = merge(merge(defaults, {"slurm": compatibility["layouts"][layout]}), pillar)
         found = list(_contradictions(merged, compatibility))
     if found:
         raise ConfigurationError("\n".join(found))
@@ -60,6 +63,10 @@ def _contradictions(merged: dict[str, Any], compatibility: dict[str, Any]) -> li
         found.append(
             f"dcgm:exporter:port: {exporter['port']} belongs to {_FOREIGN_PORTS[exporter['port']]}; choose another"
         )
+    metrics = merged["metrics"]["port"]
+    if metrics == exporter["port"] or metrics in _FOREIGN_PORTS:
+        owner = _FOREIGN_PORTS.get(metrics, "the exporter")
+        found.append(f"dcgm:metrics:port: {metrics} belongs to {owner}; choose another")
     try:
         superpod_exporter.facts(exporter["release"], compatibility)
     except ValueError as exc:

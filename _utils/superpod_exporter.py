@@ -68,14 +68,17 @@ def environment(settings: dict[str, Any], job_map: str, mode: str) -> dict[str, 
     """
     Return the environment of the service, sorted by name; ``exporter:environment`` of the pillar wins.
 
+    :param job_map: the directory of the job map; empty for metrics without the label ``hpc_job``.
+
     The names belong to upstream's flags (NVIDIA/dcgm-exporter, pkg/cmd/app.go).
     """
     values = {
         "DCGM_EXPORTER_COLLECTORS": superpod_paths.EXPORTER_COUNTERS,
         "DCGM_EXPORTER_INTERVAL": str(settings["interval"]),
         "DCGM_EXPORTER_LISTEN": f"{settings['address']}:{settings['port']}",
-        "DCGM_HPC_JOB_MAPPING_DIR": job_map,
     }
+    if job_map:
+        values["DCGM_HPC_JOB_MAPPING_DIR"] = job_map
     if mode == "remote":
         values["DCGM_REMOTE_HOSTENGINE_INFO"] = settings["engine_address"]
     if settings["web_config"]:

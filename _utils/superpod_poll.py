@@ -1,5 +1,6 @@
 """One poll of the watcher: ask, believe or doubt, keep, write the target files, and say who is to be served."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -73,15 +74,24 @@ def _write_targets(
     targets = settings["targets"]
     if not targets["enabled"] or not members or not snapshot["updated"]:
         return []
-    files, unknown = superpod_targets.wanted(settings, snapshot["nodes"], members)
     # Without the snapshot's lock: shared storage that stalls must not keep orchestrations from noting what they did.
-    result = superpod_targets.reconcile(targets["directory"], files, unknown, remove=believed)
-    problems = [problem for problem in result.problems if problem not in snapshot["target_problems"]]
-    if result.problems != snapshot["target_problems"]:
+    lines, found = [], []
+    for job, folder in superpod_targets.FOLDERS.items():
+        files, unknown = superpod_targets.wanted(settings, job, snapshot["nodes"], members)
+        directory = os.path.join(targets["directory"], folder).rstrip("/")
+        if folder and not os.path.isdir(directory):
+            if not files or not os.path.isdir(targets["directory"]):
+                continue
+            with contextlib.suppress(OSError):
+                os.mkdir(directory)
+        result = superpod_targets.reconcile(directory, files, unknown, remove=believed)
+        lines += [f"{host}: target file for {job} written" for host in result.written]
+        lines += [f"{host}: target file for {job} removed" for host in result.removed]
+        found += result.problems
+    if found != snapshot["target_problems"]:
         with superpod_snapshot.changing(settings["snapshot"]) as fresh:
-            fresh["target_problems"] = result.problems
-    written = [f"{host}: target file written" for host in result.written]
-    return [*written, *(f"{host}: target file removed" for host in result.removed), *problems]
+            fresh["target_problems"] = found
+    return [*lines, *(problem for problem in found if problem not in snapshot["target_problems"])]
 
 
 def _claim(settings: dict[str, Any], snapshot: dict[str, Any], members: Mapping[str, str] | None) -> list[str]:

@@ -11,7 +11,9 @@ import superpod_roles
 
 # Prometheus drops labels that begin with two underscores after relabelling: no series carries it.
 _MARK = {"__managed_by__": "superpod-dcgm-watcher"}
-JOB = "dcgm-exporter"
+# Kind of target -> folder below targets:directory. A folder of its own keeps our metrics out of the glob *.json, whose
+# scrape may have TLS and a password that only the exporter knows.
+FOLDERS = {"dcgm-exporter": "", "superpod-dcgm": "superpod-dcgm"}
 
 
 @dataclass
@@ -23,31 +25,41 @@ class Result:
     problems: list[str] = field(default_factory=list)
 
 
+def ports(settings: dict[str, Any]) -> dict[str, int]:
+    """Return the kinds of targets that this site has, with their ports; see ``FOLDERS``."""
+    own = {"superpod-dcgm": settings["metrics"]["port"]} if settings["metrics"]["served"] else {}
+    return {"dcgm-exporter": settings["exporter"]["port"], **own}
+
+
 def wanted(
-    settings: dict[str, Any], nodes: dict[str, Any], members: Collection[str]
+    settings: dict[str, Any], job: str, nodes: dict[str, Any], members: Collection[str]
 ) -> tuple[dict[str, str], set[str]]:
     """
     Return the content of each host's file, and the hosts of which nobody knows whether they should have one.
 
-    :param settings: the watcher's settings; of them ``roles``, ``targets``, ``exporter`` and ``cluster``.
+    :param settings: the watcher's settings.
+    :param job: the kind of target, of ``FOLDERS``; a kind that this site does not have is wanted nowhere.
     :param nodes: the nodes of the watcher's snapshot.
     :param members: short names of the minions that are nodes.
     """
-    files, unknown = {}, set()
+    files: dict[str, str] = {}
+    unknown: set[str] = set()
+    if job not in ports(settings):
+        return files, unknown
     for host in sorted(nodes):
         decision = superpod_roles.wanted(settings["roles"], nodes[host])
         if decision == "unknown":
             unknown.add(host)
         elif decision == "running" and host in members:
-            files[host] = content(settings, host, nodes[host]["category"])
+            files[host] = content(settings, job, host, nodes[host]["category"])
     return files, unknown
 
 
-def content(settings: dict[str, Any], host: str, category: str | None) -> str:
-    """Return the text of a host's file."""
-    own = {"job": JOB, "cluster": settings["cluster"], "host": host, "category": category or ""}
+def content(settings: dict[str, Any], job: str, host: str, category: str | None) -> str:
+    """Return the text of a host's file for one kind of target."""
+    own = {"job": job, "cluster": settings["cluster"], "host": host, "category": category or ""}
     labels = {**settings["targets"]["labels"], **own, **_MARK}
-    return json.dumps([{"targets": [f"{host}:{settings['exporter']['port']}"], "labels": labels}], indent=1) + "\n"
+    return json.dumps([{"targets": [f"{host}:{ports(settings)[job]}"], "labels": labels}], indent=1) + "\n"
 
 
 def reconcile(directory: str, files: dict[str, str], keep: Collection[str], remove: bool) -> Result:

@@ -37,7 +37,7 @@ Every key stands below `dcgm:`. Only what differs from the default has to be in 
 dcgm:
   cluster: superpod
   hosts: {nodes: 'dgx-*', head: bcm-01, monitoring: bcm-01}
-  exporter: {port: 9401}
+  exporter: {port: 9500}
 ```
 
 A key that is unknown, or a value that is not allowed, stops rendering with one sentence per error, before anything is

@@ -85,16 +85,24 @@ dcgm:
   # Prolog and epilog that tell the exporter which job holds which GPU.
   slurm:
     enabled: true
+    # Where Slurm looks for prolog and epilog: presets those of the keys below that are left out. bcm10: slurm 23.x. bcm11: slurm 24.11.
+    # plain: Slurm without BCM, with Prolog=/etc/slurm/prolog.d/* and Epilog=/etc/slurm/epilog.d/*.
+    layout: bcm10
     # shared: nodes link to the scripts in shared_directory, written once by the head. local: each node has its own copy.
     scripts: shared
-    # As is: BCM 10 (slurm 23.x). BCM 11 (slurm 24.11): '/cm/shared/apps/slurm/{kind}s'; {kind} is prolog or epilog.
+    # {kind} in it is prolog or epilog.
     shared_directory: /cm/shared/apps/slurm/var/cm
     # Where a node's own copies go with scripts: local.
     local_directory: /usr/local/libexec/superpod-dcgm
-    # What slurmd's dispatcher runs. As is: BCM. Plain Slurm with Prolog=/etc/slurm/prolog.d/*: a path in there, scripts: local.
+    # What slurmd, or BCM's dispatcher, runs as prolog.
     prolog_link: /cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh
     # The same for the epilog.
     epilog_link: /cm/local/apps/slurm/var/epilogs/60-epilog-dcgm.sh
+    # Which gres types the site's Slurm has for GPUs. With shard, and for jobs with mps, a GPU may hold several live jobs;
+    # else an id that a new job finds on its GPU is stale.
+    gres: [gpu]
+    # What Slurm's positions mean. auto: the order that `slurmd -G` lists. index: NVML's. minor: that of /dev/nvidia*.
+    positions: auto
     # Minion of the Slurm controller, where the wiring of prolog and epilog is checked. Empty: not checked.
     controller: ''
 
@@ -103,6 +111,17 @@ dcgm:
     directory: /run/dcgm-job-map
     # Milliseconds that prolog or epilog may take in all, waiting for the lock included.
     time_limit: 2000
+
+    # Whether the exporter's own metrics get the label hpc_job. Without it, join with slurm_gpu_job_info (metrics).
+    label: true
+    # Whether slurm_gpu_job_info exists: user, account and partition of the job on each GPU.
+    users: true
+    # A file on the node where prolog and epilog write one line per run, besides syslog. Empty: none.
+    log: ''
+    # Seconds between two reconciliations, which remove what a crash left in the map.
+    reconcile: 300
+    # Seconds that a job's entry is safe from reconciliation.
+    grace: 120
 
   # Which BCM roles make a node run the exporter.
   roles:
@@ -152,6 +171,16 @@ dcgm:
     directory: /cm/shared/apps/dcgm-exporter/prometheus-targets
     # Labels added to every target.
     labels: {}
+
+  # This project's own metrics: prolog and epilog, device table, reconciliation, and who uses which GPU.
+  metrics:
+    enabled: true
+    # The textfile directory of a node_exporter that others run. Empty: a small service of ours serves them.
+    textfile_directory: ''
+    # Where our own service listens; unit and targets use this port.
+    port: 9401
+    # Seconds between two writings of the metrics.
+    interval: 30
 
   # Prometheus on hosts.monitoring.
   prometheus:

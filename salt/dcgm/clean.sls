@@ -3,6 +3,7 @@
 
 include:
   - dcgm.slurm.clean
+  - dcgm.metrics.clean
   - dcgm.exporter.clean
   - dcgm.go.clean
 

@@ -46,6 +46,7 @@ class Cluster:
             "targets": {"enabled": True, "directory": str(self.targets), "labels": {}},
             "exporter": {"enabled": True, "port": 9400},
             "longest_apply": 60,
+            "metrics": {"served": True, "port": 9401},
             "snapshot": str(self.snapshot_file),
             "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
         }
@@ -70,7 +71,7 @@ class Cluster:
 
     @property
     def hosts(self) -> list[str]:
-        return sorted(path.stem for path in self.targets.iterdir())
+        return sorted(path.stem for path in self.targets.glob("*.json"))
 
     def run(self, *argv: str) -> tuple[int, Any]:
         """Run ``salt-run``; return exit code and answer."""

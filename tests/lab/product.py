@@ -22,6 +22,15 @@ PLACES = (
     "/etc/systemd/system/dcgm-exporter.service",
     "/etc/systemd/system/multi-user.target.wants/dcgm-exporter.service",
     "/etc/tmpfiles.d/superpod-dcgm.conf",
+    "/etc/systemd/system/dcgm-devices.service",
+    "/etc/systemd/system/multi-user.target.wants/dcgm-devices.service",
+    "/etc/systemd/system/nvidia-dcgm.service.wants/dcgm-devices.service",
+    "/etc/systemd/system/dcgm-job-map.service",
+    "/etc/systemd/system/dcgm-job-map.timer",
+    "/etc/systemd/system/timers.target.wants/dcgm-job-map.timer",
+    "/etc/systemd/system/dcgm-textfile.service",
+    "/etc/systemd/system/multi-user.target.wants/dcgm-textfile.service",
+    "/usr/local/lib/superpod-dcgm-node",
     "/run/dcgm-job-map",
     "/run/superpod-dcgm",
     "/var/lib/superpod-dcgm",
@@ -94,6 +103,27 @@ class Cluster:
         spans = gres.split("IDX:")[1].rstrip(")").split(",")
         ends = [(span.split("-")[0], span.split("-")[-1]) for span in spans]
         return {(node, str(gpu)) for first, last in ends for gpu in range(int(first), int(last) + 1)}
+
+    def running(self, job: int) -> bool:
+        return self.shell("head", f"squeue -h -j {job} -o %T 2>&1 || true") == "RUNNING"
+
+    def gone(self, job: int) -> bool:
+        """Return whether Slurm has no job of this id any more, its epilogs included."""
+        return not self.lab.exec("head", ["squeue", "-h", "-j", str(job)]).stdout.strip()
+
+    def ids(self, node: str) -> dict[str, list[str]]:
+        """Return the job ids of each GPU that has any, read from the map's files."""
+        text = self.shell(node, "cd /run/dcgm-job-map && grep -s . [0-9]* || true")
+        found: dict[str, list[str]] = {}
+        for line in text.splitlines():
+            name, _, job = line.rpartition(":")
+            found.setdefault(name, []).append(job)
+        return found
+
+    def own_metrics(self, node: str) -> str:
+        status, text = self.lab.http(f"http://{node}:9401/metrics")
+        assert status == 200, text
+        return text
 
     def wait(self, what: str, condition: Callable[[], Any], timeout: float = 60) -> Any:
         return wait_until(what, condition, timeout)

@@ -16,7 +16,7 @@ MAP = "/run/dcgm-job-map"
 KINDS = ("prolog", "epilog")
 LAYOUTS = {
     "own copies on each node": {"scripts": "local"},
-    "directories of BCM 11": {"shared_directory": "/cm/shared/apps/slurm/{kind}s"},
+    "directories of BCM 11": {"layout": "bcm11"},
     "other names of the links": {
         kind + "_link": f"/cm/local/apps/slurm/var/{kind}s/70-{kind}-gpu.sh" for kind in KINDS
     },
@@ -117,7 +117,7 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
         assert len(found) == 2, found
     finally:
         apply(deployed, NODE, "dcgm.slurm")
-        if "shared_directory" in slurm:
+        if "layout" in slurm:
             apply(deployed, "head", "dcgm.slurm.scripts_clean", **slurm)
 
 
@@ -138,3 +138,38 @@ def test_cleaning_a_node_while_a_job_runs_does_not_disturb_it(deployed: Lab, wai
 def test_slurms_configuration_is_found_to_run_both_links(deployed: Lab) -> None:
     answer, code = deployed.salt(NODE, "job_map.wiring")
     assert (code, answer[NODE]["fits"]) == (0, True)
+
+
+def test_slurm_without_bcm_is_one_key_away_and_the_check_says_when_slurm_conf_does_not_fit(
+    deployed: Lab, wait_until: Callable[..., Any]
+) -> None:
+    plain = {"layout": "plain"}
+    pillar = f"pillar={json.dumps({'dcgm': {'slurm': plain}})}"
+    lines = {"Prolog": "/etc/slurm/prolog.d/*", "Epilog": "/etc/slurm/epilog.d/*"}
+    for node in deployed.nodes:
+        deployed.exec(node, ["mkdir", "-p", "/etc/slurm/prolog.d", "/etc/slurm/epilog.d"], check=True)
+    try:
+        apply(deployed, "dgx-*", "dcgm.slurm", **plain)
+        answer, code = deployed.salt("head", "state.apply", "dcgm.slurm.wiring", pillar)
+        (state,) = answer["head"].values()
+        assert (code, state["result"]) == (1, False)
+        assert "does not run /etc/slurm/prolog.d/60-prolog-dcgm.sh" in state["comment"]
+        for name in deployed.machines:
+            script = "; ".join(
+                f"sed -i 's|^{key}=.*|{key}={value}|' /etc/slurm/slurm.conf" for key, value in lines.items()
+            )
+            deployed.exec(name, ["sh", "-c", f"cp /etc/slurm/slurm.conf /tmp/slurm.conf; {script}"], check=True)
+        deployed.exec("head", ["scontrol", "reconfigure"], check=True)
+        answer, code = deployed.salt("head", "state.apply", "dcgm.slurm.wiring", pillar)
+        assert code == 0, answer
+        job = deployed.run_job(1, 300, NODE)
+        wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)]})
+        deployed.exec("head", ["scancel", str(job)], check=True)
+        wait_until("Map empty", lambda: job_map(deployed) == {})
+    finally:
+        for name in deployed.machines:
+            deployed.exec(
+                name, ["sh", "-c", "test ! -e /tmp/slurm.conf || cat /tmp/slurm.conf > /etc/slurm/slurm.conf"]
+            )
+        deployed.exec("head", ["scontrol", "reconfigure"], check=True)
+        apply(deployed, "dgx-*", "dcgm.slurm")

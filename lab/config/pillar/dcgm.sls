@@ -21,6 +21,11 @@ dcgm:
     start_timeout: 30
   slurm:
     controller: head
+  job_map:
+    reconcile: 5
+    grace: 5
+  metrics:
+    interval: 3
   watcher:
     interval: 2
     timeout: 2

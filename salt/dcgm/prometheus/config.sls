@@ -1,6 +1,6 @@
 # Configuration of our Prometheus. promtool checks it before it replaces the one in use.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- from "dcgm/prometheus/scrape.jinja" import scrape with context %}
+{%- from "dcgm/prometheus/scrape.jinja" import scrapes with context %}
 {%- set prometheus = dcgm.prometheus %}
 
 include:
@@ -10,7 +10,7 @@ Configure Prometheus for dcgm-exporter:
   # Not file.serialize, which has check_cmd only from Salt 3007 on.
   file.managed:
     - name: {{ prometheus.config }}
-    - contents: {{ ({"scrape_configs": [scrape] + prometheus.scrape_configs} | yaml(False)) | tojson }}
+    - contents: {{ ({"scrape_configs": scrapes + prometheus.scrape_configs} | yaml(False)) | tojson }}
     - mode: '0644'
     - check_cmd: promtool check config
     - tmp_ext: .yml

@@ -1,12 +1,12 @@
 # For a Prometheus that others run: one file to include. Their own files are not touched.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- from "dcgm/prometheus/scrape.jinja" import scrape with context %}
+{%- from "dcgm/prometheus/scrape.jinja" import scrapes with context %}
 {%- set path = dcgm.prometheus.scrape_config %}
 
 Write the scrape configuration for an existing Prometheus:
   file.serialize:
     - name: {{ path }}
-    - dataset: {{ {"scrape_configs": [scrape]} | tojson }}
+    - dataset: {{ {"scrape_configs": scrapes} | tojson }}
     - serializer: yaml
     - makedirs: True
     - mode: '0644'

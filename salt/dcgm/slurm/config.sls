@@ -5,12 +5,10 @@ Write the settings of prolog and epilog:
   file.managed:
     - name: {{ dcgm.paths.job_map_config }}
     - contents:
-      - '# Read by prolog-dcgm.sh and epilog-dcgm.sh. Written by the Salt state dcgm.slurm.config from the pillar `dcgm`.'
-      - directory={{ dcgm.job_map.directory }}
-      - idle={{ "unlink" if dcgm.exporter.facts.empty_hides else "empty" }}
-      - time_limit={{ dcgm.job_map.time_limit }}
-      - prolog_link={{ dcgm.slurm.prolog_link }}
-      - epilog_link={{ dcgm.slurm.epilog_link }}
+      - '# Read by prolog, epilog and dcgm-job-map.service. Written by the Salt state dcgm.slurm.config from the pillar `dcgm`.'
+{%- for key, value in dcgm.node.job_map.items() %}
+      - {{ (key ~ "=" ~ value) | tojson }}
+{%- endfor %}
     - mode: '0644'
     - makedirs: True
 
@@ -20,12 +18,13 @@ Make the directory of the job map at every boot:
     - contents:
       - '# The job map that dcgm-exporter reads. Written by the Salt state dcgm.slurm.config.'
       - d {{ dcgm.job_map.directory }} 0755 root root -
+      - d {{ dcgm.paths.node_runtime }} 0755 root root -
     - mode: '0644'
     - makedirs: True
 
 Make the directory of the job map:
   file.directory:
-    - name: {{ dcgm.job_map.directory }}
+    - names: {{ [dcgm.job_map.directory, dcgm.paths.node_runtime] | tojson }}
     - user: root
     - group: root
     - mode: '0755'

@@ -6,4 +6,6 @@ include:
 {%- if dcgm.slurm.scripts == "local" %}
   - dcgm.slurm.install
 {%- endif %}
+  - dcgm.slurm.devices
+  - dcgm.slurm.timer
   - dcgm.slurm.links

@@ -15,9 +15,15 @@ Remove the watcher's settings, snapshot and code:
 
 Remove the target files that the watcher wrote:
   bcm_watcher.targets_removed:
-    - name: {{ dcgm.targets.directory }}
+    - names: {{ [dcgm.targets.directory, dcgm.targets.directory ~ "/superpod-dcgm"] | tojson }}
     - require:
       - file: Take the watcher out of the Salt master
+
+Remove the folder of the targets of our own metrics:
+  dcgm_release.emptied:
+    - name: {{ dcgm.targets.directory }}/superpod-dcgm
+    - require:
+      - bcm_watcher: Remove the target files that the watcher wrote
 
 Restart the Salt master without the watcher in a moment:
   cmd.run:

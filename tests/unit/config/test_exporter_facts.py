@@ -75,6 +75,10 @@ def test_the_environment_has_port_and_job_map_and_the_engine_only_when_it_is_rem
     assert "DCGM_REMOTE_HOSTENGINE_INFO" not in superpod_exporter.environment(settings, "/run/map", "embedded")
 
 
+def test_without_the_label_the_exporter_knows_of_no_job_map() -> None:
+    assert "DCGM_HPC_JOB_MAPPING_DIR" not in superpod_exporter.environment(DEFAULTS["exporter"], "", "remote")
+
+
 @pytest.mark.parametrize(
     ("address", "web_config", "url"),
     [

@@ -46,6 +46,13 @@ CASES: list[tuple[Any, tuple[str, ...]]] = [
     ({"exporter": {"environment": {"A-B": "1"}}}, ("dcgm:exporter:environment:A-B", "'A-B'", "environment variable")),
     ({"targets": {"labels": {"rack": "r1"}}}, ()),
     ({"watcher": {"minimum_share": 2}}, ("dcgm:watcher:minimum_share", "2", "from 0 to 1")),
+    ({"slurm": {"gres": ["gpu", "shard"]}}, ()),
+    ({"slurm": {"gres": []}}, ("dcgm:slurm:gres", "[]", "at least 1")),
+    ({"slurm": {"gres": ["tpu"]}}, ("dcgm:slurm:gres[0]", "'tpu'", "one of gpu, shard, mps")),
+    ({"slurm": {"positions": "nvml"}}, ("dcgm:slurm:positions", "'nvml'", "one of auto, index, minor")),
+    ({"job_map": {"label": "yes"}}, ("dcgm:job_map:label", "'yes'", "true or false")),
+    ({"job_map": {"log": "dcgm.log"}}, ("dcgm:job_map:log", "'dcgm.log'", "absolute path")),
+    ({"metrics": {"textfile_directory": "node"}}, ("dcgm:metrics:textfile_directory", "'node'", "absolute path")),
     (["not", "a", "mapping"], ("dcgm", "a mapping")),
 ]
 

@@ -86,8 +86,8 @@ def test_a_credential_is_given_to_the_masters_user_alone(states, tmp_path) -> No
 
 @pytest.mark.parametrize("test", [True, False])
 def test_only_our_target_files_are_removed(states, tmp_path, test) -> None:
-    settings = {"cluster": "c", "targets": {"labels": {}}, "exporter": {"port": 1}}
-    (tmp_path / "a.json").write_text(superpod_targets.content(settings, "a", None))
+    settings = {"cluster": "c", "targets": {"labels": {}}, "exporter": {"port": 1}, "metrics": {"served": False}}
+    (tmp_path / "a.json").write_text(superpod_targets.content(settings, "dcgm-exporter", "a", None))
     (tmp_path / "b.json").write_text("[]")
     result = states(test).targets_removed(str(tmp_path))
     assert (result["result"], result["changes"]) == (None if test else True, {"removed": ["a"]})

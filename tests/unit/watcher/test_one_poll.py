@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import pytest
 import superpod_bcm
@@ -33,6 +34,7 @@ class World:
             "watcher": {"interval": 30, "minimum_share": 0.5, "confirm": 3, "batch": "20%"},
             "targets": {"enabled": True, "directory": str(self.targets), "labels": {}},
             "exporter": {"port": 9400},
+            "metrics": {"served": True, "port": 9401},
             "snapshot": str(root / "snapshot.json"),
         }
 
@@ -43,8 +45,8 @@ class World:
     def poll(self, news=None, accept=False, members=MEMBERS):
         return superpod_poll.poll(self.settings, members, news, accept)
 
-    def files(self):
-        return sorted(path.stem for path in self.targets.iterdir())
+    def files(self, folder="."):
+        return sorted(path.stem for path in (self.targets / folder).glob("*.json"))
 
     def nodes(self):
         return superpod_snapshot.load(self.settings["snapshot"])["nodes"]
@@ -72,12 +74,23 @@ def test_the_first_poll_writes_files_and_claims_all_members(world) -> None:
     assert world.files() == ["dgx-01", "dgx-02", "dgx-03"]
 
 
+def test_our_own_metrics_have_files_in_a_folder_of_their_own_which_go_when_others_serve_them(world) -> None:
+    world.poll()
+    assert world.files("superpod-dcgm") == ["dgx-01", "dgx-02", "dgx-03"]
+    world.settings["metrics"]["served"] = False
+    world.poll()
+    assert (world.files("superpod-dcgm"), len(world.files())) == ([], 3)
+
+
 def test_a_role_that_goes_takes_its_file_along_at_once(world) -> None:
     world.poll()
     world.answer(**{**ALL, "n02": OFF})
     done = world.poll()
     assert world.files() == ["dgx-01", "dgx-03"] and "dgx-02" in done.claimed
-    assert "dgx-02: -slurmclient, category none" in done.lines and "dgx-02: target file removed" in done.lines
+    assert (
+        "dgx-02: -slurmclient, category none" in done.lines
+        and "dgx-02: target file for dcgm-exporter removed" in done.lines
+    )
 
 
 def test_a_missing_node_keeps_its_file_until_the_third_list(world) -> None:
@@ -88,7 +101,7 @@ def test_a_missing_node_keeps_its_file_until_the_third_list(world) -> None:
 
 
 def test_files_are_written_again_when_the_directory_is_back(world) -> None:
-    world.targets.rmdir()
+    shutil.rmtree(world.targets)
     first, second = world.poll(), world.poll()
     assert any("passive head" in line for line in first.lines), "told"
     assert not any("passive head" in line for line in second.lines), "once"
@@ -106,7 +119,7 @@ def test_shared_storage_that_stalls_does_not_hold_the_snapshot(world, monkeypatc
 
     monkeypatch.setattr(superpod_targets, "reconcile", reconcile)
     assert world.poll().lines[-1] == "stalled"
-    assert superpod_snapshot.load(world.settings["snapshot"])["target_problems"] == ["stalled"]
+    assert superpod_snapshot.load(world.settings["snapshot"])["target_problems"] == ["stalled"] * 2, "both kinds"
 
 
 def test_files_are_made_good_also_while_bcm_is_down(world) -> None:

@@ -14,8 +14,10 @@ SETTINGS = {
     "roles": {"source": "bcm", "run_on": ["slurmclient"]},
     "targets": {"labels": {"site": "north", "host": "overruled"}},
     "exporter": {"port": 9400},
+    "metrics": {"served": True, "port": 9401},
 }
-A, B = content(SETTINGS, "a", "dgx"), content(SETTINGS, "b", None)
+JOB, OWN = "dcgm-exporter", "superpod-dcgm"
+A, B = content(SETTINGS, JOB, "a", "dgx"), content(SETTINGS, JOB, "b", None)
 
 
 def listing(directory):
@@ -29,6 +31,18 @@ def test_a_file_has_one_target_and_the_agreed_labels() -> None:
     assert visible == {"job": "dcgm-exporter", "cluster": "superpod", "host": "a", "category": "dgx", "site": "north"}
 
 
+def test_our_own_metrics_have_a_target_of_their_own() -> None:
+    (entry,) = json.loads(content(SETTINGS, OWN, "a", "dgx"))
+    assert (entry["targets"], entry["labels"]["job"]) == (["a:9401"], "superpod-dcgm")
+
+
+def test_where_somebody_else_serves_our_metrics_there_is_no_target_for_them() -> None:
+    settings = {**SETTINGS, "metrics": {"served": False, "port": 9401}}
+    nodes = {"a": {"roles": ["slurmclient"], "category": "dgx"}}
+    assert wanted(settings, OWN, nodes, {"a"}) == ({}, set())
+    assert list(wanted(settings, JOB, nodes, {"a"})[0]) == ["a"]
+
+
 def test_a_node_gets_a_file_for_its_role_and_only_as_a_minion_of_ours() -> None:
     nodes = {
         "a": {"roles": ["slurmclient"], "category": "dgx"},
@@ -36,7 +50,7 @@ def test_a_node_gets_a_file_for_its_role_and_only_as_a_minion_of_ours() -> None:
         "unheard": {"roles": None, "category": "dgx"},
         "cpu-01": {"roles": ["slurmclient"], "category": "cpu"},
     }
-    files, unknown = wanted(SETTINGS, nodes, {"a", "stopped", "unheard"})
+    files, unknown = wanted(SETTINGS, JOB, nodes, {"a", "stopped", "unheard"})
     assert (list(files), unknown) == (["a"], {"unheard"})
 
 

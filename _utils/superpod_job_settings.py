@@ -1,0 +1,47 @@
+"""What prolog, epilog and the services of a node have to know of the configuration: the lines of job-map.conf."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import superpod_paths
+
+
+def lines(configuration: dict[str, Any]) -> dict[str, str]:
+    """
+    Return the settings of job-map.conf by key, in the order in which they are written.
+
+    :param configuration: the whole, as ``superpod_config.settings`` returns it.
+    """
+    slurm, job_map, metrics = (configuration[section] for section in ("slurm", "job_map", "metrics"))
+    facts = configuration["exporter"]["facts"]
+    own = metrics["textfile_directory"] or superpod_paths.TEXTFILE_DIRECTORY
+    values = {
+        **{"directory": job_map["directory"], "idle": "unlink" if facts["empty_hides"] else "empty"},
+        **{"time_limit": job_map["time_limit"], "mig": facts["mig_map"], "shared": _shared(slurm["gres"])},
+        **{"log": job_map["log"], "users": job_map["users"], "positions": slurm["positions"]},
+        **{key: job_map[key] for key in ("grace", "reconcile")},
+        **{"textfile": own if metrics["enabled"] else "", "port": metrics["port"]},
+        **{key: slurm[key] for key in ("prolog_link", "epilog_link")},
+    }
+    return {key: _text(value) for key, value in values.items()}
+
+
+def _shared(gres: list[str]) -> str:
+    """Return when a GPU may hold several live jobs: the environment of a job tells mps, but not shard, from gpu."""
+    return "yes" if "shard" in gres else "mps" if "mps" in gres else "no"
+
+
+def _text(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def python(executable: str) -> str:
+    """
+    Return the Python that runs the services of a node: Salt's own, since RHEL 8 has only 3.6.
+
+    :param executable: the grain ``pythonexecutable``. Its name may carry a version that an update of Salt replaces.
+    """
+    stable = os.path.join(os.path.dirname(executable), "python3")
+    return stable if os.access(stable, os.X_OK) else executable
