@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,29 @@ def write_proc(description: dict[str, Any], root: Path) -> None:
         place = root / "gpus" / short_bus(gpu)
         place.mkdir(exist_ok=True)
         (place / "information").write_text(information(gpu, description["driver"]), encoding="utf-8")
+    write_capabilities(description, root / "capabilities")
+
+
+def write_capabilities(description: dict[str, Any], root: Path) -> None:
+    """Write which files of /dev/nvidia-caps belong to which instance, and remove the instances that are gone."""
+    wanted = {}
+    for gpu in description["gpus"]:
+        for device in gpu["mig"]:
+            place = root / f"gpu{gpu['minor']}/mig/gi{device['gi']}"
+            wanted[place] = capability(gpu["minor"], device["gi"])
+            wanted[place / f"ci{device['ci']}"] = capability(gpu["minor"], device["gi"], device["ci"])
+    for place in [*root.glob("gpu*/mig/gi*/ci*"), *root.glob("gpu*/mig/gi*")]:
+        if place not in wanted:
+            shutil.rmtree(place, ignore_errors=True)
+    for gpu in description["gpus"]:
+        (root / f"gpu{gpu['minor']}/mig").mkdir(parents=True, exist_ok=True)
+    for place, minor in wanted.items():
+        place.mkdir(parents=True, exist_ok=True)
+        text = f"DeviceFileMinor: {minor}\nDeviceFileMode: 292\nDeviceFileModify: 1\n"
+        (place / "access").write_text(text, encoding="utf-8")
+
+
+def capability(gpu: int, instance: int, compute: int | None = None) -> int:
+    """Return the number of the file in /dev/nvidia-caps, which follows from the minor number and the two ids."""
+    first = 3 + (gpu * 15 + instance) * 9
+    return first if compute is None else first + 1 + compute

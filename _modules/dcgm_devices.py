@@ -1,0 +1,73 @@
+"""The device table of a node: what prolog and epilog look GPUs up in, made outside of any job."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import superpod_devices
+import superpod_job_map
+import superpod_paths
+from salt.exceptions import CommandExecutionError
+
+
+def settings() -> dict[str, str]:
+    """
+    Return the settings of the job map on this node; none where it is not configured yet.
+
+    :raises CommandExecutionError: they cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' dcgm_devices.settings
+    """
+    try:
+        return superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise CommandExecutionError(f"The settings of the job map cannot be read: {exc}") from exc
+
+
+def refresh() -> dict[str, Any]:
+    """
+    Make the device table of this node anew.
+
+    Returns ``changed``, ``made`` and ``gpus`` (UUID per DCGM id).
+
+    :raises CommandExecutionError: it could not be made; the last good one stays.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-*' dcgm_devices.refresh
+    """
+    done = superpod_devices.refresh(settings(), force=True)
+    if problem := done.pop("problem"):
+        raise CommandExecutionError(f"The device table could not be made: {problem}")
+    return done
+
+
+def show() -> dict[str, Any]:
+    """
+    Return the device table of this node, its age in seconds, and how the last attempt to make it went.
+
+    ``order`` tells whence the positions are: slurmd, last table, index or minor.
+
+    :raises CommandExecutionError: there is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-*' dcgm_devices.show
+    """
+    table, status = superpod_devices.current(), superpod_devices.read_status()
+    if table is None:
+        raise CommandExecutionError(f"There is no device table: {status.get('problem') or 'none was made yet'}")
+    last = {"ok": status.get("ok", True), "problem": status.get("problem", ""), "note": status.get("note", "")}
+    age = {"age": max(0, int(time.time()) - table.made), "order": status.get("positions", "")}
+    return {**superpod_devices.described(table), **age, **last}
