@@ -1,12 +1,15 @@
-"""Look at the job map of a node: which Slurm jobs hold which GPU, and whether slurmd is set up to keep it."""
+"""The job map of a node: which Slurm jobs hold which GPU, which are gone, and whether slurmd is set up to keep it."""
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from typing import Any
 
 import superpod_job_map
 import superpod_paths
+import superpod_reconcile
+import superpod_textfile
 from salt.exceptions import CommandExecutionError
 
 _SCONTROL_SECONDS = 20
@@ -39,6 +42,32 @@ def former_links(prolog: str, epilog: str) -> dict[str, str]:
     wanted = {"prolog": prolog, "epilog": epilog}
     former = {kind: known.get(f"{kind}_link", "") for kind in wanted}
     return {kind: path for kind, path in former.items() if path and path not in wanted.values()}
+
+
+def reconcile(test: bool | None = None) -> dict[str, Any]:
+    """
+    Remove the ids of jobs that are gone from the job map, as the timer on the node does from time to time.
+
+    Returns ``removed`` (job ids per map file), ``kept`` (why each other id stays), ``answered`` (whether Slurm's
+    controller answered where it had to be asked; without its answer nothing is removed) and ``problem``.
+
+    :param test: only say what would be removed; by default as Salt's option ``test``.
+    :raises CommandExecutionError: the map is not configured, or cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-*' job_map.reconcile test=True
+    """
+    test = bool(__opts__.get("test") if test is None else test)
+    try:
+        result = superpod_reconcile.reconcile(_settings(), test)
+        if not test:
+            superpod_textfile.note_reconciliation(result.removed, not result.problem)
+    except OSError as exc:
+        raise CommandExecutionError(f"The job map cannot be reconciled: {exc}") from exc
+    return dataclasses.asdict(result)
 
 
 def show() -> dict[str, list[str]]:

@@ -1,5 +1,5 @@
 """
-Make slurmd run prolog and epilog through links.
+Make slurmd run prolog and epilog through links, and keep ids of dead jobs out of the job map.
 
 slurmd drains a node whose prolog or epilog fails, and a dispatcher may fail on a link that leads nowhere:
 a link is made only when its target can be run, and nothing of somebody else's is ever replaced.
@@ -17,6 +17,43 @@ from salt.exceptions import CommandExecutionError
 
 def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+
+
+def reconciled(name: str) -> dict[str, Any]:
+    """
+    Make sure that the job map has no ids of jobs that are gone.
+
+    Without an answer of Slurm's controller nothing is known: then nothing changes, and the report has a warning.
+
+    :param name: what the report calls the job map.
+
+    .. code-block:: yaml
+
+        The job map names living jobs only:
+          job_map.reconciled: []
+    """
+    try:
+        found = __salt__["job_map.reconcile"](test=True)
+        if __opts__["test"] or not found["removed"]:
+            return _reconciliation(name, found, None if found["removed"] else True)
+        done = __salt__["job_map.reconcile"](test=False)
+        left = __salt__["job_map.reconcile"](test=True)
+    except CommandExecutionError as exc:
+        return _result(name, False, str(exc))
+    return _reconciliation(name, done, not (done["answered"] and done["problem"]) and not left["removed"])
+
+
+def _reconciliation(name: str, found: dict[str, Any], result: bool | None) -> dict[str, Any]:
+    removed, problem = found["removed"], found["problem"]
+    if removed:
+        words = {None: "would be removed", True: "are removed", False: "are removed, but others are still there"}
+        comment = f"Ids of jobs that are gone {words[result]}"
+    else:
+        comment = f"No id of a job that is gone {'could be removed' if result is False else 'is known'}"
+    report = _result(
+        name, result, f"{comment}; {problem}" if problem else comment, {"removed": removed} if removed else {}
+    )
+    return report if found["answered"] else {**report, "warnings": [f"Which jobs are gone is not known: {problem}"]}
 
 
 def wired(name: str, prolog: str, epilog: str) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """The job map, the links through which slurmd runs its writers, and whether Slurm's configuration fits them."""
 
+import contextlib
+import fcntl
 import fnmatch
 import os
 import re
 import stat
 import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +24,52 @@ _MAP_NAME = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _SETTING = re.compile(r"^(Prolog|Epilog|PrologFlags)(?:\[\d+\])?\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 _CHECK_SECONDS = 10
 _SCRIPT_MODE = 0o755
+_JOB_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_RECORD_NAME = re.compile(r"\.job-([1-9][0-9]{0,9})", re.ASCII)
+# The scripts read no more of a map file either.
+_FILE_BYTES = 65536
+_LOCK_PAUSE = 0.02
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the job map as it was at one moment; ``state`` differs as soon as anybody has written it again."""
+
+    data: bytes
+    modified: float
+    state: tuple[int, ...]
+
+    @property
+    def ids(self) -> list[str]:
+        """The job ids of a map file, each once; what is no job id is left out."""
+        words = self.data.decode("ascii", "replace").split()
+        return list(dict.fromkeys(word for word in words if _JOB_ID.fullmatch(word)))
+
+
+@dataclass(frozen=True)
+class View:
+    """The job map at one moment: its map files by name, and the records of jobs by id."""
+
+    files: dict[str, Entry]
+    records: dict[str, Entry]
+
+    def holders(self) -> dict[str, list[str]]:
+        """Return the names of the map files per job id."""
+        found: dict[str, list[str]] = {}
+        for name, entry in self.files.items():
+            for job in entry.ids:
+                found.setdefault(job, []).append(name)
+        return found
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the prolog noted of a job."""
+
+    user: str
+    account: str
+    partition: str
+    node: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +103,77 @@ def read_map(directory: str) -> dict[str, list[str]]:
         with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as stream:
             found[name] = stream.read().splitlines()
     return found
+
+
+def number(settings: dict[str, str], key: str, default: int) -> int:
+    """Return a setting that is a whole number, or ``default`` where it is missing or something else."""
+    text = settings.get(key, "")
+    return int(text) if text.isdecimal() else default
+
+
+def look(directory: str) -> View:
+    """
+    Return the job map without ever waiting for it: links, FIFOs and directories are passed over, reading is bounded.
+
+    :raises OSError: the directory cannot be read.
+    """
+    files, records = {}, {}
+    for name in sorted(os.listdir(directory)):
+        record = _RECORD_NAME.fullmatch(name)
+        if not record and not _MAP_NAME.fullmatch(name):
+            continue
+        if entry := _read(os.path.join(directory, name)):
+            (records if record else files)[record[1] if record else name] = entry
+    return View(files, records)
+
+
+def _read(path: str) -> Entry | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(descriptor, "rb", buffering=0) as stream:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+        return Entry(stream.read(_FILE_BYTES) or b"", found.st_mtime, state)
+
+
+def parse_record(data: bytes) -> Record | None:
+    """Return what a job record says, or None for an emptied or unknown one."""
+    version, *fields = data.split(b"\0")
+    if version != b"v1" or len(fields) < 5:
+        return None
+    return Record(*(field.decode("utf-8", "replace") for field in fields[:4]))
+
+
+@contextlib.contextmanager
+def locked(path: str, seconds: float) -> Iterator[None]:
+    """
+    Hold a lock of flock(2), such as ``.lock`` in the job map, which prolog and epilog take.
+
+    :raises TimeoutError: it was not free within ``seconds``.
+    :raises OSError: its file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + seconds
+    try:
+        while not _taken(descriptor):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path} was not free within {seconds:g} s")
+            time.sleep(_LOCK_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def script_problem(path: str) -> str:

@@ -1,0 +1,119 @@
+"""Slurm's commands, each run for a bounded time, and which jobs have a step on this machine."""
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# Where Slurm's commands are when PATH does not have them; under BCM they are in none of the usual places.
+_SEARCH = ("/cm/local/apps/slurm/current/bin", "/cm/shared/apps/slurm/current/bin", "/usr/local/bin")
+# A squeue without a controller tries for 18 s. One that answers does so in some 10 ms.
+_ANSWER_SECONDS = 1.5
+_KILLED_SECONDS = 0.3
+# Columns of /proc/net/unix: address, references, protocol, flags (a bit says that somebody listens), …, path.
+_STEP_SOCKET = re.compile(
+    r"^\S+ \S+ \S+ ([0-9A-Fa-f]{8}) .*/[^/\s]+_([1-9][0-9]{0,9})\.[0-9]+(?:\.[0-9]+)?$", re.MULTILINE
+)
+_LISTENING = 0x10000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said; ``code`` is None if it did not run or not end in time, and ``error`` then says why."""
+
+    code: int | None
+    output: str = ""
+    error: str = ""
+
+    @property
+    def problem(self) -> str:
+        """The last line of its complaint."""
+        return (self.error.strip().splitlines() or [f"exit code {self.code}"])[-1]
+
+
+Runner = Callable[[list[str]], Answer]
+
+
+def runner(processes: str = "/proc") -> Runner:
+    """
+    Return a function that runs one of Slurm's commands (without its path) and returns its answer.
+
+    The commands read the slurm.conf that slurmd reads: under BCM only an environment module would name it.
+    Nothing else of the environment reaches them: SQUEUE_STATES and the like would change their answer.
+    """
+    environment = {"PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), *_SEARCH)), "LC_ALL": "C"}
+    if configuration := os.environ.get("SLURM_CONF") or _slurmd_configuration(processes):
+        environment["SLURM_CONF"] = configuration
+    return lambda arguments: _run(arguments, environment)
+
+
+def _slurmd_configuration(processes: str) -> str:
+    """Return the path that slurmd was given for its slurm.conf, or ``""``: it needed none, or does not run."""
+    for path in glob.iglob(f"{processes}/[0-9]*/comm"):
+        if _read(path) != b"slurmd\n":
+            continue
+        folder = os.path.dirname(path)
+        words = _read(f"{folder}/cmdline").split(b"\0")
+        named = words[words.index(b"-f") + 1 :][:1] if b"-f" in words else []
+        pairs = (pair.partition(b"=") for pair in _read(f"{folder}/environ").split(b"\0"))
+        named += [value for key, _, value in pairs if key == b"SLURM_CONF"]
+        if named:
+            return os.fsdecode(named[0])
+    return ""
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> Answer:
+    program = shutil.which(arguments[0], path=environment["PATH"])
+    if not program:
+        return Answer(None, error=f"there is no {arguments[0]} on this node")
+    try:
+        process = subprocess.Popen(
+            [program, *arguments[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as exc:
+        return Answer(None, error=str(exc))
+    return _bounded(process)
+
+
+def _bounded(process: subprocess.Popen[bytes]) -> Answer:
+    """Wait for a process and its output; when its time is over, its whole process group is killed."""
+    try:
+        output, error = process.communicate(timeout=_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # Whoever left the group may still hold the pipes; a process that waits for storage cannot be killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_KILLED_SECONDS)
+        return Answer(None, error=f"no answer in {_ANSWER_SECONDS:g} s")
+    return Answer(process.returncode, output.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
+
+
+def jobs_with_steps(sockets: str = "/proc/net/unix") -> set[str]:
+    """
+    Return the ids of the jobs of which a step runs here: slurmstepd listens on ``…/<node>_<jobid>.<step>``.
+
+    The kernel's own list does not have the sockets that a crash left in slurmd's spool directory, slurmstepd is not
+    disturbed as by a connection, and nobody has to know where the spool directory is. A user could keep a stale id of
+    his own alive by such a socket, which does no harm.
+    """
+    text = _read(sockets).decode("utf-8", "replace")
+    return {job for flags, job in _STEP_SOCKET.findall(text) if int(flags, 16) & _LISTENING}
