@@ -8,6 +8,7 @@ rendering with one sentence per error, before anything is changed.
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import salt.config
@@ -59,7 +60,7 @@ def _node(configuration: dict[str, Any]) -> dict[str, Any]:
         "engine": engine,
         "environment": superpod_exporter.environment(exporter, _labelled_from(configuration), engine["mode"]),
         "job_map": superpod_job_settings.lines(configuration),
-        "python": superpod_job_settings.python(__grains__["pythonexecutable"]),
+        "python": superpod_job_settings.python(sys.executable),
         "metrics_url": superpod_exporter.metrics_url(exporter),
         "artifact": superpod_release.artifact_directory(exporter["store"], exporter["release"], arch),
         "builds_here": builds_here,

@@ -41,7 +41,7 @@ def python(executable: str) -> str:
     """
     Return the Python that runs the services of a node: Salt's own, since RHEL 8 has only 3.6.
 
-    :param executable: the grain ``pythonexecutable``. Its name may carry a version that an update of Salt replaces.
+    :param executable: what Salt itself runs by. Its name may carry a version that an update of Salt replaces.
     """
     stable = os.path.join(os.path.dirname(executable), "python3")
     return stable if os.access(stable, os.X_OK) else executable

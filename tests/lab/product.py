@@ -25,6 +25,7 @@ PLACES = (
     "/etc/systemd/system/dcgm-devices.service",
     "/etc/systemd/system/multi-user.target.wants/dcgm-devices.service",
     "/etc/systemd/system/nvidia-dcgm.service.wants/dcgm-devices.service",
+    "/etc/systemd/system/slurmd.service.wants/dcgm-devices.service",
     "/etc/systemd/system/dcgm-job-map.service",
     "/etc/systemd/system/dcgm-job-map.timer",
     "/etc/systemd/system/timers.target.wants/dcgm-job-map.timer",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
+
 import pytest
 import yaml
-from rendering import FILE_ROOT, MACHINES, UBUNTU
+from rendering import FILE_ROOT, MACHINES, REPOSITORY, UBUNTU
 
 TEMPLATES = {path.relative_to(FILE_ROOT).as_posix() for path in FILE_ROOT.glob("dcgm/**/files/**/*.jinja")}
 
@@ -31,9 +36,12 @@ def test_prometheus_gets_its_configuration_as_yaml_that_promtool_checks(compiler
     with compiler(UBUNTU, {"dcgm": {"prometheus": {"scrape_configs": [more]}}}) as compile_states:
         chunks = compile_states.low("dcgm.prometheus.config")
     step = next(chunk for chunk in chunks if chunk["__id__"] == "Configure Prometheus for dcgm-exporter")
-    first, second = yaml.safe_load(step["contents"])["scrape_configs"]
-    assert (first["job_name"], second) == ("dcgm-exporter", more)
-    assert first["file_sd_configs"][0]["files"][0].endswith("/*.json")
+    first, own, third = yaml.safe_load(step["contents"])["scrape_configs"]
+    assert (first["job_name"], own["job_name"], third) == ("dcgm-exporter", "superpod-dcgm", more)
+    folders = [scrape["file_sd_configs"][0]["files"][0] for scrape in (first, own)]
+    assert folders == [
+        f"/cm/shared/apps/dcgm-exporter/prometheus-targets/{path}" for path in ("*.json", "superpod-dcgm/*.json")
+    ]
     # file.serialize knows check_cmd only from Salt 3007 on.
     assert (step["state"], step["fun"], step["check_cmd"]) == ("file", "managed", "promtool check config")
 
@@ -42,3 +50,38 @@ def test_the_shared_slurm_scripts_outlive_the_removal(compiler) -> None:
     with compiler(UBUNTU, {}) as compile_states:
         applied = [chunk["sls"] for chunk in compile_states.low("dcgm.orch.remove") if "sls" in chunk]
     assert sorted(applied) == ["dcgm.clean", "dcgm.prometheus.clean", "dcgm.watcher.clean"]
+
+
+def test_a_password_of_the_exporters_is_not_sent_to_our_own_metrics(compiler) -> None:
+    secret = {"scheme": "https", "user": "prometheus", "password_file": "/etc/prometheus/password"}
+    with compiler(UBUNTU, {"dcgm": {"prometheus": secret}}) as compile_states:
+        chunks = compile_states.low("dcgm.prometheus.config")
+    step = next(chunk for chunk in chunks if chunk["__id__"] == "Configure Prometheus for dcgm-exporter")
+    first, own = yaml.safe_load(step["contents"])["scrape_configs"]
+    assert "basic_auth" in first and not {"basic_auth", "scheme"} & own.keys()
+
+
+def test_the_services_of_a_node_get_every_file_that_they_import(compiler, tmp_path) -> None:
+    with compiler(UBUNTU, {}) as compile_states:
+        (step,) = [chunk for chunk in compile_states.low("dcgm.slurm.code") if chunk["fun"] == "recurse"]
+    pattern = re.compile(step["include_pat"].removeprefix("E@"))
+    for path in (REPOSITORY / "_utils").glob("*.py"):
+        if pattern.search(path.name):
+            shutil.copy(path, tmp_path)
+    program = "import sys; sys.path[:0] = [sys.argv[1]]; import superpod_node, superpod_devices, superpod_reconcile"
+    # Without site-packages: nothing but Python itself is there.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program, str(tmp_path)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    unused = {path.stem for path in tmp_path.glob("*.py")} - imported(tmp_path / "superpod_node.py", set())
+    assert unused == set()
+
+
+def imported(path, seen) -> set[str]:
+    """Return the modules of the folder that a file imports, directly or not."""
+    seen.add(path.stem)
+    for name in re.findall(r"^\s*(?:import|from) (superpod_\w+)", path.read_text(), re.MULTILINE):
+        if name not in seen:
+            imported(path.with_name(f"{name}.py"), seen)
+    return seen
