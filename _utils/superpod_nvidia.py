@@ -71,7 +71,7 @@ def run(
         raise Trouble(f"{words[0]} is not installed")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     clean = {"PATH": SEARCH_PATH, "LC_ALL": "C", **(environment or {})}
-    command = [program, *words[1:]]
+    command, title = [program, *words[1:]], " ".join(words[:2]).partition("=")[0]
     try:
         process = subprocess.Popen(command, env=clean, cwd="/", errors="replace", start_new_session=True, **pipes)
     except OSError as exc:
@@ -80,10 +80,10 @@ def run(
         output, errors = process.communicate(timeout=max(0.05, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         _abandon(process)
-        raise Trouble(f"{' '.join(words[:2])} does not answer") from None
+        raise Trouble(f"{title} does not answer") from None
     if process.returncode not in codes:
         said = (output + errors).strip().splitlines() or ["nothing said"]
-        raise Trouble(f"{' '.join(words[:2])} failed with exit code {process.returncode}: {said[-1].strip()[:200]}")
+        raise Trouble(f"{title} failed with exit code {process.returncode}: {said[-1].strip()[:200]}")
     return output, errors
 
 
