@@ -16,8 +16,9 @@ PROC = "/proc/driver/nvidia"
 SEARCH_PATH = "/usr/bin:/usr/local/bin:/bin:/sbin:/usr/sbin"
 # How long a killed program may take to go; one in uninterruptible sleep never does.
 _BURIAL_SECONDS = 0.5
-# What says which GPUs there are. The rest of the file changes with interrupts and power states.
-_TELLING = ("Bus Location", "Device Minor", "GPU UUID", "GPU Excluded")
+# What says which GPUs there are. The rest changes with interrupts and power states; UUIDs are masked while nobody uses
+# a GPU, and another board in the same place means another boot.
+_TELLING = ("Bus Location", "Device Minor", "GPU Excluded")
 _QUERY = re.compile(r"(0|[1-9]\d{0,2}), (GPU-[0-9A-Za-z-]+), ([0-9A-Fa-f]+:[0-9A-Fa-f:.]+), (.*)", re.ASCII)
 _GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (\S+)\)", re.ASCII)
 _MIG_LINE = re.compile(r"\s+MIG (\S+)\s+Device\s+(\d+):\s+\(UUID: (\S+)\)", re.ASCII)
@@ -125,10 +126,7 @@ def fingerprint(files: dict[str, list[str]]) -> str:
         if path == "version":
             digest.update("\n".join(lines).encode())
         elif path.startswith("gpus/"):
-            # A UUID is masked until the GPU was used for the first time.
-            told = [
-                f"{name}={value}\n" for name, value in _rows(lines).items() if name in _TELLING and "?" not in value
-            ]
+            told = [f"{name}={value}\n" for name, value in _rows(lines).items() if name in _TELLING]
             digest.update("".join(told).encode())
     return digest.hexdigest()[:32]
 

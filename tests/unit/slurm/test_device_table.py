@@ -295,10 +295,21 @@ def test_interrupts_and_masks_are_no_change(machine) -> None:
     _masked(machine, description)
     machine.refresh()
     calls = machine.calls()
+    machine.describe(description)
     for path in _information(machine):
         path.write_text(path.read_text().replace("IRQ: \t 1", "IRQ: \t 2").replace("96.00", "??.??"))
     machine.refresh(force=False)
     assert machine.calls() == calls
+
+
+def test_a_gpu_that_is_excluded_or_gone_is_a_change(machine) -> None:
+    machine.refresh()
+    last = _information(machine)[-1]
+    last.write_text(last.read_text().replace("GPU Excluded: \t No", "GPU Excluded: \t Yes"))
+    for seen in (2, 3):
+        machine.refresh(force=False)
+        assert machine.calls() == seen
+        shutil.rmtree(last.parent, ignore_errors=True)
 
 
 # name: (body of nvidia-smi, what is said of it)
