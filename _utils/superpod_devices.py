@@ -15,8 +15,9 @@ import superpod_paths
 from superpod_nvidia import Device, Gpu, Trouble
 from superpod_table import Table, parse, render
 
-# For all that is asked for one table; where no driver stays loaded between two users each answer takes seconds.
-_SECONDS = 10.0
+# For all that is asked for one table, so that with the end of what hangs it is less than ten; where no driver stays
+# loaded between two users, each answer takes seconds.
+_SECONDS = 9.0
 # What failed is tried again only so often unless somebody asks: each nvidia-smi that hangs may stay as a process.
 _REST_SECONDS = 300
 _LAST = 1000

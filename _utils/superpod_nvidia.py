@@ -16,8 +16,9 @@ PROC = "/proc/driver/nvidia"
 SEARCH_PATH = "/usr/bin:/usr/local/bin:/bin:/sbin:/usr/sbin"
 # How long a killed program may take to go; one in uninterruptible sleep never does.
 _BURIAL_SECONDS = 0.5
-# What says which GPUs there are. The rest of the file changes with interrupts and power states.
-_TELLING = ("Bus Location", "Device Minor", "GPU UUID", "GPU Excluded")
+# What says which GPUs there are. The rest changes with interrupts and power states; UUIDs are masked while nobody uses
+# a GPU, and another board in the same place means another boot.
+_TELLING = ("Bus Location", "Device Minor", "GPU Excluded")
 _QUERY = re.compile(r"(0|[1-9]\d{0,2}), (GPU-[0-9A-Za-z-]+), ([0-9A-Fa-f]+:[0-9A-Fa-f:.]+), (.*)", re.ASCII)
 _GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (\S+)\)", re.ASCII)
 _MIG_LINE = re.compile(r"\s+MIG (\S+)\s+Device\s+(\d+):\s+\(UUID: (\S+)\)", re.ASCII)
@@ -71,7 +72,7 @@ def run(
         raise Trouble(f"{words[0]} is not installed")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     clean = {"PATH": SEARCH_PATH, "LC_ALL": "C", **(environment or {})}
-    command = [program, *words[1:]]
+    command, title = [program, *words[1:]], " ".join(words[:2]).partition("=")[0]
     try:
         process = subprocess.Popen(command, env=clean, cwd="/", errors="replace", start_new_session=True, **pipes)
     except OSError as exc:
@@ -80,10 +81,10 @@ def run(
         output, errors = process.communicate(timeout=max(0.05, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         _abandon(process)
-        raise Trouble(f"{' '.join(words[:2])} does not answer") from None
+        raise Trouble(f"{title} does not answer") from None
     if process.returncode not in codes:
         said = (output + errors).strip().splitlines() or ["nothing said"]
-        raise Trouble(f"{' '.join(words[:2])} failed with exit code {process.returncode}: {said[-1].strip()[:200]}")
+        raise Trouble(f"{title} failed with exit code {process.returncode}: {said[-1].strip()[:200]}")
     return output, errors
 
 
@@ -125,10 +126,7 @@ def fingerprint(files: dict[str, list[str]]) -> str:
         if path == "version":
             digest.update("\n".join(lines).encode())
         elif path.startswith("gpus/"):
-            # A UUID is masked until the GPU was used for the first time.
-            told = [
-                f"{name}={value}\n" for name, value in _rows(lines).items() if name in _TELLING and "?" not in value
-            ]
+            told = [f"{name}={value}\n" for name, value in _rows(lines).items() if name in _TELLING]
             digest.update("".join(told).encode())
     return digest.hexdigest()[:32]
 

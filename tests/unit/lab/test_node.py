@@ -80,6 +80,34 @@ def test_the_driver_tree_sorted_by_bus_is_the_index(described: tuple[Path, dict[
     assert found == [(gpu["minor"], gpu["uuid"]) for gpu in described[1]["gpus"]]
 
 
+def capabilities(root: Path) -> dict[str, int]:
+    """The numbers of the files in /dev/nvidia-caps by their place in the driver's tree."""
+    rows = {path: path.read_text().splitlines()[0].removeprefix("DeviceFileMinor: ") for path in root.rglob("access")}
+    return {str(path.parent.relative_to(root)): int(row) for path, row in rows.items()}
+
+
+def test_the_driver_tree_names_the_capability_of_each_instance(tmp_path: Path) -> None:
+    labgpus.write_proc(mig(tmp_path)[1], tmp_path / "nvidia")
+    found = capabilities(tmp_path / "nvidia/capabilities")
+    assert len(found) == len(set(found.values())) == 7 + 8
+    assert {found[f"gpu0/mig/gi{gi}"] for gi in (2, 5, 9)} == {21, 48, 84}
+    assert [found[f"gpu1/mig/gi3{ci}"] for ci in ("", "/ci0", "/ci1")] == [165, 166, 167]
+
+
+def test_the_driver_tree_forgets_instances_that_are_gone(tmp_path: Path) -> None:
+    description = mig(tmp_path)[1]
+    labgpus.write_proc(description, tmp_path / "nvidia")
+    # One of two compute instances, and an instance with all of its own.
+    for gi, ci in ((3, 1), (11, 0)):
+        devices = description["gpus"][1]["mig"]
+        devices.remove(next(device for device in devices if (device["gi"], device["ci"]) == (gi, ci)))
+    labgpus.write_proc(description, tmp_path / "nvidia")
+    places = sorted(place for place in capabilities(tmp_path / "nvidia/capabilities") if place.startswith("gpu1"))
+    assert places == [f"gpu1/mig/gi{name}" for name in ("13", "13/ci0", "3", "3/ci0", "7", "7/ci0")]
+    labgpus.write_proc(labgpus.describe("identity", "dgx-01"), tmp_path / "nvidia")
+    assert capabilities(tmp_path / "nvidia/capabilities") == {}
+
+
 def test_query_gives_the_described_gpus(described: tuple[Path, dict[str, Any]]) -> None:
     done = smi(described[0], "--query-gpu=index,uuid,pci.bus_id", "--format=csv,noheader")
     expected = [f"{gpu['index']}, {gpu['uuid']}, {gpu['bus']}" for gpu in described[1]["gpus"]]
