@@ -17,25 +17,25 @@ Write the unit of the device table:
     - require:
       - file: Install the code of the job map's services
 
-# Not service.enabled: a unit that is enabled already would not be tied to engines that the pillar has gained.
 Make the device table whenever a host engine starts:
-  cmd.run:
-    - name: systemctl --quiet reenable {{ unit }}
-    - unless: systemctl --quiet is-enabled {{ unit }}
+  service.enabled:
+    - name: {{ unit }}
     - require:
       - file: Write the unit of the device table
 
+# A unit that is enabled already would not be tied to engines that the pillar has gained.
 Tie the device table to the host engines anew:
   cmd.run:
     - name: systemctl --quiet reenable {{ unit }}
     - onchanges:
       - file: Write the unit of the device table
     - require:
-      - cmd: Make the device table whenever a host engine starts
+      - service: Make the device table whenever a host engine starts
 
 Make the device table:
   dcgm_devices.current:
     - name: {{ dcgm.paths.devices }}
+    - positions: {{ dcgm.slurm.positions }}
     - require:
       - file: Write the settings of prolog and epilog
       - file: Make the directory of the job map
