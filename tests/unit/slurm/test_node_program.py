@@ -51,8 +51,8 @@ class Devices:
     def current(self) -> SimpleNamespace:
         return TABLE
 
-    def read_status(self) -> dict[str, str]:
-        return {"problem": self.known}
+    def read_status(self) -> dict[str, object]:
+        return {"ok": not self.known, "problem": self.known}
 
 
 @pytest.fixture

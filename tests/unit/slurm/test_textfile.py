@@ -71,7 +71,7 @@ LINES = {
     ),
     "a reason twice in a line": ("prolog 1 gpu,gpu\n", (1, 0), (1e-06, 0), {"prolog gpu": 1}),
     "a reason of a later script": ("prolog 1 weather\n", (1, 0), (1e-06, 0), {"prolog garbage": 1}),
-    "a script that is neither": ("unknown 5 name\n", (0, 0), (0, 0), {"unknown name": 1}),
+    "a script that is neither": ("unknown 5 name\n", (0, 0), (0, 0), {"unknown garbage": 1}),
     "cut off by the bound": ("prolog 4000 ok\nprolog 40", (1, 0), (0.004, 0), {"unknown garbage": 1}),
     "other lines": (
         "x\n\nprolog -1 ok\nprolog 1 OK\nprolog 1 ok more\nprolog  1 ok\n",
