@@ -132,12 +132,14 @@ def _read(path: str) -> Entry | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(descriptor, "rb", buffering=0) as stream:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             return None
         state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
-        return Entry(stream.read(_FILE_BYTES) or b"", found.st_mtime, state)
+        return Entry(os.read(descriptor, _FILE_BYTES), found.st_mtime, state)
+    finally:
+        os.close(descriptor)
 
 
 def parse_record(data: bytes) -> Record | None:

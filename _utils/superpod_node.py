@@ -88,8 +88,8 @@ def _reconcile(settings: dict[str, str]) -> None:
 def _write(settings: dict[str, str]) -> None:
     import superpod_devices
 
-    table, status = superpod_devices.current(), superpod_devices.read_status()
-    superpod_textfile.write(settings, table, not status.get("problem"))
+    table = superpod_devices.current() or superpod_devices.Table()
+    superpod_textfile.write(settings, table, superpod_devices.read_status().get("ok") is True)
 
 
 class _Handler(socketserver.BaseRequestHandler):

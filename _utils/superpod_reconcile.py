@@ -187,6 +187,7 @@ def _act(result: Result, seen: View, gone: set[str], settings: dict[str, str], g
         with superpod_job_map.locked(os.path.join(directory, ".lock"), _LOCK_SECONDS):
             current = superpod_job_map.look(directory)
             safe = {job for job in gone if unchanged(seen, current, job)}
+            gone &= current.holders().keys()
             for name in planned:
                 if removed := _rewrite(directory, name, current, safe, settings.get("idle", "empty")):
                     result.removed[name] = removed

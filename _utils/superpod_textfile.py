@@ -17,9 +17,8 @@ from superpod_job_map import View
 SCRIPTS = ("prolog", "epilog")
 # The reasons that the scripts give; `garbage` is for lines of the spool that are none, or name another reason.
 REASONS = ("directory", "garbage", "gpu", "job_id", "lock", "mig", "name", "settings", "signal", "table", "write")
-# A script that is neither by its name says `unknown`.
-FAILURES = tuple(f"{script} {reason}" for script in (*SCRIPTS, "unknown") for reason in REASONS)
-_LINE = re.compile(r"(prolog|epilog|unknown) ([0-9]{1,12}) ([a-z_]{1,20}(?:,[a-z_]{1,20}){0,15})", re.ASCII)
+FAILURES = (*(f"{script} {reason}" for script in SCRIPTS for reason in REASONS), "unknown garbage")
+_LINE = re.compile(r"(prolog|epilog) ([0-9]{1,12}) ([a-z_]{1,20}(?:,[a-z_]{1,20}){0,15})", re.ASCII)
 # The scripts stop at half of it.
 _SPOOL_BYTES = 131072
 # A script that opened the spool before it was renamed has written its line by then.
@@ -109,9 +108,8 @@ def count_lines(known: dict[str, Any], data: bytes) -> None:
             failures["unknown garbage"] += 1
             continue
         script, reasons = found[1], set(found[3].split(",")) - {"ok"}
-        if script in SCRIPTS:
-            known["runs"][script] += 1
-            known["microseconds"][script] += int(found[2])
+        known["runs"][script] += 1
+        known["microseconds"][script] += int(found[2])
         for reason in reasons:
             failures[f"{script} {reason}" if reason in REASONS else f"{script} garbage"] += 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 
@@ -95,3 +97,72 @@ def test_the_wiring_state_fails_when_the_controller_does_not_answer(states, tmp_
     ret = states.job_map.wired("slurmctl", **BCM)
     assert ret.result is False
     assert "Unable to contact" in ret.comment
+
+
+@pytest.fixture
+def stale(settings, tmp_path, monkeypatch) -> Path:
+    """A map with job 12 on two GPUs and 13 beside it; Slurm knows 13 only. Returns its directory."""
+    program = tmp_path / "squeue"
+    text = '[ "$3" = 13 ] && echo "13|RUNNING|$(hostname)" && exit\necho "Invalid job id specified" >&2\nexit 1\n'
+    program.write_text(f"#!/bin/sh\n{text}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(superpod_paths, "JOB_MAP_STATE", str(tmp_path / "run/job-map.json"))
+    directory = tmp_path / "map"
+    directory.mkdir()
+    for name, text in {"0": "12\n13\n", "3": "12\n"}.items():
+        (directory / name).write_text(text)
+        os.utime(directory / name, (1, 1))
+    settings.write_text(f"directory={directory}\nidle=empty\ngrace=60\n")
+    return directory
+
+
+def test_reconcile_removes_ids_of_dead_jobs_or_only_says_so(modules, stale, tmp_path) -> None:
+    foretold = modules.job_map.reconcile(test=True)
+    assert (stale / "0").read_text() == "12\n13\n"
+    assert not (tmp_path / "run").exists()
+    done = modules.job_map.reconcile()
+    assert foretold == done
+    assert done["removed"] == {"0": ["12"], "3": ["12"]}
+    assert list(done["kept"]) == ["13"]
+    assert ((stale / "0").read_text(), (stale / "3").read_text()) == ("13\n", "")
+    assert json.loads((tmp_path / "run/job-map.json").read_text())["removed"] == 1
+    assert modules.job_map.reconcile()["removed"] == {}
+
+
+def test_reconcile_needs_a_map(modules, settings, tmp_path) -> None:
+    with pytest.raises(CommandExecutionError, match="not configured on this node"):
+        modules.job_map.reconcile()
+    settings.write_text(f"directory={tmp_path}/missing\n")
+    with pytest.raises(CommandExecutionError, match="cannot be reconciled"):
+        modules.job_map.reconcile()
+
+
+def test_the_state_reports_and_removes_a_stale_map(states, stale) -> None:
+    foretold = states.job_map.reconciled("job map", test=True)
+    assert (foretold.result, (stale / "3").read_text()) == (None, "12\n")
+    done = states.job_map.reconciled("job map")
+    assert done.result is True
+    assert foretold.changes == done.changes == {"removed": {"0": ["12"], "3": ["12"]}}
+    assert (stale / "3").read_text() == ""
+    again = states.job_map.reconciled("job map")
+    assert (again.result, again.changes) == (True, {})
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_the_state_warns_when_the_controller_is_silent(states, stale, tmp_path, test) -> None:
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho Unable to contact slurm controller >&2\nexit 1\n")
+    ret = states.job_map.reconciled("job map", test=test)
+    assert (ret.result, ret.changes) == (True, {})
+    assert "Unable to contact slurm controller" in ret.comment
+    assert [line for line in ret.full_return["warnings"] if "Unable to contact" in line]
+    assert (stale / "3").read_text() == "12\n"
+
+
+def test_the_state_fails_when_the_map_cannot_be_changed_or_read(states, stale, settings) -> None:
+    (stale / ".lock").mkdir()
+    ret = states.job_map.reconciled("job map")
+    assert (ret.result, ret.changes) == (False, {})
+    assert "could be removed" in ret.comment and "cannot be changed" in ret.comment
+    settings.unlink()
+    assert states.job_map.reconciled("job map").result is False
