@@ -22,26 +22,24 @@ def _settings() -> dict[str, str]:
         raise CommandExecutionError(f"The job map is not configured on this node: {exc}") from exc
 
 
-def former_links(prolog: str, epilog: str) -> dict[str, str]:
+def former(wanted: dict[str, str]) -> dict[str, str]:
     """
-    Return the links that an earlier apply made elsewhere than now wanted: ``{"prolog": path, "epilog": path}``.
+    Return the paths that an earlier apply used and that are wanted no longer, by their settings' keys.
 
-    :param prolog: the wanted link of the prolog.
-    :param epilog: the wanted link of the epilog.
+    :param wanted: settings as they are to be: ``prolog_link``, ``epilog_link``, ``textfile``.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt 'dgx-01' job_map.former_links /etc/slurm/prolog.d/60-prolog-dcgm.sh /etc/slurm/epilog.d/60-epilog-dcgm.sh
+        salt 'dgx-01' job_map.former '{"textfile": "/var/lib/node_exporter"}'
     """
     try:
         known = superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
     except OSError:
         return {}
-    wanted = {"prolog": prolog, "epilog": epilog}
-    former = {kind: known.get(f"{kind}_link", "") for kind in wanted}
-    return {kind: path for kind, path in former.items() if path and path not in wanted.values()}
+    paths = {key: known.get(key, "") for key in ("prolog_link", "epilog_link", "textfile") if key in wanted}
+    return {key: path for key, path in paths.items() if path and path not in wanted.values()}
 
 
 def reconcile(test: bool | None = None) -> dict[str, Any]:

@@ -166,3 +166,23 @@ def test_the_state_fails_when_the_map_cannot_be_changed_or_read(states, stale, s
     assert "could be removed" in ret.comment and "cannot be changed" in ret.comment
     settings.unlink()
     assert states.job_map.reconciled("job map").result is False
+
+
+FORMER = {
+    "nothing changed": ({"prolog_link": "/a/60-prolog-dcgm.sh", "epilog_link": "/a/60-epilog-dcgm.sh"}, {}),
+    "one moved": (
+        {"prolog_link": "/b/60-prolog-dcgm.sh", "epilog_link": "/a/60-epilog-dcgm.sh"},
+        {"prolog_link": "/a/60-prolog-dcgm.sh"},
+    ),
+    "what is not asked for is not told": ({"textfile": "/b"}, {"textfile": "/var/lib/node_exporter"}),
+    "the two changed places": ({"prolog_link": "/a/60-epilog-dcgm.sh", "epilog_link": "/a/60-prolog-dcgm.sh"}, {}),
+}
+
+
+@pytest.mark.parametrize(("wanted", "expected"), FORMER.values(), ids=FORMER.keys())
+def test_what_an_earlier_apply_used_elsewhere_is_known(modules, settings, wanted, expected) -> None:
+    assert modules.job_map.former(wanted) == {}, "nothing was applied yet"
+    settings.write_text(
+        "prolog_link=/a/60-prolog-dcgm.sh\nepilog_link=/a/60-epilog-dcgm.sh\ntextfile=/var/lib/node_exporter\n"
+    )
+    assert modules.job_map.former(wanted) == expected

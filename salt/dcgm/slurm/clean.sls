@@ -30,6 +30,10 @@ Remove everything of the job map:
       - {{ paths[name] }}
 {%- endfor %}
       - {{ paths.spool }}.1
+      - {{ paths.job_map_state }}.lock
+{%- if dcgm.metrics.textfile_directory %}
+      - {{ dcgm.metrics.textfile_directory }}/{{ paths.textfile }}
+{%- endif %}
     - require:
       - job_map: Run the prolog of the job map no longer
       - job_map: Run the epilog of the job map no longer

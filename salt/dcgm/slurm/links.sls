@@ -26,7 +26,8 @@ Run the {{ kind }} of the job map with every job:
       - job_map: Run the epilog of the job map with every job
 {%- endif %}
 {%- endfor %}
-{%- for kind, path in salt["job_map.former_links"](slurm.prolog_link, slurm.epilog_link).items() %}
+{%- for key, path in salt["job_map.former"]({"prolog_link": slurm.prolog_link, "epilog_link": slurm.epilog_link}).items() %}
+{%- set kind = key[:6] %}
 
 Run the {{ kind }} of the job map through its former link no longer:
   job_map.unlinked:
