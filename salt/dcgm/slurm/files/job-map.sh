@@ -16,7 +16,7 @@ umask 022
 # In microseconds; before bash 5 in steps of 10 ms.
 now() {
   time=${EPOCHREALTIME-}
-  [[ $time ]] || { read -r time _ </proc/uptime; time+='0000'; }
+  [[ $time ]] || { IFS=' ' read -r time _ </proc/uptime; time+='0000'; }
   time=10#${time/[.,]/}
 }
 
