@@ -15,28 +15,35 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCRIPT = REPOSITORY / "salt/dcgm/slurm/files/job-map.sh"
 SETTINGS = "settings=/etc/dcgm-exporter/job-map.conf"
-SEARCH_PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin "
+RUNTIME = "runtime=/run/superpod-dcgm"
+SEARCH_PATH = "PATH=/usr/bin:/usr/sbin:/bin:/sbin "
 LOGGER = '#!/bin/sh\nprintf "%s\\n" "$*" >>"{log}"\n'
 # What dcgm-exporter takes for a map file.
 MAP_NAME = re.compile(r"^\d+(\.\d+)?$")
 
 
 class Node:
-    """Runs the real script with only two lines changed: where its settings are and where it finds its helpers."""
+    """Runs the real script with only its constants changed: where its settings, tables and helpers are."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.directory = root, root / "map"
+        self.root, self.directory, self.runtime = root, root / "map", root / "runtime"
         self.log_file, self.helpers = root / "log", root / "helpers"
         self.helpers.mkdir(parents=True)
         self.directory.mkdir()
+        self.runtime.mkdir()
         self.helper("logger", LOGGER.format(log=self.log_file))
         self.settings(directory=self.directory, idle="empty", time_limit=30000)
         self.install(f"PATH={self.helpers}:{SEARCH_PATH.removeprefix('PATH=').strip()}")
 
-    def install(self, search_path: str) -> None:
+    def install(self, search_path: str, **changes: str) -> None:
+        """Write both scripts; ``changes`` are further words of the script and what to put there."""
         text = SCRIPT.read_text()
-        for old, new in ((SETTINGS, f"settings={self.root}/job-map.conf"), (SEARCH_PATH, f"{search_path} ")):
+        ours = {SETTINGS: f"settings={self.root}/job-map.conf", RUNTIME: f"runtime={self.runtime}"}
+        for old, new in {**ours, SEARCH_PATH: f"{search_path} "}.items():
             assert text.count(old) == 1
+            text = text.replace(old, new)
+        for old, new in changes.items():
+            assert old in text
             text = text.replace(old, new)
         for name in ("60-prolog-dcgm.sh", "60-epilog-dcgm.sh"):
             (self.root / name).write_text(text)
@@ -49,6 +56,11 @@ class Node:
     def settings(self, **values: object) -> None:
         lines = [f"{key}={value}\n" for key, value in values.items()]
         (self.root / "job-map.conf").write_text("# settings\n" + "".join(lines))
+
+    def table(self, text: str | None) -> None:
+        """Put the device table in place, as ``dcgm-devices.service`` would."""
+        path = self.runtime / "devices"
+        path.unlink(missing_ok=True) if text is None else path.write_text(text)
 
     def start(self, kind: str, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[bytes]:
         """Start a script as slurmd does: an environment from nothing, one pipe, its own process group."""
@@ -85,6 +97,23 @@ class Node:
 
     def mode(self, name: str) -> int:
         return stat.S_IMODE((self.directory / name).stat().st_mode)
+
+    def record(self, job: object) -> list[str] | None:
+        """Return the fields of a job's record; None: there is none."""
+        path = self.directory / f".job-{job}"
+        if not path.is_file():
+            return None
+        fields = path.read_text(errors="surrogateescape").split("\0")
+        assert fields.pop() == ""
+        return fields
+
+    def spool(self) -> list[tuple[str, str]]:
+        """Return what each run said of itself: its kind and how it went."""
+        path = self.runtime / "spool"
+        lines = path.read_text().splitlines() if path.exists() else []
+        runs = [line.split(" ") for line in lines]
+        assert all(len(run) == 3 and 0 <= int(run[1]) < 60_000_000 for run in runs)
+        return [(kind, outcome) for kind, _, outcome in runs]
 
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""

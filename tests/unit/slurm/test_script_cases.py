@@ -77,7 +77,8 @@ def test_prolog_writes_only_what_is_surely_meant(node, environment, expected, me
 
 
 @pytest.mark.parametrize(("before", "after"), ADD.values(), ids=ADD.keys())
-def test_adding_keeps_each_live_id_once(node, before, after) -> None:
+def test_adding_keeps_each_live_id_once_on_gpus_that_jobs_share(node, before, after) -> None:
+    node.settings(directory=node.directory, shared="yes")
     node.put("0", before)
     node.prolog(7, "0")
     assert (node.directory / "0").read_text() == after
@@ -96,7 +97,15 @@ def test_the_prolog_run_twice_leaves_one_line(node) -> None:
     assert node.map() == {"0": ["12"], "1": ["12"]}
 
 
+@pytest.mark.parametrize("before", [before for before, _ in ADD.values()], ids=ADD.keys())
+def test_on_a_gpu_that_jobs_do_not_share_every_other_id_is_stale(node, before) -> None:
+    node.put("0", before)
+    node.prolog(7, "0")
+    assert (node.directory / "0").read_text() == "7\n"
+
+
 def test_two_jobs_on_one_gpu_are_both_kept_until_each_ends(node) -> None:
+    node.settings(directory=node.directory, shared="yes")
     node.prolog(12, "0")
     node.prolog(13, "0,1")
     assert node.map() == {"0": ["12", "13"], "1": ["13"]}
@@ -126,7 +135,7 @@ def test_the_epilog_cleans_file_names_that_older_exporters_read(node) -> None:
 
 
 def test_an_idle_file_is_removed_where_the_exporter_needs_that(node) -> None:
-    node.settings(directory=node.directory, idle="unlink")
+    node.settings(directory=node.directory, idle="unlink", shared="yes")
     node.prolog(12, "0,1")
     node.prolog(13, "1")
     node.epilog(12)
@@ -137,7 +146,8 @@ def test_files_are_world_readable_whatever_the_umask(node) -> None:
     (node.directory).rmdir()
     node.prolog(12, "0", prefix=("/bin/sh", "-c", 'umask 077; exec "$0"'))
     node.epilog(12, prefix=("/bin/sh", "-c", 'umask 077; exec "$0"'))
-    assert node.mode("0") == 0o644
+    assert node.mode("0") == node.mode(".job-12") == 0o644
+    assert (node.runtime / "spool").stat().st_mode & 0o777 == 0o644
     assert node.mode(".") == 0o755
 
 

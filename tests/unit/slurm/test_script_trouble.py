@@ -18,6 +18,7 @@ SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def test_forty_prologs_and_forty_epilogs_at_once_lose_nothing_and_a_reader_sees_no_error(node, started) -> None:
+    node.settings(directory=node.directory, time_limit=30000, shared="yes")
     old, new = range(1000, 1040), range(20000, 20040)
     for gpu in range(8):
         node.put(str(gpu), "".join(f"{job}\n" for job in old if job % 8 == gpu))
@@ -47,6 +48,7 @@ def test_forty_prologs_and_forty_epilogs_at_once_lose_nothing_and_a_reader_sees_
     live = {gpu: sorted(lines) for gpu, lines in node.map().items()}
     assert live == {str(gpu): [str(job) for job in new if job % 8 == gpu] for gpu in range(8)}
     assert node.log() == ""
+    assert sorted(node.spool()) == [("epilog", "ok")] * 40 + [("prolog", "ok")] * 40
 
 
 def test_the_same_prolog_twenty_times_at_once_leaves_one_line(node, started) -> None:
@@ -65,6 +67,8 @@ def test_a_lock_held_for_ever_costs_a_bounded_time_and_changes_nothing(node) -> 
         assert 0.25 < time.monotonic() - began < 1.5
     assert node.map() == {"0": ["11"]}
     assert "lock not free within 0.300 s" in node.log()
+    assert node.spool()[-1] == ("prolog", "lock")
+    assert node.record(12) is None
 
 
 @pytest.mark.parametrize("kind", ["prolog", "epilog"])
@@ -79,6 +83,8 @@ def test_a_signal_to_its_group_while_it_waits_ends_it_with_0(node, started, kind
         os.killpg(process.pid, sign)
         assert process.wait(timeout=5) == 0
     assert node.map() == {"0": ["11"]}
+    assert node.spool() == [("prolog", "ok"), (kind, "signal")]
+    assert "ended by a signal" in node.log()
 
 
 def _wait_for_flock(pid: int) -> None:
@@ -111,20 +117,24 @@ def test_killed_at_any_point_it_leaves_whole_files_that_the_next_run_puts_right(
 
 def test_what_a_killed_run_left_behind_is_never_published(node) -> None:
     (node.directory / ".new").mkdir()
-    (node.directory / ".new" / "5").write_text("666")
+    for name in ("5", ".job-666", ".0", "-f"):
+        (node.directory / ".new" / name).write_text("666")
     node.prolog(12, "0")
     assert node.map() == {"0": ["12"]}
+    assert node.record(666) is None
     assert node.stray() == []
 
 
 @pytest.mark.parametrize("kind", ["prolog", "epilog"])
 def test_a_write_that_fails_leaves_the_old_file(node, kind) -> None:
+    node.settings(directory=node.directory, shared="yes")
     node.put("0", "11\n13\n")
     # A file size limit of nothing is what a full disk is to a writer.
     full = ("/bin/bash", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\"")
     job = {"prolog": 12, "epilog": 11}[kind]
     assert node.run(kind, full, SLURM_JOB_ID=str(job), SLURM_JOB_GPUS="0") == 0
     assert node.map() == {"0": ["11", "13"]}
+    assert node.record(12) is None
     node.run(kind, SLURM_JOB_ID=str(job), SLURM_JOB_GPUS="0")
     assert node.map() == {"0": {"prolog": ["11", "13", "12"], "epilog": ["13"]}[kind]}
 
@@ -137,6 +147,7 @@ def test_a_directory_that_cannot_be_written_is_reported(node, kind) -> None:
     assert node.run(kind, SLURM_JOB_ID="11", SLURM_JOB_GPUS="0") == 0
     assert node.directory.read_text() == "a file"
     assert f"cannot write in {node.directory}" in node.log()
+    assert node.spool() == [(kind, "directory")]
 
 
 def test_a_missing_directory_is_made(node) -> None:
@@ -168,6 +179,7 @@ def test_settings_that_say_nothing_mean_doing_nothing(node, text, message) -> No
     node.prolog(12, "0")
     assert node.map() == {}
     assert message in node.log()
+    assert node.spool() == [("prolog", "settings")]
     assert not list(node.root.glob("**/hacked"))
 
 
@@ -191,11 +203,13 @@ def _helpers(node, *names: str) -> None:
     "helpers", [("mv", "mkdir"), ("mv", "mkdir", "timeout")], ids=["no flock, logger, timeout", "no flock, logger"]
 )
 def test_without_flock_and_logger_it_still_works(node, helpers) -> None:
+    node.settings(directory=node.directory, shared="yes")
     _helpers(node, *helpers)
     node.prolog(12, "0,1")
     node.prolog(13, "0")
     node.epilog(12)
     assert node.map() == {"0": ["13"], "1": []}
+    assert {outcome for _, outcome in node.spool()} == {"lock"}
 
 
 def test_without_any_program_it_still_exits_0_and_the_map_stays_whole(node) -> None:
@@ -204,6 +218,7 @@ def test_without_any_program_it_still_exits_0_and_the_map_stays_whole(node) -> N
     node.prolog(12, "0")
     node.epilog(11)
     assert node.map() == {"0": ["11"]}
+    assert [outcome for _, outcome in node.spool()] == ["ok", "lock,write", "lock,write"]
 
 
 def test_a_syslog_that_hangs_costs_a_bounded_time(node) -> None:
@@ -211,6 +226,7 @@ def test_a_syslog_that_hangs_costs_a_bounded_time(node) -> None:
     began = time.monotonic()
     node.prolog("abc", "0")
     assert time.monotonic() - began < 2
+    assert node.spool() == [("prolog", "job_id")]
 
 
 def test_messages_carry_tag_script_and_job_and_no_control_characters(node) -> None:
@@ -226,6 +242,7 @@ def test_a_name_that_says_neither_prolog_nor_epilog_does_nothing(node) -> None:
     assert result.returncode == 0
     assert node.map() == {}
     assert "neither prolog nor epilog" in node.log()
+    assert node.spool() == [("prolog", "name")]
 
 
 def test_it_leaves_no_process_that_holds_slurmds_pipe(node) -> None:
@@ -240,10 +257,57 @@ def test_it_leaves_no_process_that_holds_slurmds_pipe(node) -> None:
 
 def test_an_update_starts_two_programs_for_eight_gpus(node) -> None:
     counted = node.root / "programs"
-    for name in ("flock", "mv", "mkdir", "rm"):
+    for name in ("flock", "mv", "mkdir", "rm", "timeout", "logger"):
         real = shutil.which(name, path=SYSTEM_PATH)
         node.helper(name, f'#!/bin/sh\necho {name} >>"{counted}"\nexec {real} "$@"\n')
     node.prolog(11, "0")
     counted.unlink()
     node.prolog(12, "0,1,2,3,4,5,6,7")
     assert counted.read_text().split() == ["flock", "mv"]
+    counted.unlink()
+    node.epilog(12, "0")
+    assert counted.read_text().split() == ["flock", "mv"]
+
+
+def test_it_asks_neither_driver_nor_slurm_which_may_hang(node) -> None:
+    for name in ("nvidia-smi", "nvidia-ctk", "dcgmi", "scontrol", "squeue", "sacct", "systemctl", "curl"):
+        node.helper(name, f'#!/bin/sh\necho "$0" >>"{node.root}/asked"\nexec sleep 60\n')
+    began = time.monotonic()
+    node.run("prolog", SLURM_JOB_ID="12", SLURM_JOB_GPUS="0", CUDA_VISIBLE_DEVICES="GPU-ffffffff-0000")
+    node.epilog(12)
+    assert time.monotonic() - began < 5
+    assert not (node.root / "asked").exists()
+
+
+# What may be set where somebody runs the script by hand, or built into a site's slurmd.
+SHELLS = {
+    "POSIX mode": {"POSIXLY_CORRECT": "1"},
+    "a PATH without anything": {"PATH": "/nonexistent"},
+    "a start-up file": {"BASH_ENV": "/dev/tty", "ENV": "/dev/tty"},
+    "options": {"SHELLOPTS": "errexit:nounset:noexec", "BASHOPTS": "failglob:extdebug"},
+    "a function in the place of a program": {
+        "BASH_FUNC_flock%%": "() { exit 7; }",
+        "BASH_FUNC_printf%%": "() { exit 7; }",
+    },
+    "separators": {"IFS": "0123456789/="},
+    "a language": {"LC_ALL": "C.UTF-8", "LANG": "de_DE.UTF-8"},
+    "the script's own variables": {
+        "problems": "x",
+        "reasons": "x",
+        "gpus": "9",
+        "table": "x",
+        "tabled": "1",
+        "log": "/x",
+    },
+}
+
+
+@pytest.mark.parametrize("environment", SHELLS.values(), ids=SHELLS.keys())
+def test_what_else_is_in_the_environment_changes_nothing(node, environment) -> None:
+    job = {"SLURM_JOB_ID": "12", "SLURM_JOB_GPUS": "0,1"}
+    assert node.run("prolog", **job, **environment) == 0
+    assert node.map() == {"0": ["12"], "1": ["12"]}
+    assert node.run("epilog", **job, **environment) == 0
+    assert node.map() == {"0": [], "1": []}
+    assert node.run("prolog", SLURM_JOB_ID="x", **environment) == 0
+    assert node.spool() == [("prolog", "ok"), ("epilog", "ok"), ("prolog", "job_id")]

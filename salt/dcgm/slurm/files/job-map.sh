@@ -1,145 +1,225 @@
 #!/bin/bash -p
 # Tells dcgm-exporter which Slurm jobs hold which GPU: slurmd runs it as prolog (adds the job) and as epilog (removes it).
 #
-# One script under two names, since every job reads it over NFS once each way: the word in its file name says what to do.
-# It exits 0 whatever happens (anything else drains the node), leaves slurmd's pipe alone, and starts two programs at most:
-# flock, and one mv for all GPUs. Problems go to syslog in one line.
+# One script under two names, since every job reads it over NFS twice: the word in its file name says what to do.
+# It exits 0 whatever happens (anything else drains the node), leaves slurmd's pipe alone, and starts two programs: flock,
+# and one mv for all files. Problems go to syslog in one line; each run is a line in a spool for the metrics.
+# What is used once is no function, and there are no regular expressions: bash takes half the time of a run.
 
 trap 'exit 0' EXIT HUP INT TERM
+set -f +o posix
+shopt -s nullglob dotglob
 exec </dev/null >/dev/null 2>&1
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-IFS=$' \t\r\n'
+export PATH=/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C
 umask 022
-set -f
 
-settings=/etc/dcgm-exporter/job-map.conf
-directory='' idle=empty limit=2000
-job=${SLURM_JOB_ID-}
-problems='' gpus=() ids=() staged=() idled=()
-
-problem() {
-  problems+=${problems:+; }$1
+# In microseconds; before bash 5 in steps of 10 ms.
+now() {
+  time=${EPOCHREALTIME-}
+  [[ $time ]] || { IFS=' ' read -r time _ </proc/uptime; time+='0000'; }
+  time=10#${time/[.,]/}
 }
 
-# logger waits for ever when syslogd hangs, hence the timeout.
+now
+began=$time
+settings=/etc/dcgm-exporter/job-map.conf
+runtime=/run/superpod-dcgm
+job=${SLURM_JOB_ID:0:99} kind=prolog
+directory='' idle=empty limit=2000 mig=no shared=no log=''
+reasons='' problems='' gpus='' staged=() idled=()
+
+# A reason for the metrics, and what syslog is told.
+problem() {
+  [[ ,$reasons, == *,$1,* ]] || reasons+=${reasons:+,}$1
+  problems+=${2:+${problems:+; }$2}
+}
+
+# Whether writing to this path neither blocks nor leads elsewhere.
+plain() {
+  [[ ! -L $1 && (-f $1 || ! -e $1) ]]
+}
+
+# The spool ends at 64 KiB, read or not. logger waits for ever when syslogd hangs, hence the timeout.
 finish() {
-  [[ -z $problems ]] || timeout -s KILL 0.3 logger -t dcgm-job-map -p daemon.warning -- "${0##*/}, job ${job@Q}: $problems"
+  trap '' HUP INT TERM
+  now
+  ulimit -S -f 64
+  plain "$runtime/spool" && printf '%s %d %s\n' $kind $((time - began)) "${reasons:-ok}" >>"$runtime/spool"
+  ulimit -S -f hard
+  local who="${0##*/}, job ${job@Q}" said=${problems:0:2000}
+  [[ $log == /* ]] && plain "$log" &&
+    printf '%(%FT%T%z)T %s, GPUs %s: %s\n' -1 "$who" "${gpus:-none}" "${said:-${reasons:-ok}}" >>"$log"
+  [[ -z $said ]] || timeout -s KILL 0.3 logger -t dcgm-job-map -p daemon.warning -- "$who: $said"
   exit 0
 }
 
-# Lines key=value; read, never sourced.
-read_settings() {
-  local key value
-  [[ -r $settings ]] || { problem "no settings in $settings"; return 1; }
-  while IFS='=' read -r key value; do
-    case $key in
-      directory) directory=$value ;;
-      idle) idle=$value ;;
-      time_limit) [[ $value =~ ^[1-9][0-9]{2,4}$ ]] && limit=$value ;;
-    esac
-  done <"$settings"
-  [[ $directory == /?* ]] || { problem "$settings names no directory"; return 1; }
-}
-
-# The names of this job's map files, in gpus. Slurm gives positions; anything else is refused, one by one.
-find_gpus() {
-  local IFS=, word positions=${SLURM_JOB_GPUS-}
-  ((${#positions} <= 4096)) || { problem 'SLURM_JOB_GPUS is too long'; return; }
-  for word in $positions; do
-    if [[ $word =~ ^(0|[1-9][0-9]{0,2})$ ]]; then
-      gpus[word]=$word
-    else
-      problem "${word@Q} in SLURM_JOB_GPUS is no position"
-    fi
-  done
-}
-
-# The job ids of a map file, in ids, each once. A bounded read; whatever is not a plain file counts as empty.
+# The job ids of a map file, in ids, each once, in lines. A bounded read; what is no plain file counts as empty.
 read_ids() {
-  local text='' word size=65536
-  ids=()
-  [[ -f $1 && ! -L $1 ]] && IFS= read -r -N "$size" text <"$1"
+  local IFS=$' \t\r\n' text='' word size=65536
+  ids=''
+  [[ -s $1 && -f $1 && ! -L $1 ]] && IFS= read -r -N $size text <"$1"
   ((${#text} < size)) || text=${text%[[:space:]]*}
   for word in $text; do
-    [[ $word =~ ^[1-9][0-9]{0,9}$ && " ${ids[*]} " != *" $word "* ]] && ids+=("$word")
+    [[ ${#word} -le 10 && $word == [1-9]*([0-9]) && $'\n'$ids != *$'\n'$word$'\n'* ]] && ids+=$word$'\n'
   done
 }
 
-# Writes the new content of one map file beside the map; publish moves it into place.
+# Takes the lock, on fd 9. What a killed run left in .new goes first: it is never published.
+lock() {
+  local wait=$((limit > 500 ? limit - 400 : 100)) left
+  [[ -d $directory/.new ]] || mkdir -p -- "$directory/.new"
+  exec 9<>"$directory/.lock" || { problem directory "cannot write in $directory"; exit; }
+  printf -v wait '%d.%03d' $((wait / 1000)) $((wait % 1000))
+  flock -w "$wait" 9
+  case $? in
+    0) ;;
+    12[67]) problem lock 'no flock: updating without a lock' ;;
+    *) problem lock "lock not free within $wait s, map left as it is"; exit ;;
+  esac
+  set +f
+  left=("$directory"/.new/*)
+  set -f
+  ((${#left[@]} == 0)) || rm -rf -- "${left[@]}"
+}
+
+# Writes a map file's new content beside the map; publish moves it into place.
 stage() {
-  local name=$1 new=$directory/.new/$1
-  shift
-  if (($# == 0)) && [[ $idle == unlink ]]; then
-    idled+=("$directory/$name")
-  elif if (($#)); then printf '%s\n' "$@"; else :; fi >"$new"; then
+  local new=$directory/.new/$1
+  if [[ -z $2 && $idle == unlink ]]; then
+    idled+=("$directory/$1")
+  elif printf %s "$2" >"$new"; then
     staged+=("$new")
   else
-    problem "cannot write $new"
+    problem write "cannot write $new"
   fi
 }
 
 publish() {
-  ((${#staged[@]} == 0)) || mv -f -t "$directory" -- "${staged[@]}" || problem "cannot update $directory"
-  ((${#idled[@]} == 0)) || rm -f -- "${idled[@]}" || problem "cannot remove from $directory"
-}
-
-add() {
-  local gpu
-  for gpu in "${gpus[@]}"; do
-    read_ids "$directory/$gpu"
-    [[ " ${ids[*]} " == *" $job "* ]] || ids+=("$job")
-    stage "$gpu" "${ids[@]}"
-  done
-}
-
-# Over all files: the epilog may have no GPU variables, or those of another node.
-remove() {
-  local file keep
-  set +f
-  local files=("$directory"/[0-9]*)
-  set -f
-  for file in "${files[@]}"; do
-    read_ids "$file"
-    [[ " ${ids[*]} " == *" $job "* ]] || continue
-    keep=" ${ids[*]} "
-    keep=${keep/" $job "/ }
-    # shellcheck disable=SC2086 # words by intention
-    stage "${file##*/}" $keep
-  done
-}
-
-# Runs with the lock on fd 9. What a killed run left in .new goes first, so that it can never be published.
-update() {
-  local wait=$((limit > 500 ? limit - 400 : 100))
-  printf -v wait '%d.%03d' $((wait / 1000)) $((wait % 1000))
-  if ! type -P flock; then
-    problem 'no flock: updating without a lock'
-  elif ! flock -w "$wait" 9; then
-    problem "lock not free within $wait s, map left as it is"
-    return
-  fi
-  set +f
-  local left=("$directory"/.new/*)
-  set -f
-  [[ ! -e ${left[0]} && ! -L ${left[0]} ]] || rm -rf -- "${left[@]}"
-  "$1"
-  publish
-}
-
-main() {
-  local action
-  case ${0##*/} in
-    *prolog*) action=add ;;
-    *epilog*) action=remove ;;
-    *) problem 'the file name says neither prolog nor epilog'; return ;;
-  esac
-  [[ $job =~ ^[1-9][0-9]{0,9}$ ]] || { problem 'SLURM_JOB_ID is no job id'; return; }
-  find_gpus
-  [[ $action == remove ]] || ((${#gpus[@]})) || return
-  read_settings || return
-  [[ -d $directory/.new ]] || mkdir -p -- "$directory/.new"
-  { update "$action"; } 9<>"$directory/.lock" || problem "cannot write in $directory"
+  ((${#staged[@]} == 0)) || mv -f -t "$directory" -- "${staged[@]}" || problem write "cannot update $directory"
+  ((${#idled[@]} == 0)) || rm -f -- "${idled[@]}" || problem write "cannot update $directory"
 }
 
 trap finish EXIT
-main
+trap 'problem signal "ended by a signal"; exit 0' HUP INT TERM
+trap '' XFSZ
+case ${0##*/} in
+  *prolog*) ;;
+  *epilog*) kind=epilog ;;
+  *) problem name 'the file name says neither prolog nor epilog'; exit ;;
+esac
+
+# Lines key=value; read, never sourced.
+mapfile -t lines <"$settings" || { problem settings "no settings in $settings"; exit; }
+for line in "${lines[@]}"; do
+  value=${line#*=}
+  case $line in
+    directory=* | idle=* | mig=* | shared=* | log=*) printf -v "${line%%=*}" %s "$value" ;;
+    time_limit=*) [[ $value == [1-9][0-9][0-9]?([0-9])?([0-9]) ]] && limit=$value ;;
+  esac
+done
+[[ $directory == /?* ]] || { problem settings "$settings names no directory"; exit; }
+[[ ${#job} -le 10 && $job == [1-9]*([0-9]) ]] || { problem job_id 'SLURM_JOB_ID is no job id'; exit; }
+
+# Over all files: the epilog may have no GPU variables, or another node's. bash reads no further in it.
+if [[ $kind == epilog ]]; then
+  lock
+  set +f
+  files=("$directory"/[0-9]*)
+  set -f
+  for file in "${files[@]}"; do
+    read_ids "$file"
+    keep=$'\n'$ids
+    [[ $keep == *$'\n'$job$'\n'* ]] || continue
+    gpus+=${gpus:+,}${file##*/}
+    keep=${keep/$'\n'$job$'\n'/$'\n'}
+    stage "${file##*/}" "${keep#$'\n'}"
+  done
+  publish
+  record=$directory/.job-$job
+  [[ ! -s $record ]] || ! plain "$record" || : >"$record" || problem write "cannot empty $record"
+  exit
+fi
+
+uuids=${CUDA_VISIBLE_DEVICES-} positions=${SLURM_JOB_GPUS-}
+[[ $uuids$positions ]] || exit
+((${#uuids} + ${#positions} < 9999)) || { problem gpu 'the list of GPUs is too long'; exit; }
+
+# What the device table says: "uuid GPU-…" and "position 0" -> map name, "shared 1.3" -> 1.
+declare -A table=()
+tabled=''
+if [[ -f $runtime/devices ]] && mapfile -t -n 9999 lines <"$runtime/devices"; then
+  tabled=1
+  for line in "${lines[@]}"; do
+    case $line in
+      uuid\ *\ shared | position\ *\ shared) line=${line% *} table["shared ${line##* }"]=1 ;;
+      uuid\ * | position\ *) ;;
+      *) continue ;;
+    esac
+    table["${line% *}"]=${line##* }
+  done
+fi
+
+# A UUID wins over the position beside it. If the lists differ in length, UUIDs count if all are known.
+# Drivers before 470.42 name MIG devices MIG-GPU-…/<GPU instance>/<compute instance>.
+IFS=,
+# shellcheck disable=SC2206 # words by intention
+uuids=($uuids) positions=($positions) found=()
+for i in "${!uuids[@]}"; do
+  word=${uuids[i]} instance=''
+  if [[ $word == MIG-GPU-*/+([0-9])/+([0-9]) ]]; then
+    instance=${word#*/} word=${word#MIG-}
+    instance=.${instance%/*} word=${word%%/*}
+  fi
+  [[ $word == @(GPU|MIG)-* && ${word:4} != *[!0-9A-Fa-f-]* ]] || continue
+  name=${table["uuid $word"]-}
+  [[ -z $name ]] || found[i]=$name$instance
+done
+if ((${#uuids[@]} == ${#positions[@]})); then
+  :
+elif ((${#positions[@]} == 0 || (${#found[@]} && ${#found[@]} == ${#uuids[@]}))); then
+  positions=()
+else
+  uuids=() found=()
+fi
+
+for ((i = 0; i < ${#uuids[@]} || i < ${#positions[@]}; i++)); do
+  name=${found[i]-} word=${positions[i]-${uuids[i]}}
+  if [[ -z $name && ${positions[i]-} == @(0|[1-9]?([0-9])?([0-9])) ]]; then
+    # The position itself only where nobody made a table.
+    if [[ $tabled ]]; then name=${table["position $word"]-}; else name=$word; fi
+  fi
+  if [[ -z $name ]]; then
+    [[ $word == NoDevFiles ]] || problem gpu "no GPU is known as ${word@Q}"
+  elif [[ $name != @(0|[1-9]?([0-9])?([0-9]))?(.[0-9]?([0-9])?([0-9])) ]]; then
+    problem table "the device table says ${name@Q}, which is no map file"
+  elif [[ $name == *.* && $mig != yes ]]; then
+    problem mig
+    # Once per boot: runtime is in memory.
+    [[ -e $runtime/mig-ignored ]] || problem mig 'this release of dcgm-exporter reads no MIG map files'
+    : >"$runtime/mig-ignored"
+  elif [[ ,$gpus, != *,$name,* ]]; then
+    gpus+=${gpus:+,}$name
+  fi
+done
+[[ $gpus ]] || exit
+
+# Other ids on a GPU that is not shared are stale.
+lock
+[[ $shared != mps || -z ${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE+x} ]] || shared=yes
+for name in $gpus; do
+  ids=''
+  [[ $shared != yes && -z ${table["shared $name"]-} ]] || read_ids "$directory/$name"
+  [[ $'\n'$ids == *$'\n'$job$'\n'* ]] || ids+=$job$'\n'
+  stage "$name" "$ids"
+done
+
+# Who the job is: fields of any bytes, each ended by a NUL.
+record=$directory/.new/.job-$job
+((${#staged[@]})) || exit
+if printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" "${SLURM_JOB_PARTITION:0:256}" \
+  "${SLURMD_NODENAME:0:256}" "$gpus" >"$record"; then
+  staged+=("$record")
+else
+  problem write "cannot write $record"
+fi
+publish
