@@ -137,16 +137,19 @@ def test_the_tasks_of_an_array_have_ids_of_their_own(cluster: Cluster) -> None:
     ended(cluster, *jobs)
 
 
-def test_the_components_of_a_heterogeneous_job_have_ids_of_their_own(cluster: Cluster) -> None:
-    argv = (
-        f"sbatch --parsable --chdir=/tmp --output=/dev/null -w {NODE} --gpus-per-node=1 : -w {NODE} --gpus-per-node=2"
-    )
-    first = int(cluster.shell("head", f"runuser -u alice -- {argv} --wrap 'sleep 300'").split(";")[0])
-    cluster.wait("both run", lambda: cluster.running(first) and cluster.running(first + 1))
-    for job, count in ((first, 1), (first + 1, 2)):
-        wanted = places(cluster, job)
-        assert len(wanted) == count
+def test_the_components_of_a_heterogeneous_job_have_ids_of_their_own_and_keep_them(cluster: Cluster) -> None:
+    argv = "sbatch --parsable --chdir=/tmp --output=/dev/null --gpus-per-node=1 : --gpus-per-node=2 --wrap 'sleep 300'"
+    first = int(cluster.shell("head", f"runuser -u alice -- {argv}").split(";")[0])
+    # Slurm tries to start all components together only every half minute.
+    cluster.wait("both run", lambda: cluster.running(first) and cluster.running(first + 1), 90)
+    components = {first: places(cluster, first), first + 1: places(cluster, first + 1)}
+    assert [len(wanted) for wanted in components.values()] == [1, 2]
+    for job, wanted in components.items():
         in_prometheus(cluster, job, wanted)
+    time.sleep(6)
+    answers, _ = cluster.lab.salt("dgx-*", "job_map.reconcile")
+    assert [answer["removed"] for answer in answers.values()] == [{}, {}]
+    assert {job: cluster.labelled(job) for job in components} == components
     ended(cluster, first)
     cluster.wait("the whole job is gone", lambda: not cluster.labelled(first + 1))
 
@@ -176,8 +179,10 @@ def test_a_requeued_job_is_there_once(cluster: Cluster) -> None:
     in_prometheus(cluster, job, wanted)
     cluster.shell("head", f"scontrol requeue {job}")
     cluster.wait("it left its GPUs", lambda: not cluster.ids(NODE))
-    begin = f"scontrol update jobid={job} starttime=now; squeue -h -j {job} -o %T"
-    cluster.wait("it runs again", lambda: cluster.shell("head", f"{begin} 2>/dev/null || true") == "RUNNING", 150)
+    cluster.wait("it waits", lambda: cluster.shell("head", f"squeue -h -j {job} -o %T") == "PENDING")
+    # Slurm lets a requeued job wait for two minutes.
+    cluster.shell("head", f"scontrol update jobid={job} starttime=now")
+    cluster.wait("it runs again", lambda: cluster.running(job), 90)
     in_prometheus(cluster, job, places(cluster, job))
     assert set(map(tuple, cluster.ids(NODE).values())) == {(str(job),)}
     ended(cluster, job)
