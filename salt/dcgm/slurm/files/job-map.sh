@@ -4,7 +4,7 @@
 # One script under two names, since every job reads it over NFS twice: the word in its file name says what to do.
 # It exits 0 whatever happens (anything else drains the node), leaves slurmd's pipe alone, and starts two programs: flock,
 # and one mv for all files. Problems go to syslog in one line; each run is a line in a spool for the metrics.
-# What is used once is no function, and there are no regular expressions: bash takes half the time of a run.
+# Few functions, and no regular expressions: bash itself takes half the time of a run.
 
 trap 'exit 0' EXIT HUP INT TERM
 set -f +o posix
@@ -28,24 +28,25 @@ job=${SLURM_JOB_ID:0:99} kind=prolog
 directory='' idle=empty limit=2000 mig=no shared=no log=''
 reasons='' problems='' gpus='' staged=() idled=()
 
-# A reason for the metrics, and what syslog is told.
+# A reason for the metrics, and words for syslog.
 problem() {
   [[ ,$reasons, == *,$1,* ]] || reasons+=${reasons:+,}$1
   problems+=${2:+${problems:+; }$2}
 }
 
-# Whether writing to this path neither blocks nor leads elsewhere.
+# Whether writing there neither blocks nor leads elsewhere.
 plain() {
   [[ ! -L $1 && (-f $1 || ! -e $1) ]]
 }
 
-# The spool ends at 64 KiB, read or not. logger waits for ever when syslogd hangs, hence the timeout.
+# The spool ends at 64 KiB. logger waits for ever when syslogd hangs, hence the timeout.
 finish() {
   trap '' HUP INT TERM
   now
   ulimit -S -f 64
   plain "$runtime/spool" && printf '%s %d %s\n' $kind $((time - began)) "${reasons:-ok}" >>"$runtime/spool"
   ulimit -S -f hard
+  [[ $log || $problems ]] || exit 0
   local who="${0##*/}, job ${job@Q}" said=${problems:0:2000}
   [[ $log == /* ]] && plain "$log" &&
     printf '%(%FT%T%z)T %s, GPUs %s: %s\n' -1 "$who" "${gpus:-none}" "${said:-${reasons:-ok}}" >>"$log"
@@ -53,7 +54,7 @@ finish() {
   exit 0
 }
 
-# The job ids of a map file, in ids, each once, in lines. A bounded read; what is no plain file counts as empty.
+# The ids of a map file, each once, in lines. A bounded read; what is no plain file counts as empty.
 read_ids() {
   local IFS=$' \t\r\n' text='' word size=65536
   ids=''
@@ -67,7 +68,7 @@ read_ids() {
 # Takes the lock, on fd 9. What a killed run left in .new goes first: it is never published.
 lock() {
   local wait=$((limit > 500 ? limit - 400 : 100)) left
-  [[ -d $directory/.new ]] || mkdir -p -- "$directory/.new"
+  [[ -d $new ]] || mkdir -p -- "$new"
   exec 9<>"$directory/.lock" || { problem directory "cannot write in $directory"; exit; }
   printf -v wait '%d.%03d' $((wait / 1000)) $((wait % 1000))
   flock -w "$wait" 9
@@ -77,20 +78,19 @@ lock() {
     *) problem lock "lock not free within $wait s, map left as it is"; exit ;;
   esac
   set +f
-  left=("$directory"/.new/*)
+  left=("$new"/*)
   set -f
   ((${#left[@]} == 0)) || rm -rf -- "${left[@]}"
 }
 
 # Writes a map file's new content beside the map; publish moves it into place.
 stage() {
-  local new=$directory/.new/$1
   if [[ -z $2 && $idle == unlink ]]; then
     idled+=("$directory/$1")
-  elif printf %s "$2" >"$new"; then
-    staged+=("$new")
+  elif printf %s "$2" >"$new/$1"; then
+    staged+=("$new/$1")
   else
-    problem write "cannot write $new"
+    problem write "cannot write $new/$1"
   fi
 }
 
@@ -111,16 +111,16 @@ esac
 # Lines key=value; read, never sourced.
 mapfile -t lines <"$settings" || { problem settings "no settings in $settings"; exit; }
 for line in "${lines[@]}"; do
-  value=${line#*=}
   case $line in
-    directory=* | idle=* | mig=* | shared=* | log=*) printf -v "${line%%=*}" %s "$value" ;;
-    time_limit=*) [[ $value == [1-9][0-9][0-9]?([0-9])?([0-9]) ]] && limit=$value ;;
+    directory=* | idle=* | mig=* | shared=* | log=*) printf -v "${line%%=*}" %s "${line#*=}" ;;
+    time_limit=*) [[ $line == *=[1-9][0-9][0-9]?([0-9])?([0-9]) ]] && limit=${line#*=} ;;
   esac
 done
 [[ $directory == /?* ]] || { problem settings "$settings names no directory"; exit; }
+new=$directory/.new
 [[ ${#job} -le 10 && $job == [1-9]*([0-9]) ]] || { problem job_id 'SLURM_JOB_ID is no job id'; exit; }
 
-# Over all files: the epilog may have no GPU variables, or another node's. bash reads no further in it.
+# Over all files: the epilog may have no GPU variables, or another node's. It reads no further.
 if [[ $kind == epilog ]]; then
   lock
   set +f
@@ -151,11 +151,9 @@ if [[ -f $runtime/devices ]] && mapfile -t -n 9999 lines <"$runtime/devices"; th
   tabled=1
   for line in "${lines[@]}"; do
     case $line in
-      uuid\ *\ shared | position\ *\ shared) line=${line% *} table["shared ${line##* }"]=1 ;;
-      uuid\ * | position\ *) ;;
-      *) continue ;;
+      uuid\ *\ shared | position\ *\ shared) line=${line% *} table["shared ${line##* }"]=1 ;;&
+      uuid\ * | position\ *) table["${line% *}"]=${line##* } ;;
     esac
-    table["${line% *}"]=${line##* }
   done
 fi
 
@@ -165,40 +163,44 @@ IFS=,
 # shellcheck disable=SC2206 # words by intention
 uuids=($uuids) positions=($positions) found=()
 for i in "${!uuids[@]}"; do
-  word=${uuids[i]} instance=''
+  word=${uuids[i]}
+  [[ $word == @(GPU|MIG)-* ]] || continue
+  instance=''
   if [[ $word == MIG-GPU-*/+([0-9])/+([0-9]) ]]; then
     instance=${word#*/} word=${word#MIG-}
     instance=.${instance%/*} word=${word%%/*}
   fi
-  [[ $word == @(GPU|MIG)-* && ${word:4} != *[!0-9A-Fa-f-]* ]] || continue
-  name=${table["uuid $word"]-}
-  [[ -z $name ]] || found[i]=$name$instance
+  [[ ${word:4} == *[!0-9A-Fa-f-]* || -z ${table["uuid $word"]-} ]] || found[i]=${table["uuid $word"]}$instance
 done
-if ((${#uuids[@]} == ${#positions[@]})); then
-  :
-elif ((${#positions[@]} == 0 || (${#found[@]} && ${#found[@]} == ${#uuids[@]}))); then
-  positions=()
-else
-  uuids=() found=()
+if ((${#uuids[@]} != ${#positions[@]})); then
+  if ((${#positions[@]} == 0 || (${#found[@]} && ${#found[@]} == ${#uuids[@]}))); then
+    positions=()
+  else
+    uuids=() found=()
+  fi
 fi
 
 for ((i = 0; i < ${#uuids[@]} || i < ${#positions[@]}; i++)); do
-  name=${found[i]-} word=${positions[i]-${uuids[i]}}
-  if [[ -z $name && ${positions[i]-} == @(0|[1-9]?([0-9])?([0-9])) ]]; then
-    # The position itself only where nobody made a table.
-    if [[ $tabled ]]; then name=${table["position $word"]-}; else name=$word; fi
+  word=${positions[i]-} name=''
+  # The position itself only where nobody made a table.
+  if [[ $tabled ]]; then
+    name=${found[i]-${table["position $word"]-}}
+  elif [[ $word == @(0|[1-9]?([0-9])?([0-9])) ]]; then
+    name=$word
   fi
-  if [[ -z $name ]]; then
-    [[ $word == NoDevFiles ]] || problem gpu "no GPU is known as ${word@Q}"
-  elif [[ $name != @(0|[1-9]?([0-9])?([0-9]))?(.[0-9]?([0-9])?([0-9])) ]]; then
-    problem table "the device table says ${name@Q}, which is no map file"
-  elif [[ $name == *.* && $mig != yes ]]; then
-    problem mig
-    # Once per boot: runtime is in memory.
-    [[ -e $runtime/mig-ignored ]] || problem mig 'this release of dcgm-exporter reads no MIG map files'
-    : >"$runtime/mig-ignored"
-  elif [[ ,$gpus, != *,$name,* ]]; then
+  if [[ $name == @(0|[1-9]?([0-9])?([0-9]))?(.[0-9]?([0-9])?([0-9])) && ($name != *.* || $mig == yes) &&
+    ,$gpus, != *,$name,* ]]; then
     gpus+=${gpus:+,}$name
+  elif [[ -z $name ]]; then
+    word=${word:-${uuids[i]-}}
+    [[ $word == NoDevFiles ]] || problem gpu "no GPU is known as ${word@Q}"
+  elif [[ $name == +([0-9]).+([0-9]) && $mig != yes ]]; then
+    problem mig
+    # Said once per boot: runtime is in memory.
+    [[ -e $runtime/mig-ignored ]] || problem mig 'this release of dcgm-exporter reads no MIG files'
+    : >"$runtime/mig-ignored"
+  elif [[ ,$gpus, != *",$name,"* ]]; then
+    problem table "the device table says ${name@Q}, which is no map file"
   fi
 done
 [[ $gpus ]] || exit
@@ -207,14 +209,16 @@ done
 lock
 [[ $shared != mps || -z ${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE+x} ]] || shared=yes
 for name in $gpus; do
-  ids=''
-  [[ $shared != yes && -z ${table["shared $name"]-} ]] || read_ids "$directory/$name"
-  [[ $'\n'$ids == *$'\n'$job$'\n'* ]] || ids+=$job$'\n'
+  ids=$job$'\n'
+  if [[ $shared == yes || ${table["shared $name"]-} ]]; then
+    read_ids "$directory/$name"
+    [[ $'\n'$ids == *$'\n'$job$'\n'* ]] || ids+=$job$'\n'
+  fi
   stage "$name" "$ids"
 done
 
 # Who the job is: fields of any bytes, each ended by a NUL.
-record=$directory/.new/.job-$job
+record=$new/.job-$job
 ((${#staged[@]})) || exit
 if printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" "${SLURM_JOB_PARTITION:0:256}" \
   "${SLURMD_NODENAME:0:256}" "$gpus" >"$record"; then
