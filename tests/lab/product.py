@@ -106,7 +106,8 @@ class Cluster:
         return {(node, str(gpu)) for first, last in ends for gpu in range(int(first), int(last) + 1)}
 
     def running(self, job: int) -> bool:
-        return self.shell("head", f"squeue -h -j {job} -o %T 2>&1 || true") == "RUNNING"
+        """Return whether a job runs; all components, where it leads a heterogeneous one."""
+        return set(self.shell("head", f"squeue -h -j {job} -o %T 2>&1 || true").split()) == {"RUNNING"}
 
     def gone(self, job: int) -> bool:
         """Return whether Slurm has no job of this id any more, its epilogs included."""
