@@ -22,6 +22,12 @@ def _settings(node) -> dict[str, str]:
     return {"directory": str(node.directory), "grace": "120", "idle": "empty"}
 
 
+@pytest.fixture(autouse=True)
+def several_jobs_on_a_gpu(node) -> None:
+    """Where prologs take others' ids for stale, fewer races are left."""
+    node.settings(directory=node.directory, time_limit=30000, shared="yes")
+
+
 def _age(node, seconds: float = 1000) -> None:
     for path in node.directory.iterdir():
         if path.is_file():
