@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pwd
 import tempfile
+import time
+from collections.abc import Iterator
 from typing import Any
+
+_LOCK_PAUSE = 0.02
 
 
 def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = None) -> bool:
@@ -86,3 +91,31 @@ def link_atomic(target: str, link: str) -> None:
     except OSError:
         os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def locked(path: str, seconds: float) -> Iterator[None]:
+    """
+    Hold a lock of flock(2); the kernel lets it go when the holder ends, however he ends.
+
+    :raises TimeoutError: it was not free within ``seconds``.
+    :raises OSError: its file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + seconds
+    try:
+        while not _taken(descriptor):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path} was not free within {seconds:g} s")
+            time.sleep(_LOCK_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,14 +1,10 @@
 """The job map, the links through which slurmd runs its writers, and whether Slurm's configuration fits them."""
 
-import contextlib
-import fcntl
 import fnmatch
 import os
 import re
 import stat
 import subprocess
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +24,6 @@ _JOB_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _RECORD_NAME = re.compile(r"\.job-([1-9][0-9]{0,9})", re.ASCII)
 # The scripts read no more of a map file either.
 _FILE_BYTES = 65536
-_LOCK_PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -148,34 +143,6 @@ def parse_record(data: bytes) -> Record | None:
     if version != b"v1" or len(fields) < 5:
         return None
     return Record(*(field.decode("utf-8", "replace") for field in fields[:4]))
-
-
-@contextlib.contextmanager
-def locked(path: str, seconds: float) -> Iterator[None]:
-    """
-    Hold a lock of flock(2), such as ``.lock`` in the job map, which prolog and epilog take.
-
-    :raises TimeoutError: it was not free within ``seconds``.
-    :raises OSError: its file cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    deadline = time.monotonic() + seconds
-    try:
-        while not _taken(descriptor):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} was not free within {seconds:g} s")
-            time.sleep(_LOCK_PAUSE)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def script_problem(path: str) -> str:

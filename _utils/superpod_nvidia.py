@@ -1,21 +1,18 @@
 """What a node's NVIDIA driver says of its GPUs, read in bounded time: nvidia-smi and /proc/driver/nvidia."""
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
-import signal
-import subprocess
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import superpod_process
+
 PROC = "/proc/driver/nvidia"
 SEARCH_PATH = "/usr/bin:/usr/local/bin:/bin:/sbin:/usr/sbin"
-# How long a killed program may take to go; one in uninterruptible sleep never does.
-_BURIAL_SECONDS = 0.5
 # What says which GPUs there are. The rest changes with interrupts and power states; UUIDs are masked while nobody uses
 # a GPU, and another board in the same place means another boot.
 _TELLING = ("Bus Location", "Device Minor", "GPU Excluded")
@@ -70,32 +67,15 @@ def run(
     program = shutil.which(words[0], path=SEARCH_PATH)
     if program is None:
         raise Trouble(f"{words[0]} is not installed")
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     clean = {"PATH": SEARCH_PATH, "LC_ALL": "C", **(environment or {})}
-    command, title = [program, *words[1:]], " ".join(words[:2]).partition("=")[0]
-    try:
-        process = subprocess.Popen(command, env=clean, cwd="/", errors="replace", start_new_session=True, **pipes)
-    except OSError as exc:
-        raise Trouble(f"{program} cannot be run: {exc.strerror}") from exc
-    try:
-        output, errors = process.communicate(timeout=max(0.05, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        _abandon(process)
-        raise Trouble(f"{title} does not answer") from None
-    if process.returncode not in codes:
-        said = (output + errors).strip().splitlines() or ["nothing said"]
-        raise Trouble(f"{title} failed with exit code {process.returncode}: {said[-1].strip()[:200]}")
-    return output, errors
-
-
-def _abandon(process: "subprocess.Popen[str]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_BURIAL_SECONDS)
-    for stream in (process.stdout, process.stderr):
-        if stream:
-            stream.close()
+    title = " ".join(words[:2]).partition("=")[0]
+    answer = superpod_process.run([program, *words[1:]], clean, max(0.05, deadline - time.monotonic()))
+    if answer.code is None:
+        raise Trouble(f"{title} {answer.error}")
+    if answer.code not in codes:
+        said = (answer.output + answer.error).strip().splitlines() or ["nothing said"]
+        raise Trouble(f"{title} failed with exit code {answer.code}: {said[-1].strip()[:200]}")
+    return answer.output, answer.error
 
 
 def tree(deadline: float) -> dict[str, list[str]]:

@@ -8,13 +8,13 @@ that the job is finished, unknown, or not on this node. Without an answer everyt
 import contextlib
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import superpod_files
 import superpod_job_map
 import superpod_slurm
 from superpod_job_map import Entry, View
@@ -93,14 +93,17 @@ def sort_out(seen: View, steps: set[str], now: float, grace: float) -> tuple[dic
 
 
 def node_names(seen: View, job: str) -> set[str]:
-    """Return what Slurm calls this node: by the job's record, else by that of another job, else the host name."""
+    """
+    Return what Slurm calls this node: by the job's record, else by that of another job.
+
+    The host name proves nothing, since NodeName may be another: without a record no job is found to be elsewhere.
+    """
     records = [seen.records[job]] if job in seen.records else []
     for entry in (*records, *seen.records.values()):
         record = superpod_job_map.parse_record(entry.data)
         if record and record.node:
             return {record.node}
-    host = socket.gethostname()
-    return {host, host.partition(".")[0]}
+    return set()
 
 
 def ask(jobs: list[str], question: Callable[[str], Verdict]) -> dict[str, Verdict]:
@@ -146,6 +149,8 @@ def _judge_row(state: str, where: str, run: Runner, nodes: set[str]) -> Verdict:
         return Verdict(True, f"it is {state}")
     if state == "PENDING" or where in ("", "(null)", "n/a"):
         return Verdict(True, f"it is {state} and holds no node")
+    if not nodes:
+        return Verdict(False, f"it is {state}, and nobody knows what Slurm calls this node")
     if re.search(r"[\[,]", where):
         answer = run(["scontrol", "show", "hostnames", where])
         if answer.code != 0 or not answer.output.split():
@@ -184,7 +189,7 @@ def _act(result: Result, seen: View, gone: set[str], settings: dict[str, str], g
     directory, planned = settings["directory"], result.removed
     result.removed = {}
     try:
-        with superpod_job_map.locked(os.path.join(directory, ".lock"), _LOCK_SECONDS):
+        with superpod_files.locked(os.path.join(directory, ".lock"), _LOCK_SECONDS):
             current = superpod_job_map.look(directory)
             safe = {job for job in gone if unchanged(seen, current, job)}
             gone &= current.holders().keys()

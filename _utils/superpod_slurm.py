@@ -1,39 +1,23 @@
 """Slurm's commands, each run for a bounded time, and which jobs have a step on this machine."""
 
-import contextlib
 import glob
 import os
 import re
 import shutil
-import signal
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import superpod_process
+from superpod_process import Answer
 
 # Where Slurm's commands are when PATH does not have them; under BCM they are in none of the usual places.
 _SEARCH = ("/cm/local/apps/slurm/current/bin", "/cm/shared/apps/slurm/current/bin", "/usr/local/bin")
 # A squeue without a controller tries for 18 s. One that answers does so in some 10 ms.
 _ANSWER_SECONDS = 1.5
-_KILLED_SECONDS = 0.3
 # Columns of /proc/net/unix: address, references, protocol, flags (a bit says that somebody listens), …, path.
 _STEP_SOCKET = re.compile(
     r"^\S+ \S+ \S+ ([0-9A-Fa-f]{8}) .*/[^/\s]+_([1-9][0-9]{0,9})\.[0-9]+(?:\.[0-9]+)?$", re.MULTILINE
 )
 _LISTENING = 0x10000
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said; ``code`` is None if it did not run or not end in time, and ``error`` then says why."""
-
-    code: int | None
-    output: str = ""
-    error: str = ""
-
-    @property
-    def problem(self) -> str:
-        """The last line of its complaint."""
-        return (self.error.strip().splitlines() or [f"exit code {self.code}"])[-1]
 
 
 Runner = Callable[[list[str]], Answer]
@@ -79,32 +63,7 @@ def _run(arguments: list[str], environment: dict[str, str]) -> Answer:
     program = shutil.which(arguments[0], path=environment["PATH"])
     if not program:
         return Answer(None, error=f"there is no {arguments[0]} on this node")
-    try:
-        process = subprocess.Popen(
-            [program, *arguments[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as exc:
-        return Answer(None, error=str(exc))
-    return _bounded(process)
-
-
-def _bounded(process: subprocess.Popen[bytes]) -> Answer:
-    """Wait for a process and its output; when its time is over, its whole process group is killed."""
-    try:
-        output, error = process.communicate(timeout=_ANSWER_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        # Whoever left the group may still hold the pipes; a process that waits for storage cannot be killed.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=_KILLED_SECONDS)
-        return Answer(None, error=f"no answer in {_ANSWER_SECONDS:g} s")
-    return Answer(process.returncode, output.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
+    return superpod_process.run([program, *arguments[1:]], environment, _ANSWER_SECONDS)
 
 
 def jobs_with_steps(sockets: str = "/proc/net/unix") -> set[str]:

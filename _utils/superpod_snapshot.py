@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
-import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,20 +46,16 @@ def changing(path: str) -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def lock(path: str, wait: float) -> Iterator[None]:
     """
-    Hold a lock file; the kernel lets it go when the holder ends, however he ends.
+    Hold a lock file.
 
     :raises Busy: another process holds it and did not let it go in ``wait`` seconds.
     """
-    deadline = time.monotonic() + wait
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        while not _taken(descriptor):
-            if time.monotonic() >= deadline:
-                raise Busy(f"another process holds {path}")
-            time.sleep(0.1)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(superpod_files.locked(path, wait))
+        except TimeoutError as exc:
+            raise Busy(f"another process holds {path}") from exc
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_free(path: str) -> bool:
@@ -72,11 +65,3 @@ def is_free(path: str) -> bool:
             return True
     except Busy:
         return False
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -43,7 +43,7 @@ class Family:
 def _locked() -> Iterator[None]:
     path = f"{superpod_paths.JOB_MAP_STATE}.lock"
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with superpod_job_map.locked(path, _LOCK_SECONDS):
+    with superpod_files.locked(path, _LOCK_SECONDS):
         yield
 
 

@@ -5,7 +5,7 @@ Install the code of the job map's services:
   file.recurse:
     - name: {{ dcgm.paths.node_code }}
     - source: salt://_utils
-    - include_pat: 'E@^superpod_(devices|files|gres|job_map|node|nvidia|paths|reconcile|slurm|table|textfile)\.py$'
+    - include_pat: 'E@^superpod_(devices|files|gres|job_map|node|nvidia|paths|process|reconcile|slurm|table|textfile)\.py$'
     - clean: True
     - dir_mode: '0755'
     - file_mode: '0644'

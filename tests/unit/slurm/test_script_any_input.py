@@ -7,9 +7,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from conftest import MAP_NAME, Node
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slurm_node import MAP_NAME, Node
 
 UUIDS = ["GPU-00000000-aaaa", "MIG-11111111-bbbb", "MIG-GPU-00000000-aaaa/3/0", "GPU-????????-????"]
 WORDS = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import superpod_paths
-from conftest import RUNTIME, SETTINGS
+from slurm_node import RUNTIME, SETTINGS
 
 JOB = {"SLURM_JOB_ID": "12", "SLURM_JOB_GPUS": "0,3", "SLURMD_NODENAME": "dgx-01"}
 
