@@ -153,7 +153,7 @@ def test_a_step_that_fails_is_said_and_does_not_stop_the_others(
 
 # name: (answer of squeue, whether the lock is there, exit code, dcgm_job_map_reconcile_ok)
 TROUBLE = {
-    "the controller is silent": (superpod_slurm.Answer(None, error="no answer in 1.5 s"), True, 0, 0),
+    "the controller is silent": (superpod_slurm.Answer(None, error="does not answer"), True, 0, 0),
     "the map cannot be locked": (superpod_slurm.Answer(0), False, 1, 0),
 }
 
@@ -166,7 +166,7 @@ def test_a_silent_controller_is_no_failure_of_the_node(root, monkeypatch, capsys
     assert superpod_node.main(["tick"]) == code
     assert (root / "map/0").read_text() == "12\n"
     assert metrics(root)["dcgm_job_map_reconcile_ok"] == ok
-    assert re.search("no answer in 1.5 s|cannot be changed", capsys.readouterr().err)
+    assert re.search("does not answer|cannot be changed", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

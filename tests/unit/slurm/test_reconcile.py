@@ -14,7 +14,7 @@ from superpod_slurm import Answer
 NODE = "dgx-01"
 UNKNOWN = Answer(1, error="slurm_load_jobs error: Invalid job id specified\n")
 NO_CONTROLLER = Answer(1, error="slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n")
-TIMEOUT = Answer(None, error="no answer in 1.5 s")
+TIMEOUT = Answer(None, error="does not answer")
 
 
 class Slurm:
