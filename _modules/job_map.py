@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from typing import Any
 
 import superpod_job_map
 import superpod_paths
 import superpod_reconcile
+import superpod_slurm
 import superpod_textfile
 from salt.exceptions import CommandExecutionError
 
@@ -26,7 +26,7 @@ def former(wanted: dict[str, str]) -> dict[str, str]:
     """
     Return the paths that an earlier apply used and that are wanted no longer, by their settings' keys.
 
-    :param wanted: settings as they are to be: ``prolog_link``, ``epilog_link``, ``textfile``.
+    :param wanted: settings as they are to be: ``prolog_link``, ``epilog_link``, ``textfile``, ``directory``.
 
     CLI Example:
 
@@ -38,7 +38,9 @@ def former(wanted: dict[str, str]) -> dict[str, str]:
         known = superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
     except OSError:
         return {}
-    paths = {key: known.get(key, "") for key in ("prolog_link", "epilog_link", "textfile") if key in wanted}
+    paths = {
+        key: known.get(key, "") for key in ("prolog_link", "epilog_link", "textfile", "directory") if key in wanted
+    }
     return {key: path for key, path in paths.items() if path and path not in wanted.values()}
 
 
@@ -112,15 +114,9 @@ def wiring(prolog: str = "", epilog: str = "") -> dict[str, Any]:
 
 
 def _slurm_configuration() -> str:
-    scontrol = __salt__["cmd.which"]("scontrol")
-    if not scontrol:
+    answer = superpod_slurm.runner(seconds=_SCONTROL_SECONDS)(["scontrol", "show", "config"])
+    if answer.code is None and answer.error.startswith("there is no"):
         raise CommandExecutionError("There is no scontrol on this minion: ask one with Slurm's client commands")
-    try:
-        answer = subprocess.run(
-            [scontrol, "show", "config"], capture_output=True, text=True, timeout=_SCONTROL_SECONDS, check=True
-        )
-    except subprocess.CalledProcessError as exc:
-        raise CommandExecutionError(f"scontrol show config: {exc.stderr.strip()}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise CommandExecutionError(f"scontrol show config: no answer in {_SCONTROL_SECONDS} s") from exc
-    return answer.stdout
+    if answer.code != 0:
+        raise CommandExecutionError(f"scontrol show config: {answer.problem}")
+    return answer.output

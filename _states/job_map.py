@@ -105,6 +105,32 @@ def script(name: str, source: str) -> dict[str, Any]:
     return _result(name, True, f"{name} is written", changes)
 
 
+def moved(name: str, former: str) -> dict[str, Any]:
+    """
+    Move the job map to another directory, so that jobs that run keep their labels; the former directory goes.
+
+    :param name: the directory, which has to be there. What is in it already is newer and stays.
+    :param former: the directory that an earlier apply used.
+
+    .. code-block:: yaml
+
+        Move the job map to where it is now:
+          job_map.moved:
+            - name: /run/dcgm-job-map
+            - former: /run/other-dcgm-map
+    """
+    if not os.path.isdir(former) or os.path.islink(former):
+        return _result(name, True, f"there is no job map in {former}")
+    changes = {"moved": {"old": former, "new": name}}
+    if __opts__["test"]:
+        return _result(name, None, f"{former} would be moved", changes)
+    try:
+        superpod_job_map.move(former, name)
+    except OSError as exc:
+        return _result(name, False, f"{former} cannot be moved: {exc}")
+    return _result(name, True, f"{former} is moved", changes)
+
+
 def linked(name: str, target: str, coming: bool = False) -> dict[str, Any]:
     """
     Make sure that a link leads to a script, provided that slurmd can run the script.

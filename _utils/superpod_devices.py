@@ -70,9 +70,10 @@ def _is_due(mark: str, deadline: float) -> bool:
     table, status = current(), read_status()
     if table is None or table.fingerprint != mark or not status.get("ok"):
         return True
-    if not status.get("ask_again"):
+    if not status.get("ask_again") or 0 <= time.time() - status.get("asked", 0) < _REST_SECONDS:
         return False
     # At boot Slurm's configuration may not have been there yet.
+    _write(status | {"asked": int(time.time())})
     with contextlib.suppress(Trouble):
         return bool(superpod_gres.order(deadline))
     return False
@@ -151,7 +152,8 @@ def _slurmd_positions(
     found = [superpod_gres.name(devices, ids, capabilities, known) for devices in order]
     positions = {position: name for position, name in enumerate(found) if name}
     if not positions:
-        raise Trouble("slurmd -G names no GPU of this node")
+        # What slurmd says will not change by itself: it is not asked again before it is started anew.
+        raise superpod_gres.NoSlurmd("slurmd -G names no GPU of this node")
     return positions
 
 
@@ -165,7 +167,7 @@ def put(made: Made) -> bool:
     changed = bool(differences(made.table))
     os.makedirs(os.path.dirname(superpod_paths.DEVICES), exist_ok=True)
     superpod_files.write_atomic(superpod_paths.DEVICES, render(made.table))
-    rest = {"positions": made.source, "note": made.note, "ask_again": made.ask_again}
+    rest = {"positions": made.source, "note": made.note, "ask_again": made.ask_again, "asked": int(time.time())}
     _write_status(True, "", made.table.fingerprint, rest)
     return changed
 
@@ -179,6 +181,10 @@ def note_failure(problem: str, fingerprint: str = "") -> None:
 
 def _write_status(ok: bool, problem: str, fingerprint: str, rest: dict[str, Any]) -> None:
     status = {"checked": int(time.time()), "ok": ok, "problem": problem, "fingerprint": fingerprint, **rest}
+    _write(status)
+
+
+def _write(status: dict[str, Any]) -> None:
     superpod_files.write_atomic(superpod_paths.DEVICES_STATUS, json.dumps(status) + "\n")
 
 
@@ -187,7 +193,7 @@ def read_status() -> dict[str, Any]:
     Return how the last attempt went; empty before the first one.
 
     ``checked``, ``ok``, ``problem``, ``fingerprint``, and of a good one ``positions`` (whence they are), ``note`` (why
-    they are not slurmd's) and ``ask_again``.
+    they are not slurmd's), ``ask_again`` and ``asked`` (when slurmd was asked last).
     """
     found = superpod_files.read_json(superpod_paths.DEVICES_STATUS, {})
     return found if isinstance(found, dict) else {}

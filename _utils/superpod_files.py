@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pwd
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -46,11 +47,17 @@ def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = No
 
 
 def _same(path: str, text: str, mode: int) -> bool:
+    """Whether that is what is there already; what is no plain file is neither waited for nor followed."""
+    content = text.encode()
     try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read() == text and os.fstat(stream.fileno()).st_mode & 0o7777 == mode
-    except (OSError, UnicodeDecodeError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
         return False
+    with open(descriptor, "rb") as stream:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != mode or found.st_size != len(content):
+            return False
+        return stream.read(len(content) + 1) == content
 
 
 def read_json(path: str, default: Any = None) -> Any:
@@ -98,12 +105,16 @@ def locked(path: str, seconds: float) -> Iterator[None]:
     """
     Hold a lock of flock(2); the kernel lets it go when the holder ends, however he ends.
 
+    Only its owner can open it: to hold a lock, reading its file is enough.
+
     :raises TimeoutError: it was not free within ``seconds``.
     :raises OSError: its file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + seconds
     try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
         while not _taken(descriptor):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{path} was not free within {seconds:g} s")

@@ -24,7 +24,7 @@ _OPTION = re.compile(r"(?<!\S)(-f|-N|--conf-server)[= ]?(\S+)")
 
 
 class NoSlurmd(Trouble):
-    """There is no slurmd on this node that could be asked."""
+    """There is no slurmd on this node that could be asked, or it knows none of its GPUs."""
 
 
 def order(deadline: float) -> list[list[str]]:

@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
@@ -135,6 +136,20 @@ def _read(path: str) -> Entry | None:
         return Entry(os.read(descriptor, _FILE_BYTES), found.st_mtime, state)
     finally:
         os.close(descriptor)
+
+
+def move(former: str, directory: str) -> None:
+    """
+    Move map files and records to another directory, but over none with content, and remove the former one.
+
+    :raises OSError: it cannot be done; what was not moved yet is still there.
+    """
+    seen, there = look(former), look(directory)
+    for name in (*seen.files, *(f".job-{job}" for job in seen.records)):
+        known = there.files.get(name) or there.records.get(name.removeprefix(".job-"))
+        if not known or not known.data:
+            shutil.move(os.path.join(former, name), os.path.join(directory, name))
+    shutil.rmtree(former)
 
 
 def parse_record(data: bytes) -> Record | None:

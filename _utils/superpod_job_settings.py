@@ -16,10 +16,16 @@ def lines(configuration: dict[str, Any]) -> dict[str, str]:
     """
     slurm, job_map, metrics = (configuration[section] for section in ("slurm", "job_map", "metrics"))
     facts = configuration["exporter"]["facts"]
+    # What the exporter cannot read does no harm where it reads nothing.
+    mig = facts["mig_map"] or not job_map["label"]
     own = metrics["textfile_directory"] or superpod_paths.TEXTFILE_DIRECTORY
     values = {
         **{"directory": job_map["directory"], "idle": "unlink" if facts["empty_hides"] else "empty"},
-        **{"time_limit": job_map["time_limit"], "mig": facts["mig_map"], "shared": _shared(slurm["gres"])},
+        **{
+            "time_limit": job_map["time_limit"],
+            "mig": mig,
+            "shared": _shared(slurm["gres"]),
+        },
         **{"log": job_map["log"], "users": job_map["users"], "positions": slurm["positions"]},
         **{key: job_map[key] for key in ("grace", "reconcile")},
         **{"textfile": own if metrics["enabled"] else "", "port": metrics["port"]},
@@ -44,4 +50,5 @@ def python(executable: str) -> str:
     :param executable: what Salt itself runs by. Its name may carry a version that an update of Salt replaces.
     """
     stable = os.path.join(os.path.dirname(executable), "python3")
-    return stable if os.access(stable, os.X_OK) else executable
+    # /usr/bin/python3 may be another Python than the /usr/bin/python3.11 that runs Salt.
+    return stable if os.path.realpath(stable) == os.path.realpath(executable) else executable

@@ -23,9 +23,11 @@ _LISTENING = 0x10000
 Runner = Callable[[list[str]], Answer]
 
 
-def runner(processes: str = "/proc") -> Runner:
+def runner(processes: str = "/proc", seconds: float = _ANSWER_SECONDS) -> Runner:
     """
     Return a function that runs one of Slurm's commands (without its path) and returns its answer.
+
+    :param seconds: how long an answer is waited for.
 
     The commands read the slurm.conf that slurmd reads: under BCM only an environment module would name it.
     Nothing else of the environment reaches them: SQUEUE_STATES and the like would change their answer.
@@ -33,15 +35,16 @@ def runner(processes: str = "/proc") -> Runner:
     environment = {"PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), *_SEARCH)), "LC_ALL": "C"}
     if configuration := os.environ.get("SLURM_CONF") or _slurmd_configuration(processes):
         environment["SLURM_CONF"] = configuration
-    return lambda arguments: _run(arguments, environment)
+    return lambda arguments: _run(arguments, environment, seconds)
 
 
 def _slurmd_configuration(processes: str) -> str:
     """Return the path that slurmd was given for its slurm.conf, or ``""``: it needed none, or does not run."""
     for path in glob.iglob(f"{processes}/[0-9]*/comm"):
-        if _read(path) != b"slurmd\n":
-            continue
         folder = os.path.dirname(path)
+        # Anybody can call his process slurmd; whose it is, the kernel says.
+        if _read(path) != b"slurmd\n" or not _is_roots(folder):
+            continue
         words = _read(f"{folder}/cmdline").split(b"\0")
         named = words[words.index(b"-f") + 1 :][:1] if b"-f" in words else []
         pairs = (pair.partition(b"=") for pair in _read(f"{folder}/environ").split(b"\0"))
@@ -49,6 +52,13 @@ def _slurmd_configuration(processes: str) -> str:
         if named:
             return os.fsdecode(named[0])
     return ""
+
+
+def _is_roots(path: str) -> bool:
+    try:
+        return os.stat(path).st_uid == 0
+    except OSError:
+        return False
 
 
 def _read(path: str) -> bytes:
@@ -59,11 +69,11 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def _run(arguments: list[str], environment: dict[str, str]) -> Answer:
+def _run(arguments: list[str], environment: dict[str, str], seconds: float) -> Answer:
     program = shutil.which(arguments[0], path=environment["PATH"])
     if not program:
         return Answer(None, error=f"there is no {arguments[0]} on this node")
-    return superpod_process.run([program, *arguments[1:]], environment, _ANSWER_SECONDS)
+    return superpod_process.run([program, *arguments[1:]], environment, seconds)
 
 
 def jobs_with_steps(sockets: str = "/proc/net/unix") -> set[str]:

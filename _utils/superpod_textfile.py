@@ -159,7 +159,7 @@ def write(settings: dict[str, str], table: Any, table_ok: bool) -> None:
     path = os.path.join(directory, superpod_paths.TEXTFILE)
     superpod_files.write_atomic(path, render(families))
     # The same text is not written again, but its time says that it is still true.
-    os.utime(path)
+    os.utime(path, follow_symlinks=False)
 
 
 def _counted(known: dict[str, Any]) -> list[Family]:

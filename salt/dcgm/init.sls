@@ -6,7 +6,7 @@ include:
 {%- for component in ("exporter", "slurm") if dcgm[component].enabled %}
   - dcgm.{{ component }}
 {%- endfor %}
-{%- if dcgm.metrics.enabled and dcgm.slurm.enabled %}
+{%- if dcgm.slurm.enabled %}
   - dcgm.metrics
 {%- endif %}
 

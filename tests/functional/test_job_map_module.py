@@ -69,6 +69,13 @@ def test_wiring_takes_the_links_from_the_settings_of_the_node(modules, settings,
     assert len(answer["report"]) == 3
 
 
+def test_wiring_finds_scontrol_where_bcm_has_it(modules, tmp_path, monkeypatch) -> None:
+    _scontrol(tmp_path, monkeypatch, CONFIG)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr("superpod_slurm._SEARCH", (str(tmp_path),))
+    assert modules.job_map.wiring(**BCM)["fits"] is True
+
+
 def test_wiring_passes_on_what_scontrol_says(modules, settings, tmp_path, monkeypatch) -> None:
     _scontrol(tmp_path, monkeypatch, "Unable to contact slurm controller", code=1)
     with pytest.raises(CommandExecutionError, match="Unable to contact slurm controller"):

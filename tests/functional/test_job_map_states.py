@@ -203,3 +203,17 @@ def test_a_script_that_cannot_be_written_fails(states, tmp_path) -> None:
     done = states.job_map.script(name=str(tmp_path / "missing" / "epilog-dcgm.sh"), source=SOURCE)
     assert done.result is False
     assert "cannot be written" in done.comment
+
+
+def test_a_former_map_moves_once_and_a_dry_run_moves_nothing(states, tmp_path) -> None:
+    former, directory = tmp_path / "former-dcgm", tmp_path / "map-dcgm"
+    for folder in (former, directory):
+        folder.mkdir()
+    (former / "0").write_text("12\n")
+    dry = states.job_map.moved(str(directory), former=str(former), test=True)
+    assert (dry.result, former.is_dir()) == (None, True)
+    done = states.job_map.moved(str(directory), former=str(former))
+    assert (done.result, done.changes) == (True, dry.changes)
+    assert (directory / "0").read_text() == "12\n" and not former.exists()
+    again = states.job_map.moved(str(directory), former=str(former))
+    assert (again.result, again.changes) == (True, {})

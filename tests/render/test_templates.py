@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from rendering import FILE_ROOT, MACHINES, REPOSITORY, UBUNTU
+from rendering import FILE_ROOT, MACHINES, REPOSITORY, UBUNTU, unresolved
 
 TEMPLATES = {path.relative_to(FILE_ROOT).as_posix() for path in FILE_ROOT.glob("dcgm/**/files/**/*.jinja")}
 
@@ -85,3 +85,54 @@ def imported(path, seen) -> set[str]:
         if name not in seen:
             imported(path.with_name(f"{name}.py"), seen)
     return seen
+
+
+def test_no_unit_that_asks_the_driver_loses_its_device_files(applied) -> None:
+    """Before systemd 252 ProtectClock made DevicePolicy an allow list (systemd/systemd#18142)."""
+    _, texts = applied("Ubuntu 22.04")
+    for name in ("dcgm-devices", "dcgm-job-map", "dcgm-exporter"):
+        (text,) = [text for path, text in texts.items() if path.endswith(f"/{name}.service.jinja")]
+        settings = [line.partition("=")[0] for line in text.splitlines()]
+        assert not {"ProtectClock", "PrivateDevices", "DeviceAllow", "DevicePolicy"} & set(settings), name
+
+
+FORMER = {
+    "prolog_link": "/etc/slurm/prolog.d/60-prolog-dcgm.sh",
+    "epilog_link": "/etc/slurm/epilog.d/60-epilog-dcgm.sh",
+    "textfile": "/var/lib/node_exporter",
+    "directory": "/run/other-dcgm-map",
+}
+
+
+@pytest.fixture
+def another_pillar_before(tmp_path, monkeypatch):
+    settings = tmp_path / "job-map.conf"
+    settings.write_text("".join(f"{key}={value}\n" for key, value in FORMER.items()))
+    monkeypatch.setattr("superpod_paths.JOB_MAP_CONFIG", str(settings))
+
+
+def test_clean_removes_the_links_that_were_made_whatever_the_pillar_says_now(compiler, another_pillar_before) -> None:
+    """A link to a script that is gone makes every job drain its node."""
+    with compiler(UBUNTU, {}) as compile_states:
+        chunks = compile_states.low("dcgm.slurm.clean")
+    unlinked = {chunk["name"] for chunk in chunks if chunk["fun"] == "unlinked"}
+    assert {FORMER["prolog_link"], FORMER["epilog_link"]} < unlinked and len(unlinked) == 4
+    absent = {chunk["name"] for chunk in chunks if (chunk["state"], chunk["fun"]) == ("file", "absent")}
+    assert {FORMER["directory"], f"{FORMER['textfile']}/superpod-dcgm.prom"} <= absent
+
+
+@pytest.mark.parametrize("sls", ["dcgm.slurm", "dcgm.slurm.devices", "dcgm.slurm.timer", "dcgm.slurm.reconcile"])
+def test_whatever_rewrites_the_settings_first_deals_with_what_they_named(compiler, another_pillar_before, sls) -> None:
+    with compiler(UBUNTU, {}) as compile_states:
+        chunks = compile_states.low(sls)
+    assert unresolved(chunks) == []
+    links = {FORMER["prolog_link"], FORMER["epilog_link"]}
+    assert {chunk["name"] for chunk in chunks if chunk["fun"] == "unlinked"} == links
+    (moved,) = [chunk for chunk in chunks if chunk["fun"] == "moved"]
+    assert (moved["former"], moved["name"]) == (FORMER["directory"], "/run/dcgm-job-map")
+
+
+def test_metrics_that_are_switched_off_are_not_served_any_more(compiler) -> None:
+    with compiler(UBUNTU, {"dcgm": {"metrics": {"enabled": False}}}) as compile_states:
+        names = {chunk["fun"] for chunk in compile_states.low("dcgm") if chunk["name"] == "dcgm-textfile.service"}
+    assert names == {"stopped"}

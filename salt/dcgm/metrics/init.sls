@@ -2,7 +2,7 @@
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
 include:
-{%- if dcgm.metrics.textfile_directory %}
+{%- if dcgm.metrics.textfile_directory or not dcgm.metrics.enabled %}
   - dcgm.metrics.clean
 {%- else %}
   - dcgm.metrics.service

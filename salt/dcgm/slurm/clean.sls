@@ -1,13 +1,15 @@
 # Takes prolog and epilog away from a node: links first, then what they lead to. The shared scripts stay for the other nodes.
 {%- from "dcgm/map.jinja" import dcgm with context %}
+{%- from "dcgm/slurm/former.jinja" import former with context %}
 {%- set paths = dcgm.paths %}
 {%- set units = [paths.job_map_timer, paths.job_map_unit, paths.devices_unit] %}
 
+# Where the pillar wants the links, and where the last apply made them, whatever its pillar was: none may lead to nowhere.
 {%- for kind in ("prolog", "epilog") %}
 
 Run the {{ kind }} of the job map no longer:
   job_map.unlinked:
-    - name: {{ dcgm.slurm[kind ~ "_link"] }}
+    - names: {{ [dcgm.slurm[kind ~ "_link"], former.get(kind ~ "_link")] | select | list | tojson }}
     - target: {{ dcgm.slurm.shared_directory | replace("{kind}", kind) }}/{{ kind }}-dcgm.sh
 {%- endfor %}
 
@@ -31,8 +33,11 @@ Remove everything of the job map:
 {%- endfor %}
       - {{ paths.spool }}.1
       - {{ paths.job_map_state }}.lock
-{%- if dcgm.metrics.textfile_directory %}
-      - {{ dcgm.metrics.textfile_directory }}/{{ paths.textfile }}
+{%- for directory in (dcgm.metrics.textfile_directory, former.get("textfile")) if directory %}
+      - {{ directory }}/{{ paths.textfile }}
+{%- endfor %}
+{%- if "directory" in former %}
+      - {{ former.directory }}
 {%- endif %}
     - require:
       - job_map: Run the prolog of the job map no longer

@@ -26,13 +26,3 @@ Run the {{ kind }} of the job map with every job:
       - job_map: Run the epilog of the job map with every job
 {%- endif %}
 {%- endfor %}
-{%- for key, path in salt["job_map.former"]({"prolog_link": slurm.prolog_link, "epilog_link": slurm.epilog_link}).items() %}
-{%- set kind = key[:6] %}
-
-Run the {{ kind }} of the job map through its former link no longer:
-  job_map.unlinked:
-    - name: {{ path }}
-    - target: /{{ kind }}-dcgm.sh
-    - require_in:
-      - file: Write the settings of prolog and epilog
-{%- endfor %}

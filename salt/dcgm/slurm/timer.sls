@@ -27,11 +27,3 @@ Look after the job map:
   service.running:
     - name: {{ dcgm.paths.job_map_timer }}
     - enable: True
-{%- for path in salt["job_map.former"]({"textfile": dcgm.node.job_map.textfile}).values() %}
-
-Remove this project's metrics from where they were written before:
-  file.absent:
-    - name: {{ path }}/{{ dcgm.paths.textfile }}
-    - require:
-      - file: Write the settings of prolog and epilog
-{%- endfor %}

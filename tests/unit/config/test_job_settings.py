@@ -37,6 +37,11 @@ CASES = {
     "MPS is told by the job's environment": ({"slurm": {"gres": ["gpu", "mps"]}}, "shared", "mps"),
     "shards count before MPS": ({"slurm": {"gres": ["mps", "shard"]}}, "shared", "yes"),
     "an exporter that knows no MIG files": ({"exporter": {"release": "4.5.2-4.8.1"}}, "mig", "no"),
+    "an exporter that reads no map at all": (
+        {"exporter": {"release": "4.5.2-4.8.1"}, "job_map": {"label": False}},
+        "mig",
+        "yes",
+    ),
     "an exporter that an empty file hides from": ({"exporter": {"release": "4.2.3-4.2.0"}}, "idle", "unlink"),
     "names of users are nobody's business": ({"job_map": {"users": False}}, "users", "no"),
     "a node_exporter of others": ({"metrics": {"textfile_directory": "/var/lib/ne"}}, "textfile", "/var/lib/ne"),
@@ -58,5 +63,13 @@ def test_our_metrics_do_not_take_the_port_of_another(port: int, owner: str) -> N
 def test_services_run_by_a_name_of_python_that_outlives_an_update_of_salt(tmp_path: Path) -> None:
     versioned = tmp_path / "python3.10"
     assert superpod_job_settings.python(str(versioned)) == str(versioned)
-    (tmp_path / "python3").touch(mode=0o755)
+    versioned.touch(mode=0o755)
+    (tmp_path / "python3").symlink_to("python3.10")
     assert superpod_job_settings.python(str(versioned)) == str(tmp_path / "python3")
+
+
+def test_the_python3_beside_may_be_another_one(tmp_path: Path) -> None:
+    for name in ("python3.6", "python3.11"):
+        (tmp_path / name).touch(mode=0o755)
+    (tmp_path / "python3").symlink_to("python3.6")
+    assert superpod_job_settings.python(str(tmp_path / "python3.11")) == str(tmp_path / "python3.11")

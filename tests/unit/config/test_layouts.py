@@ -40,4 +40,4 @@ def test_every_layout_of_the_schema_is_known_and_valid() -> None:
 
 
 def test_a_key_of_its_own_wins() -> None:
-    assert slurm(layout="plain", prolog_link="/etc/slurm/p/x.sh")["prolog_link"] == "/etc/slurm/p/x.sh"
+    assert slurm(layout="plain", prolog_link="/etc/slurm/p/70-prolog.sh")["prolog_link"] == "/etc/slurm/p/70-prolog.sh"

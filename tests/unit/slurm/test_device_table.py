@@ -75,6 +75,12 @@ class Machine:
         found = superpod_devices.parse(self.table.read_text()).positions
         return [found.get(position) for position in range(max(found) + 1)]
 
+    def rested(self) -> None:
+        """Let the time pass after which what failed may be tried again."""
+        status = self.status()
+        times = {key: status[key] - 1000 for key in ("checked", "asked") if key in status}
+        Path(superpod_paths.DEVICES_STATUS).write_text(json.dumps(status | times))
+
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(Path(superpod_paths.DEVICES_STATUS).read_text())
         return found
@@ -468,10 +474,23 @@ def test_slurmd_that_could_not_answer_is_asked_again(machine) -> None:
     assert machine.refresh(force=False)["changed"] is False
     assert machine.calls() == calls
     machine.gres(WHOLE)
+    assert machine.refresh(force=False)["changed"] is False, "not at every tick"
+    machine.rested()
     assert machine.refresh(force=False)["changed"] is True
     assert machine.status()["positions"] == "slurmd"
     (machine.programs / "slurmd").unlink()
     assert machine.refresh(force=False)["changed"] is False
+
+
+def test_slurmd_that_knows_none_of_the_gpus_is_not_asked_for_ever(machine) -> None:
+    machine.gres("slurmd: Gres Name=gpu Type=h100 Count=8 Index=0 ID=7696487 File=(null) Flags=HAS_TYPE\n")
+    machine.refresh()
+    calls = machine.calls()
+    for _ in range(3):
+        machine.rested()
+        assert machine.refresh(force=False)["changed"] is False
+    assert machine.calls() == calls
+    assert machine.status()["positions"] == "index"
 
 
 def test_a_text_that_is_not_understood_is_skipped() -> None:

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import superpod_reconcile
@@ -196,16 +197,35 @@ CONFIGURATIONS = {
 }
 
 
+def _process(root: Path, pid: str, name: str, words: tuple[str, ...], environ: str) -> Path:
+    process = root / pid
+    process.mkdir(parents=True)
+    (process / "comm").write_text(f"{name}\n")
+    (process / "cmdline").write_text("\0".join(words) + "\0")
+    (process / "environ").write_text(environ)
+    return process
+
+
+@pytest.mark.parametrize("owner", [65534, 0])
+def test_only_roots_slurmd_tells_which_configuration_root_reads(squeue, tmp_path, monkeypatch, owner) -> None:
+    """Anybody may call a process slurmd, and a slurm.conf names what squeue loads."""
+    process = _process(tmp_path / "proc", "20", "slurmd", ("slurmd", "-f", "/dev/shm/own.conf"), "")
+    stat = os.stat
+
+    def owned(path, **more):
+        return SimpleNamespace(st_uid=owner) if str(path) == str(process) else stat(path, **more)
+
+    monkeypatch.setattr(superpod_slurm.os, "stat", owned)
+    assert squeue('echo "${SLURM_CONF:--}"').output.split() == ["/dev/shm/own.conf" if owner == 0 else "-"]
+
+
 @pytest.mark.parametrize(("words", "environ", "own", "expected"), CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
 def test_squeue_reads_the_configuration_of_slurmd_and_no_other_wishes(
     squeue, tmp_path, monkeypatch, words, environ, own, expected
 ) -> None:
-    for pid, name in (("1", "systemd"), ("20", "slurmd")):
-        process = tmp_path / "proc" / pid
-        process.mkdir(parents=True)
-        (process / "comm").write_text(f"{name}\n")
-        (process / "cmdline").write_text("\0".join(words) + "\0")
-        (process / "environ").write_text(environ if name == "slurmd" else "SLURM_CONF=/wrong")
+    monkeypatch.setattr(superpod_slurm, "_is_roots", lambda path: True)
+    _process(tmp_path / "proc", "1", "systemd", words, "SLURM_CONF=/wrong")
+    _process(tmp_path / "proc", "20", "slurmd", words, environ)
     monkeypatch.setenv("SQUEUE_STATES", "PENDING")
     if own:
         monkeypatch.setenv("SLURM_CONF", own)
