@@ -28,7 +28,7 @@ class Node:
         self.directory.mkdir()
         self.runtime.mkdir()
         self.helper("logger", LOGGER.format(log=self.log_file))
-        self.settings(directory=self.directory, idle="empty", time_limit=30000)
+        self.settings(directory=self.directory, idle="empty", time_limit=30000, shared="no")
         self.install(f"PATH={self.helpers}:{SEARCH_PATH.removeprefix('PATH=').strip()}")
 
     def install(self, search_path: str, **changes: str) -> None:

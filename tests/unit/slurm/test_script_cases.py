@@ -151,6 +151,14 @@ def test_files_are_world_readable_whatever_the_umask(node) -> None:
     assert node.mode(".") == 0o755
 
 
+@pytest.mark.parametrize("kind", ["prolog", "epilog"])
+@pytest.mark.parametrize("umask", ["000", "022", "077"])
+def test_nobody_else_may_open_the_lock_and_hold_it(node, kind, umask) -> None:
+    node.run(kind, ("/bin/sh", "-c", f'umask {umask}; exec "$0"'), SLURM_JOB_ID="12", SLURM_JOB_GPUS="0")
+    assert node.mode(".lock") == 0o600
+    assert {node.mode(name) for name in node.map()} <= {0o644}
+
+
 def _symlink(path: Path) -> None:
     path.symlink_to(path.parent.parent / "elsewhere")
     (path.parent.parent / "elsewhere").write_text("99\n")

@@ -41,6 +41,10 @@ WITHOUT_TABLE = {
     "positions": ("1,7", "1,7", "1 7", None, "ok"),
     "positions with UUIDs beside them": ("1,7", f"{UUIDS[3]},{UUIDS[4]}", "1 7", None, "ok"),
     "UUIDs alone": (None, UUIDS[3], "", UUIDS[3], "gpu"),
+    "a MIG device with a position beside it": ("1", MIG[0], "", MIG[0], "gpu"),
+    "an old driver's name with a position beside it": ("1", f"MIG-{UUIDS[1]}/3/0", "", "/3/0", "gpu"),
+    "a whole GPU and a MIG device": ("0,1", f"0,{MIG[0]}", "0", MIG[0], "gpu"),
+    "fewer MIG devices than positions": ("0,1", MIG[0], "", MIG[0], "gpu"),
 }
 GPUS = {
     "a position is a minor number": ("0", "0", "2", None, "ok"),
@@ -75,8 +79,9 @@ GPUS = {
     "a path alone": (None, "/etc/passwd", "", "/etc/passwd", "gpu"),
     "a glob alone": (None, "*", "", "'*'", "gpu"),
     "NoDevFiles alone": (None, "NoDevFiles", "", None, "ok"),
-    "a MIG device that a stale table lacks": ("8", MIG[0], "", "'8'", "gpu"),
-    "an instance of a GPU that a stale table lacks": ("8", f"MIG-{UNKNOWN}/7/0", "", "'8'", "gpu"),
+    "a MIG device that a stale table lacks": ("8", MIG[0], "", MIG[0], "gpu"),
+    "a MIG device that a table without MIG lacks": ("0", MIG[0], "", MIG[0], "gpu"),
+    "an instance of a GPU that a stale table lacks": ("8", f"MIG-{UNKNOWN}/7/0", "", UNKNOWN, "gpu"),
     "a list of 100 kB": ("0", f"{UUIDS[0]}," * 2500, "", "too long", "gpu"),
 }
 INSTANCES = {
@@ -89,11 +94,19 @@ INSTANCES = {
     "two compute instances by position": ("2,3", "2,3", "1.5", None, "ok"),
     "the name of an old driver": ("1", f"MIG-{UUIDS[1]}/3/0", "1.3", None, "ok"),
     "two names of an old driver": (None, f"MIG-{UUIDS[1]}/3/0,MIG-{UUIDS[1]}/13/0", "1.13 1.3", None, "ok"),
-    "an old driver's name of an unknown GPU": ("1", f"MIG-{UNKNOWN}/3/0", "1.3", None, "ok"),
-    "an old driver's name with a path in it": ("1", f"MIG-{UUIDS[1]}/../0", "1.3", None, "ok"),
+    "an old driver's name of an unknown GPU": ("1", f"MIG-{UNKNOWN}/3/0", "", UNKNOWN, "gpu"),
+    "an old driver's name with a path in it": ("1", f"MIG-{UUIDS[1]}/../0", "", "/../0", "gpu"),
     "an old driver's name with too many parts": ("1", f"MIG-{UUIDS[1]}/1/3/0", "", "no map file", "table"),
     "an unknown instance alone": (None, MIG[5], "", MIG[5], "gpu"),
-    "an unknown instance at a position that a stale table lacks": ("7", MIG[5], "", "'7'", "gpu"),
+    "an unknown instance at a position that a stale table lacks": ("7", MIG[5], "", MIG[5], "gpu"),
+    "an unknown instance at a position that a stale table knows": ("1", MIG[5], "", MIG[5], "gpu"),
+    "a known instance and an unknown one": ("1,4", f"{MIG[5]},{MIG[3]}", "1.13", MIG[5], "gpu"),
+    "a whole GPU by position and an unknown instance": ("0,1", f"0,{MIG[5]}", "0", MIG[5], "gpu"),
+    "an unknown whole GPU and an instance": ("0,1", f"{UNKNOWN},{MIG[3]}", "0 1.13", None, "ok"),
+    "fewer known instances than positions": ("1,4", MIG[3], "1.13", None, "ok"),
+    "fewer instances than positions, unknown": ("1,4", MIG[5], "", MIG[5], "gpu"),
+    "more instances than positions, one unknown": ("1", f"{MIG[3]},{MIG[5]}", "1.13", MIG[5], "gpu"),
+    "fewer devices than positions, the GPU unknown": ("0,1,4", f"{UNKNOWN},{MIG[0]}", "1.3", UNKNOWN, "gpu"),
 }
 BAD_TABLE = {
     "a path": (None, UUIDS[0], "", "'../x'", "table"),
@@ -158,10 +171,12 @@ def test_where_the_release_reads_no_mig_files_only_whole_gpus_are_written_and_it
     assert node.log().count("MIG") == len(node.log().splitlines()) == 1
 
 
-# name: (settings, environment, whether an id that was there before is kept)
+# name: (setting or None, environment, whether an id that was there before is kept)
 SHARING = {
     "jobs do not share GPUs": ("no", {}, False),
-    "nothing is said of sharing": ("", {}, False),
+    "settings of a release before there was sharing": (None, {}, True),
+    "nothing is said of sharing": ("", {}, True),
+    "a word of a later release": ("later", {}, True),
     "jobs share GPUs": ("yes", {}, True),
     "MPS, job with a share": ("mps", {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50"}, True),
     "MPS, job with a share of nothing": ("mps", {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": ""}, True),
@@ -172,7 +187,7 @@ SHARING = {
 
 @pytest.mark.parametrize(("shared", "environment", "kept"), SHARING.values(), ids=SHARING.keys())
 def test_another_id_on_the_same_gpu_is_kept_only_where_it_may_live(node, shared, environment, kept) -> None:
-    node.settings(directory=node.directory, shared=shared)
+    node.settings(directory=node.directory, **({} if shared is None else {"shared": shared}))
     node.put("0", "123\n")
     node.put("1", "112\n")
     node.run("prolog", SLURM_JOB_ID=JOB, SLURM_JOB_GPUS="0", **environment)

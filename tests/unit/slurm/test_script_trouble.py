@@ -148,6 +148,7 @@ def test_a_directory_that_cannot_be_written_is_reported(node, kind) -> None:
     assert node.directory.read_text() == "a file"
     assert f"cannot write in {node.directory}" in node.log()
     assert node.spool() == [(kind, "directory")]
+    assert (node.runtime / "spool").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_missing_directory_is_made(node) -> None:
@@ -227,6 +228,52 @@ def test_a_syslog_that_hangs_costs_a_bounded_time(node) -> None:
     node.prolog("abc", "0")
     assert time.monotonic() - began < 2
     assert node.spool() == [("prolog", "job_id")]
+
+
+def test_nobody_waits_for_the_lock_while_syslog_hangs(node) -> None:
+    tries_lock = f'if flock -n "{node.directory}/.lock" true; then echo free; else echo held; fi'
+    node.helper("logger", f'#!/bin/sh\n{tries_lock} >>"{node.root}/lock-was"\n')
+    (node.directory / "0").mkdir()
+    node.prolog(12, "0")
+    assert (node.root / "lock-was").read_text() == "free\n"
+
+
+def test_nobody_waits_for_the_lock_while_the_log_file_hangs(node, started) -> None:
+    # No file hangs at will, so the script sleeps just before it writes.
+    log = node.root / "prolog.log"
+    node.settings(directory=node.directory, log=log, time_limit=30000)
+    search_path = f"PATH={node.helpers}:{SYSTEM_PATH}"
+    node.install(search_path, **{"printf '%(%FT%T%z)T": f"echo >>{log} && sleep 30; printf '%(%FT%T%z)T"})
+    started.append(node.start("prolog", SLURM_JOB_ID="12", SLURM_JOB_GPUS="0"))
+    deadline = time.monotonic() + 10
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    with open(node.directory / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert node.map() == {"0": ["12"]}
+
+
+# Time limit in milliseconds -> how long it waits for the lock.
+WAITS = {100: "0.100", 500: "0.100", 600: "0.200", 2000: "1.600"}
+
+
+@pytest.mark.parametrize(("limit", "wait"), WAITS.items(), ids=WAITS.keys())
+def test_a_busy_lock_and_a_syslog_that_hangs_fit_in_the_time_limit(node, limit, wait) -> None:
+    node.helper("logger", "#!/bin/sh\nexec sleep 60\n")
+    node.helper("flock", f'#!/bin/sh\necho "$2" >"{node.root}/waited"\nexec /usr/bin/flock "$@"\n')
+    node.settings(directory=node.directory, time_limit=limit)
+    node.put(".lock", "")
+    took = []
+    with open(node.directory / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(3):
+            began = time.monotonic()
+            node.prolog(12, "0")
+            took.append(time.monotonic() - began)
+    assert (node.root / "waited").read_text() == f"{wait}\n"
+    # 500 ms are the least that may be set; the best of three, since the machine may be busy.
+    assert min(took) < max(limit, 500) / 1000
 
 
 def test_messages_carry_tag_script_and_job_and_no_control_characters(node) -> None:

@@ -1,10 +1,10 @@
 #!/bin/bash -p
-# Tells dcgm-exporter which Slurm jobs hold which GPU: slurmd runs it as prolog (adds the job) and as epilog (removes it).
+# Tells dcgm-exporter which Slurm jobs hold which GPU: slurmd runs it as prolog (adds the job) and epilog (removes it).
 #
-# One script under two names, since every job reads it over NFS twice: the word in its file name says what to do.
-# It exits 0 whatever happens (anything else drains the node), leaves slurmd's pipe alone, and starts two programs: flock,
-# and one mv for all files. Problems go to syslog in one line; each run is a line in a spool for the metrics.
-# Few functions, and no regular expressions: bash itself takes half the time of a run.
+# One script under two names, as every job reads it over NFS twice: its file name says what to do.
+# It exits 0 whatever happens (else the node drains), leaves slurmd's pipe alone, and starts two programs: flock and mv.
+# Problems go to syslog in one line; each run is a line in a spool for the metrics.
+# Few functions, no regular expressions: bash itself takes half the time of a run.
 
 trap 'exit 0' EXIT HUP INT TERM
 set -f +o posix
@@ -25,7 +25,7 @@ began=$time
 settings=/etc/dcgm-exporter/job-map.conf
 runtime=/run/superpod-dcgm
 job=${SLURM_JOB_ID:0:99} kind=prolog
-directory='' idle=empty limit=2000 mig=no shared=no log=''
+directory='' idle=empty limit=2000 mig=no shared=yes log=''
 reasons='' problems='' gpus='' staged=() idled=()
 
 # A reason for the metrics, and words for syslog.
@@ -34,14 +34,21 @@ problem() {
   problems+=${2:+${problems:+; }$2}
 }
 
+fail() {
+  problem "$@"
+  exit
+}
+
 # Whether writing there neither blocks nor leads elsewhere.
 plain() {
   [[ ! -L $1 && (-f $1 || ! -e $1) ]]
 }
 
-# The spool ends at 64 KiB. logger waits for ever when syslogd hangs, hence the timeout.
+# The spool ends at 64 KiB. logger waits for ever when syslogd hangs: hence the timeout, and the lock goes first.
 finish() {
   trap '' HUP INT TERM
+  exec 9>&-
+  umask 022
   now
   ulimit -S -f 64
   plain "$runtime/spool" && printf '%s %d %s\n' $kind $((time - began)) "${reasons:-ok}" >>"$runtime/spool"
@@ -65,17 +72,19 @@ read_ids() {
   done
 }
 
-# Takes the lock, on fd 9. What a killed run left in .new goes first: it is never published.
+# Takes the lock, on fd 9; who may read it may hold it. What a killed run left in .new is never published.
 lock() {
   local wait=$((limit > 500 ? limit - 400 : 100)) left
   [[ -d $new ]] || mkdir -p -- "$new"
-  exec 9<>"$directory/.lock" || { problem directory "cannot write in $directory"; exit; }
+  umask 077
+  exec 9<>"$directory/.lock" || fail directory "cannot write in $directory"
+  umask 022
   printf -v wait '%d.%03d' $((wait / 1000)) $((wait % 1000))
   flock -w "$wait" 9
   case $? in
     0) ;;
     12[67]) problem lock 'no flock: updating without a lock' ;;
-    *) problem lock "lock not free within $wait s, map left as it is"; exit ;;
+    *) fail lock "lock not free within $wait s, map left as it is" ;;
   esac
   set +f
   left=("$new"/*)
@@ -100,25 +109,25 @@ publish() {
 }
 
 trap finish EXIT
-trap 'problem signal "ended by a signal"; exit 0' HUP INT TERM
+trap 'fail signal "ended by a signal"' HUP INT TERM
 trap '' XFSZ
 case ${0##*/} in
   *prolog*) ;;
   *epilog*) kind=epilog ;;
-  *) problem name 'the file name says neither prolog nor epilog'; exit ;;
+  *) fail name 'the file name says neither prolog nor epilog' ;;
 esac
 
 # Lines key=value; read, never sourced.
-mapfile -t lines <"$settings" || { problem settings "no settings in $settings"; exit; }
+mapfile -t lines <"$settings" || fail settings "no settings in $settings"
 for line in "${lines[@]}"; do
   case $line in
     directory=* | idle=* | mig=* | shared=* | log=*) printf -v "${line%%=*}" %s "${line#*=}" ;;
     time_limit=*) [[ $line == *=[1-9][0-9][0-9]?([0-9])?([0-9]) ]] && limit=${line#*=} ;;
   esac
 done
-[[ $directory == /?* ]] || { problem settings "$settings names no directory"; exit; }
+[[ $directory == /?* ]] || fail settings "$settings names no directory"
 new=$directory/.new
-[[ ${#job} -le 10 && $job == [1-9]*([0-9]) ]] || { problem job_id 'SLURM_JOB_ID is no job id'; exit; }
+[[ ${#job} -le 10 && $job == [1-9]*([0-9]) ]] || fail job_id 'SLURM_JOB_ID is no job id'
 
 # Over all files: the epilog may have no GPU variables, or another node's. It reads no further.
 if [[ $kind == epilog ]]; then
@@ -142,9 +151,9 @@ fi
 
 uuids=${CUDA_VISIBLE_DEVICES-} positions=${SLURM_JOB_GPUS-}
 [[ $uuids$positions ]] || exit
-((${#uuids} + ${#positions} < 9999)) || { problem gpu 'the list of GPUs is too long'; exit; }
+((${#uuids} + ${#positions} < 9999)) || fail gpu 'the list of GPUs is too long'
 
-# What the device table says: "uuid GPU-…" and "position 0" -> map name, "shared 1.3" -> 1.
+# The device table: "uuid GPU-…" and "position 0" -> map name, "shared 1.3" -> 1.
 declare -A table=()
 tabled=''
 if [[ -f $runtime/devices ]] && mapfile -t -n 9999 lines <"$runtime/devices"; then
@@ -157,7 +166,7 @@ if [[ -f $runtime/devices ]] && mapfile -t -n 9999 lines <"$runtime/devices"; th
   done
 fi
 
-# A UUID wins over the position beside it. If the lists differ in length, UUIDs count if all are known.
+# A UUID wins over its position. If the lists differ in length, UUIDs count if all are known or one is MIG.
 # Drivers before 470.42 name MIG devices MIG-GPU-…/<GPU instance>/<compute instance>.
 IFS=,
 # shellcheck disable=SC2206 # words by intention
@@ -172,8 +181,9 @@ for i in "${!uuids[@]}"; do
   fi
   [[ ${word:4} == *[!0-9A-Fa-f-]* || -z ${table["uuid $word"]-} ]] || found[i]=${table["uuid $word"]}$instance
 done
-if ((${#uuids[@]} != ${#positions[@]})); then
-  if ((${#positions[@]} == 0 || (${#found[@]} && ${#found[@]} == ${#uuids[@]}))); then
+i=${#uuids[@]}
+if ((i && ${#positions[@]} && i != ${#positions[@]})); then
+  if [[ $i == "${#found[@]}" || $CUDA_VISIBLE_DEVICES == *MIG-* ]]; then
     positions=()
   else
     uuids=() found=()
@@ -181,36 +191,37 @@ if ((${#uuids[@]} != ${#positions[@]})); then
 fi
 
 for ((i = 0; i < ${#uuids[@]} || i < ${#positions[@]}; i++)); do
-  word=${positions[i]-} name=''
-  # The position itself only where nobody made a table.
-  if [[ $tabled ]]; then
-    name=${found[i]-${table["position $word"]-}}
+  word=${positions[i]-} name=${found[i]-}
+  # A new MIG layout moves positions: no guess. The position itself only without a table.
+  if [[ ${uuids[i]-} == MIG-* ]]; then
+    word=${uuids[i]}
+  elif [[ $tabled ]]; then
+    name=${name:-${table["position $word"]-}}
   elif [[ $word == @(0|[1-9]?([0-9])?([0-9])) ]]; then
     name=$word
   fi
-  if [[ $name == @(0|[1-9]?([0-9])?([0-9]))?(.[0-9]?([0-9])?([0-9])) && ($name != *.* || $mig == yes) &&
-    ,$gpus, != *,$name,* ]]; then
-    gpus+=${gpus:+,}$name
-  elif [[ -z $name ]]; then
+  if [[ -z $name ]]; then
     word=${word:-${uuids[i]-}}
     [[ $word == NoDevFiles ]] || problem gpu "no GPU is known as ${word@Q}"
-  elif [[ $name == +([0-9]).+([0-9]) && $mig != yes ]]; then
+  elif [[ $name != @(0|[1-9]?([0-9])?([0-9]))?(.[0-9]?([0-9])?([0-9])) ]]; then
+    problem table "the device table says ${name@Q}, which is no map file"
+  elif [[ $name == *.* && $mig != yes ]]; then
     problem mig
     # Said once per boot: runtime is in memory.
     [[ -e $runtime/mig-ignored ]] || problem mig 'this release of dcgm-exporter reads no MIG files'
     : >"$runtime/mig-ignored"
-  elif [[ ,$gpus, != *",$name,"* ]]; then
-    problem table "the device table says ${name@Q}, which is no map file"
+  elif [[ ,$gpus, != *,$name,* ]]; then
+    gpus+=${gpus:+,}$name
   fi
 done
 [[ $gpus ]] || exit
 
 # Other ids on a GPU that is not shared are stale.
 lock
-[[ $shared != mps || -z ${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE+x} ]] || shared=yes
+[[ $shared != mps || ${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE+x} ]] || shared=no
 for name in $gpus; do
   ids=$job$'\n'
-  if [[ $shared == yes || ${table["shared $name"]-} ]]; then
+  if [[ $shared != no || ${table["shared $name"]-} ]]; then
     read_ids "$directory/$name"
     [[ $'\n'$ids == *$'\n'$job$'\n'* ]] || ids+=$job$'\n'
   fi
