@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import superpod_exporter
 import superpod_job_map
+import superpod_job_settings
 import superpod_paths
 import superpod_reconcile
+import superpod_service
 import superpod_slurm
 import superpod_textfile
 from salt.exceptions import CommandExecutionError
@@ -68,6 +71,31 @@ def reconcile(test: bool | None = None) -> dict[str, Any]:
     except OSError as exc:
         raise CommandExecutionError(f"The job map cannot be reconciled: {exc}") from exc
     return dataclasses.asdict(result)
+
+
+def settings(wanted: dict[str, str], release: str, label: bool, compatibility: dict[str, Any]) -> dict[str, str]:
+    """
+    Return the settings of prolog and epilog for the exporter that runs: the release before if an upgrade failed.
+
+    :param wanted: the settings for the release of the pillar.
+    :param release: that release.
+    :param label: whether the exporter reads the map.
+    :param compatibility: what is known of releases.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' slsutil.renderer salt://dcgm/slurm/files/job-map.conf.jinja
+    """
+    current = superpod_service.linked_release()
+    if __opts__.get("test") or current in (None, release):
+        return wanted
+    try:
+        facts = superpod_exporter.facts(current, compatibility)
+    except ValueError:
+        return wanted
+    return {**wanted, **superpod_job_settings.of_release(facts, label)}
 
 
 def show() -> dict[str, list[str]]:

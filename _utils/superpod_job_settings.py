@@ -15,23 +15,27 @@ def lines(configuration: dict[str, Any]) -> dict[str, str]:
     :param configuration: the whole, as ``superpod_config.settings`` returns it.
     """
     slurm, job_map, metrics = (configuration[section] for section in ("slurm", "job_map", "metrics"))
-    facts = configuration["exporter"]["facts"]
-    # What the exporter cannot read does no harm where it reads nothing.
-    mig = facts["mig_map"] or not job_map["label"]
     own = metrics["textfile_directory"] or superpod_paths.TEXTFILE_DIRECTORY
     values = {
-        **{"directory": job_map["directory"], "idle": "unlink" if facts["empty_hides"] else "empty"},
-        **{
-            "time_limit": job_map["time_limit"],
-            "mig": mig,
-            "shared": _shared(slurm["gres"]),
-        },
-        **{"log": job_map["log"], "users": job_map["users"], "positions": slurm["positions"]},
+        **{"directory": job_map["directory"], "time_limit": job_map["time_limit"], "log": job_map["log"]},
+        **{"shared": _shared(slurm["gres"]), "users": job_map["users"], "positions": slurm["positions"]},
         **{key: job_map[key] for key in ("grace", "reconcile")},
         **{"textfile": own if metrics["enabled"] else "", "port": metrics["port"]},
         **{key: slurm[key] for key in ("prolog_link", "epilog_link")},
+        **of_release(configuration["exporter"]["facts"], job_map["label"]),
     }
     return {key: _text(value) for key, value in values.items()}
+
+
+def of_release(facts: dict[str, Any], label: bool) -> dict[str, str]:
+    """
+    Return the settings that depend on how a release of the exporter reads the map.
+
+    :param facts: what compatibility.yaml says of it.
+    :param label: whether it reads the map; what it cannot read does no harm where it reads nothing.
+    """
+    idle = "unlink" if facts["empty_hides"] else "empty"
+    return {"idle": idle, "mig": _text(facts["mig_map"] or not label)}
 
 
 def _shared(gres: list[str]) -> str:

@@ -193,3 +193,27 @@ def test_what_an_earlier_apply_used_elsewhere_is_known(modules, settings, wanted
         "prolog_link=/a/60-prolog-dcgm.sh\nepilog_link=/a/60-epilog-dcgm.sh\ntextfile=/var/lib/node_exporter\n"
     )
     assert modules.job_map.former(wanted) == expected
+
+
+OLD, NEW = "4.5.2-4.8.1", "4.5.3-4.8.2"
+COMPATIBILITY = {
+    "releases": {
+        OLD: {"mig_map": False, "empty_hides": True},
+        NEW: {"mig_map": True, "empty_hides": False},
+    }
+}
+# name: (release that runs, whether it reads the map, settings that depend on it)
+RUNNING = {
+    "none yet": (None, True, {"mig": "yes", "idle": "empty"}),
+    "the wanted one": (NEW, True, {"mig": "yes", "idle": "empty"}),
+    "the one before, since the new one was taken back": (OLD, True, {"mig": "no", "idle": "unlink"}),
+    "the one before, which reads no map": (OLD, False, {"mig": "yes", "idle": "unlink"}),
+    "one that nobody knows": ("1.0.0-1.0.0", True, {"mig": "yes", "idle": "empty"}),
+}
+
+
+@pytest.mark.parametrize(("running", "label", "expected"), RUNNING.values(), ids=RUNNING.keys())
+def test_the_settings_are_those_of_the_release_that_runs(modules, monkeypatch, running, label, expected) -> None:
+    monkeypatch.setattr("superpod_service.linked_release", lambda: running)
+    wanted = {"directory": "/run/map", "mig": "yes", "idle": "empty"}
+    assert modules.job_map.settings(wanted, NEW, label, COMPATIBILITY) == {"directory": "/run/map", **expected}

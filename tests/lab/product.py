@@ -138,20 +138,25 @@ class Applied:
         self.answers = answers
         self.code = code
 
-    def states(self, node: str) -> dict[str, dict[str, Any]]:
-        """Return the states of a node by their ids."""
+    def steps(self, node: str) -> list[dict[str, Any]]:
+        """Return all steps of a node's run."""
         found = self.answers[node]
         assert isinstance(found, dict), found
-        return {state["__id__"]: state for state in found.values()}
+        return list(found.values())
+
+    def states(self, node: str) -> dict[str, dict[str, Any]]:
+        """Return the states of a node by their ids."""
+        return {state["__id__"]: state for state in self.steps(node)}
 
     def changed(self, node: str) -> set[str]:
         """Return the ids of the states that changed, or would change, something."""
-        states = self.states(node).values()
+        # A state with several names is several steps of one id.
+        states = self.steps(node)
         return {state["__id__"] for state in states if state["changes"] or state["result"] is None}
 
     def failed(self, node: str) -> dict[str, str]:
         """Return id and comment of each state that failed by itself."""
-        wrong = [state for state in self.states(node).values() if state["result"] is False]
+        wrong = [state for state in self.steps(node) if state["result"] is False]
         return {state["__id__"]: state["comment"] for state in wrong if "requisite failed" not in state["comment"]}
 
     def succeeded(self) -> None:

@@ -5,11 +5,10 @@
 Write the settings of prolog and epilog:
   file.managed:
     - name: {{ dcgm.paths.job_map_config }}
-    - contents:
-      - '# Read by prolog, epilog and dcgm-job-map.service. Written by the Salt state dcgm.slurm.config from the pillar `dcgm`.'
-{%- for key, value in dcgm.node.job_map.items() %}
-      - {{ (key ~ "=" ~ value) | tojson }}
-{%- endfor %}
+    # A template, since it renders after the exporter's states and so knows which release they left running.
+    - source: salt://dcgm/slurm/files/job-map.conf.jinja
+    - template: jinja
+    - context: {{ {"settings": dcgm.node.job_map, "release": dcgm.exporter.release, "label": dcgm.job_map.label} | tojson }}
     - mode: '0644'
     - makedirs: True
 
@@ -25,7 +24,7 @@ Make the directory of the job map at every boot:
 
 Make the directory of the job map:
   file.directory:
-    - names: {{ [dcgm.job_map.directory, dcgm.paths.node_runtime] | tojson }}
+    - name: {{ dcgm.job_map.directory }}
     - user: root
     - group: root
     - mode: '0755'
