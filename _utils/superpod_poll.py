@@ -89,7 +89,8 @@ def _write_targets(
         lines += [f"{host}: target file for {job} removed" for host in result.removed]
         found += result.problems
     if found != snapshot["target_problems"]:
-        with superpod_snapshot.changing(settings["snapshot"]) as fresh:
+        # A snapshot that stays locked is no reason to stop: the next poll finds the same.
+        with contextlib.suppress(superpod_snapshot.Busy), superpod_snapshot.changing(settings["snapshot"]) as fresh:
             fresh["target_problems"] = found
     return [*lines, *(problem for problem in found if problem not in snapshot["target_problems"])]
 
