@@ -271,6 +271,8 @@ def test_a_busy_lock_and_a_syslog_that_hangs_fit_in_the_time_limit(node, limit, 
             began = time.monotonic()
             node.prolog(12, "0")
             took.append(time.monotonic() - began)
+            if took[-1] < max(limit, 500) / 1000:
+                break
     assert (node.root / "waited").read_text() == f"{wait}\n"
     # 500 ms are the least that may be set; the best of three, since the machine may be busy.
     assert min(took) < max(limit, 500) / 1000
