@@ -32,9 +32,9 @@ exec </dev/null >/dev/null 2>&1
 PATH=/usr/bin:/bin
 exec 9<>"{map}/.lock"
 flock -w 1.6 9
-echo 12 >"{map}/.new/0"
-mv -f -t "{map}" -- "{map}/.new/0"
 """
+# Holds every GPU of a node whose GPUs are shared, as long as the benchmark runs.
+OTHER_JOB = "77\n"
 
 
 class Node:
@@ -85,17 +85,21 @@ def run_once(command: list[str], variables: dict[str, str]) -> tuple[float, floa
     return took * 1000, (usage.ru_utime + usage.ru_stime) * 1000
 
 
-def in_turn(node: Node, plain: Path, runs: int) -> dict[str, list[tuple[float, float]]]:
+def in_turn(node: Node, shared: Node, plain: Path, runs: int) -> dict[str, list[tuple[float, float]]]:
     """Run each script ``runs`` times, one after the other, each prolog followed by its epilog."""
+    for gpu in range(GPUS):
+        (shared.map / str(gpu)).write_text(OTHER_JOB)
     baseline = ["/bin/bash", str(BASELINE)]
     steps: dict[str, tuple[list[str], str]] = {
-        "bash, flock and mv alone": ([str(node.root / "floor")], POSITIONS),
+        "bash and flock alone": ([str(node.root / "floor")], POSITIONS),
         "plain prolog": ([*baseline, "prolog", str(plain), str(plain / "log")], POSITIONS),
         "plain epilog": ([*baseline, "epilog", str(plain), str(plain / "log")], POSITIONS),
         "prolog": ([str(node.root / "prolog")], POSITIONS),
         "epilog": ([str(node.root / "epilog")], POSITIONS),
         "prolog, GPUs by UUID": ([str(node.root / "prolog")], ",".join(UUIDS)),
         "epilog after it": ([str(node.root / "epilog")], ",".join(UUIDS)),
+        "prolog, GPUs shared": ([str(shared.root / "prolog")], POSITIONS),
+        "epilog, GPUs shared": ([str(shared.root / "epilog")], POSITIONS),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for job in range(1000, 1000 + runs):
@@ -201,7 +205,8 @@ def main() -> None:
         plain = Path(folder, "plain")
         plain.mkdir()
         print(f"{processor()}; {GPUS} GPUs, {options.runs} runs of each, in turn")
-        print_times(in_turn(Node(Path(folder, "node"), "no"), plain, options.runs))
+        node, shared = Node(Path(folder, "node"), "no"), Node(Path(folder, "shared"), "yes")
+        print_times(in_turn(node, shared, plain, options.runs))
         print()
         numbers = iter(range(options.repetitions))
         make = lambda: Node(Path(folder, f"busy-{next(numbers)}"), "yes")  # noqa: E731

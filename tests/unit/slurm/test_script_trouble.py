@@ -8,53 +8,13 @@ import random
 import shutil
 import signal
 import subprocess
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def test_forty_prologs_and_forty_epilogs_at_once_lose_nothing_and_a_reader_sees_no_error(node, started) -> None:
-    node.settings(directory=node.directory, time_limit=30000, shared="yes")
-    old, new = range(1000, 1040), range(20000, 20040)
-    for gpu in range(8):
-        node.put(str(gpu), "".join(f"{job}\n" for job in old if job % 8 == gpu))
-    known = {str(job) for job in (*old, *new)}
-    problems: list[str] = []
-    reads, done = [0], threading.Event()
-
-    def read_as_the_exporter_does() -> None:
-        while not done.is_set():
-            try:
-                problems.extend(line for lines in node.map().values() for line in lines if line not in known)
-            except OSError as exc:
-                problems.append(str(exc))
-            reads[0] += 1
-
-    reader = threading.Thread(target=read_as_the_exporter_does)
-    reader.start()
-    for leaving, coming in zip(old, new, strict=True):
-        started.append(node.start("epilog", SLURM_JOB_ID=str(leaving)))
-        started.append(node.start("prolog", SLURM_JOB_ID=str(coming), SLURM_JOB_GPUS=str(coming % 8)))
-    codes = {process.wait(timeout=60) for process in started}
-    done.set()
-    reader.join()
-    assert codes == {0}
-    assert reads[0] > 10
-    assert problems == []
-    live = {gpu: sorted(lines) for gpu, lines in node.map().items()}
-    assert live == {str(gpu): [str(job) for job in new if job % 8 == gpu] for gpu in range(8)}
-    assert node.log() == ""
-    assert sorted(node.spool()) == [("epilog", "ok")] * 40 + [("prolog", "ok")] * 40
-
-
-def test_the_same_prolog_twenty_times_at_once_leaves_one_line(node, started) -> None:
-    started.extend(node.start("prolog", SLURM_JOB_ID="12", SLURM_JOB_GPUS="0,1") for _ in range(20))
-    assert {process.wait(timeout=60) for process in started} == {0}
-    assert node.map() == {"0": ["12"], "1": ["12"]}
 
 
 def test_a_lock_held_for_ever_costs_a_bounded_time_and_changes_nothing(node) -> None:
@@ -139,6 +99,16 @@ def test_a_write_that_fails_leaves_the_old_file(node, kind) -> None:
     assert node.map() == {"0": {"prolog": ["11", "13", "12"], "epilog": ["13"]}[kind]}
 
 
+def test_a_write_into_an_empty_file_that_fails_leaves_it_empty(node) -> None:
+    node.put("0", "")
+    full = ("/bin/bash", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\"")
+    node.prolog(12, "0,1", full)
+    assert node.map() == {"0": [], "1": []}
+    assert node.record(12) is None
+    node.prolog(12, "0,1")
+    assert node.map() == {"0": ["12"], "1": ["12"]}
+
+
 @pytest.mark.parametrize("kind", ["prolog", "epilog"])
 def test_a_directory_that_cannot_be_written_is_reported(node, kind) -> None:
     node.put("0", "11\n")
@@ -217,9 +187,10 @@ def test_without_any_program_it_still_exits_0_and_the_map_stays_whole(node) -> N
     node.prolog(11, "0")
     _helpers(node)
     node.prolog(12, "0")
-    node.epilog(11)
     assert node.map() == {"0": ["11"]}
-    assert [outcome for _, outcome in node.spool()] == ["ok", "lock,write", "lock,write"]
+    node.epilog(11)
+    assert node.map() == {"0": []}
+    assert [outcome for _, outcome in node.spool()] == ["ok", "lock,write", "lock"]
 
 
 def test_a_syslog_that_hangs_costs_a_bounded_time(node) -> None:
@@ -304,18 +275,51 @@ def test_it_leaves_no_process_that_holds_slurmds_pipe(node) -> None:
         os.killpg(process.pid, 0)
 
 
-def test_an_update_starts_two_programs_for_eight_gpus(node) -> None:
+def _count_programs(node) -> Callable[[], list[str]]:
+    """Return a function that says which programs were started since it was asked last."""
     counted = node.root / "programs"
     for name in ("flock", "mv", "mkdir", "rm", "timeout", "logger"):
         real = shutil.which(name, path=SYSTEM_PATH)
         node.helper(name, f'#!/bin/sh\necho {name} >>"{counted}"\nexec {real} "$@"\n')
+
+    def started_since() -> list[str]:
+        names = counted.read_text().split() if counted.exists() else []
+        counted.unlink(missing_ok=True)
+        return names
+
+    return started_since
+
+
+def test_eight_gpus_cost_one_program_and_a_second_one_only_where_ids_are_replaced(node) -> None:
+    programs = _count_programs(node)
     node.prolog(11, "0")
-    counted.unlink()
+    programs()
+    node.epilog(11)
+    assert programs() == ["flock"]
     node.prolog(12, "0,1,2,3,4,5,6,7")
-    assert counted.read_text().split() == ["flock", "mv"]
-    counted.unlink()
-    node.epilog(12, "0")
-    assert counted.read_text().split() == ["flock", "mv"]
+    assert programs() == ["flock"]
+    # 12 is stale now.
+    node.prolog(13, "0,1,2,3,4,5,6,7")
+    assert programs() == ["flock", "mv"]
+    node.epilog(13, "0")
+    assert programs() == ["flock"]
+    node.put("0", "11\n12\n")
+    node.epilog(12)
+    assert programs() == ["flock", "mv"]
+    assert node.map() == {"0": ["11"], **{str(gpu): [] for gpu in range(1, 8)}}
+
+
+def test_an_exporter_that_hides_gpus_with_an_empty_file_never_sees_one(node) -> None:
+    # Written in place, a new file is empty for a moment.
+    node.settings(directory=node.directory, idle="unlink")
+    programs = _count_programs(node)
+    node.prolog(11, "0")
+    programs()
+    node.prolog(12, "1")
+    assert programs() == ["flock", "mv"]
+    node.epilog(12)
+    assert programs() == ["flock", "rm"]
+    assert node.map() == {"0": ["11"]}
 
 
 def test_it_asks_neither_driver_nor_slurm_which_may_hang(node) -> None:

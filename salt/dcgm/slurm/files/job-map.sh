@@ -1,10 +1,10 @@
 #!/bin/bash -p
 # Tells dcgm-exporter which Slurm jobs hold which GPU: slurmd runs it as prolog (adds the job) and epilog (removes it).
 #
-# One script under two names, as every job reads it over NFS twice: its file name says what to do.
-# It exits 0 whatever happens (else the node drains), leaves slurmd's pipe alone, and starts two programs: flock and mv.
-# Problems go to syslog in one line; each run is a line in a spool for the metrics.
-# Few functions, no regular expressions: bash itself takes half the time of a run.
+# One script, two names, as every job reads it over NFS twice: the file name says what to do.
+# It exits 0 whatever happens (else the node drains), leaves slurmd's pipe alone, starts only flock, for shared GPUs mv.
+# Problems go to syslog; each run is a line in a spool for the metrics.
+# Few functions, no regular expressions: bash takes most of the time.
 
 trap 'exit 0' EXIT HUP INT TERM
 set -f +o posix
@@ -13,7 +13,7 @@ exec </dev/null >/dev/null 2>&1
 export PATH=/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C
 umask 022
 
-# In microseconds; before bash 5 in steps of 10 ms.
+# Microseconds; before bash 5 in steps of 10 ms.
 now() {
   time=${EPOCHREALTIME-}
   [[ $time ]] || { IFS=' ' read -r time _ </proc/uptime; time+='0000'; }
@@ -26,7 +26,7 @@ settings=/etc/dcgm-exporter/job-map.conf
 runtime=/run/superpod-dcgm
 job=${SLURM_JOB_ID:0:99} kind=prolog
 directory='' idle=empty limit=2000 mig=no shared=yes log=''
-reasons='' problems='' gpus='' staged=() idled=()
+reasons='' problems='' gpus='' wrote='' staged=() idled=()
 
 # A reason for the metrics, and words for syslog.
 problem() {
@@ -61,7 +61,7 @@ finish() {
   exit 0
 }
 
-# The ids of a map file, each once, in lines. A bounded read; what is no plain file counts as empty.
+# The ids of a map file, each once. A bounded read; what is no plain file counts as empty.
 read_ids() {
   local IFS=$' \t\r\n' text='' word size=65536
   ids=''
@@ -89,23 +89,27 @@ lock() {
   set +f
   left=("$new"/*)
   set -f
-  ((${#left[@]} == 0)) || rm -rf -- "${left[@]}"
+  ((!${#left[@]})) || rm -rf -- "${left[@]}"
 }
 
-# Writes a map file's new content beside the map; publish moves it into place.
+# Writes a file of the map: from or to nothing in place, of which no reader sees half.
 stage() {
-  if [[ -z $2 && $idle == unlink ]]; then
-    idled+=("$directory/$1")
-  elif printf %s "$2" >"$new/$1"; then
-    staged+=("$new/$1")
+  local to=$directory/$1 move=''
+  if [[ $idle == unlink && -z $2 ]]; then
+    idled+=("$to")
+    return
+  fi
+  [[ $idle != unlink && (-z $2 || ! -s $to) ]] && plain "$to" || move=$new/$1
+  if printf %s "$2" >"${move:-$to}"; then
+    wrote=1 staged+=(${move:+"$move"})
   else
-    problem write "cannot write $new/$1"
+    problem write "cannot write ${move:-$to}"
   fi
 }
 
 publish() {
-  ((${#staged[@]} == 0)) || mv -f -t "$directory" -- "${staged[@]}" || problem write "cannot update $directory"
-  ((${#idled[@]} == 0)) || rm -f -- "${idled[@]}" || problem write "cannot update $directory"
+  ((!${#staged[@]})) || mv -f -t "$directory" -- "${staged[@]}" || problem write "cannot update $directory"
+  ((!${#idled[@]})) || rm -f -- "${idled[@]}" || problem write "cannot update $directory"
 }
 
 trap finish EXIT
@@ -126,7 +130,7 @@ for line in "${lines[@]}"; do
   esac
 done
 [[ $directory == /?* ]] || fail settings "$settings names no directory"
-new=$directory/.new
+new=$directory/.new record=$directory/.job-$job
 [[ ${#job} -le 10 && $job == [1-9]*([0-9]) ]] || fail job_id 'SLURM_JOB_ID is no job id'
 
 # Over all files: the epilog may have no GPU variables, or another node's. It reads no further.
@@ -143,9 +147,8 @@ if [[ $kind == epilog ]]; then
     keep=${keep/$'\n'$job$'\n'/$'\n'}
     stage "${file##*/}" "${keep#$'\n'}"
   done
+  [[ ! -s $record ]] || stage ".job-$job" ''
   publish
-  record=$directory/.job-$job
-  [[ ! -s $record ]] || ! plain "$record" || : >"$record" || problem write "cannot empty $record"
   exit
 fi
 
@@ -207,7 +210,7 @@ for ((i = 0; i < ${#uuids[@]} || i < ${#positions[@]}; i++)); do
     problem table "the device table says ${name@Q}, which is no map file"
   elif [[ $name == *.* && $mig != yes ]]; then
     problem mig
-    # Said once per boot: runtime is in memory.
+    # Once per boot: runtime is in memory.
     [[ -e $runtime/mig-ignored ]] || problem mig 'this release of dcgm-exporter reads no MIG files'
     : >"$runtime/mig-ignored"
   elif [[ ,$gpus, != *,$name,* ]]; then
@@ -227,14 +230,10 @@ for name in $gpus; do
   fi
   stage "$name" "$ids"
 done
+publish
 
 # Who the job is: fields of any bytes, each ended by a NUL.
-record=$new/.job-$job
-((${#staged[@]})) || exit
-if printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" "${SLURM_JOB_PARTITION:0:256}" \
-  "${SLURMD_NODENAME:0:256}" "$gpus" >"$record"; then
-  staged+=("$record")
-else
-  problem write "cannot write $record"
-fi
-publish
+[[ $wrote ]] || exit
+plain "$record" && printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" \
+  "${SLURM_JOB_PARTITION:0:256}" "${SLURMD_NODENAME:0:256}" "$gpus" >"$record" && exit
+problem write "cannot write $record"
