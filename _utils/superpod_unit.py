@@ -5,14 +5,18 @@ from __future__ import annotations
 import glob
 import os
 import re
+import socket
+import ssl
 import subprocess
 import time
+import urllib.parse
 
 import requests
 
 _PAUSE = 0.5
 # `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
 _SYSTEMCTL_TIMEOUT = 120
+_PROBE_TIMEOUT = 5
 # What OpenSSL says when the other side speaks no TLS, and when it wants a client certificate (TLS 1.3, TLS 1.2).
 _PLAIN_HTTP = "WRONG_VERSION_NUMBER"
 _CERTIFICATE_WANTED = re.compile(r"ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)")
@@ -110,7 +114,31 @@ def _no_answer(url: str) -> str:
         if _PLAIN_HTTP in str(exc):
             # A web_config without TLS, for basic authentication alone.
             return _no_answer(url.replace("https:", "http:"))
-        return "" if _CERTIFICATE_WANTED.search(str(exc)) else f"{url} does not answer: {exc}"
+        wanted = _CERTIFICATE_WANTED.search(str(exc)) or _wants_certificate(url)
+        return "" if wanted else f"{url} does not answer: {exc}"
     if answer.status_code not in (200, 401):
         return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"
     return ""
+
+
+def _wants_certificate(url: str) -> bool:
+    """
+    Return whether a server refuses clients without a certificate.
+
+    With TLS 1.3 a client learns that only after the handshake; when it has sent a request by then, the server's
+    reason may get lost with the connection that it closes. So nothing is sent here.
+    """
+    parts = urllib.parse.urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if parts.scheme != "https" or not parts.hostname or not parts.port:
+        return False
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port), timeout=_PROBE_TIMEOUT) as plain,
+            context.wrap_socket(plain) as connection,
+        ):
+            connection.recv(1)
+    except OSError as exc:
+        return bool(_CERTIFICATE_WANTED.search(str(exc)))
+    return False

@@ -10,6 +10,9 @@ import click
 
 from superpod.lab.layout import CHECKOUT
 
+# The tests of tests/integration run one after the other, and take as long as what three processes do of the rest.
+MOST_WORKERS = 4
+
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--fast", is_flag=True, help="Leave out what needs root and the lab.")
@@ -17,11 +20,15 @@ from superpod.lab.layout import CHECKOUT
 def test(fast: bool, arguments: tuple[str, ...]) -> None:
     """Run the tests; what this machine cannot run is listed with the reason, and fails where CI=true."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    workers = []
     if fast:
         environment["SUPERPOD_TEST_FAST"] = "1"
+        # Files stay whole, so that there is one Salt master. What the user says comes later, and wins.
+        count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+        workers = ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"]
     # Root must leave no files of its own in somebody's checkout.
     cache = ["-p", "no:cacheprovider"] if os.geteuid() != CHECKOUT.stat().st_uid else []
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *cache, *arguments], cwd=CHECKOUT, env=environment, check=False
+        [sys.executable, "-m", "pytest", *cache, *workers, *arguments], cwd=CHECKOUT, env=environment, check=False
     )
     sys.exit(done.returncode)

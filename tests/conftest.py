@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import salt._logging
 
+from tests.left_out import pytest_terminal_summary, pytest_testnodedown  # noqa: F401
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = {
     "unit": "plain Python and shell, without Salt's daemons",
@@ -35,11 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {meaning}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         folders = Path(item.path).relative_to(REPOSITORY).parts
         if folders[0] == "tests" and folders[1] in LEVELS:
             item.add_marker(folders[1])
+    if hasattr(config, "workerinput"):
+        # Of all files those take longest, so one worker process begins with them.
+        items.sort(key=lambda item: item.get_closest_marker("integration") is None)
 
 
 @pytest.fixture(scope="session")

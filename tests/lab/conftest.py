@@ -14,9 +14,9 @@ from product import Cluster
 
 from superpod.lab import Lab, deployment, preflight
 from superpod.lab.layout import cache_dir
+from tests.left_out import leave_out
 
 HERE = Path(__file__).resolve().parent
-LEFT_OUT = pytest.StashKey[tuple[str, list[str]]]()
 
 
 def why_not() -> str | None:
@@ -33,18 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reason = why_not() if needing else None
     if reason is None or (os.environ.get("CI") == "true" and not os.environ.get("SUPERPOD_TEST_FAST")):
         return
-    items[:] = [item for item in items if item not in needing]
-    config.stash[LEFT_OUT] = (reason, [item.nodeid for item in needing])
-    config.hook.pytest_deselected(items=needing)
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    reason, names = config.stash.get(LEFT_OUT, ("", []))
-    if names:
-        terminalreporter.section(f"not run: {len(names)} tests that need the lab")
-        terminalreporter.line(reason)
-        for name in names:
-            terminalreporter.line(f"  {name}")
+    leave_out(config, items, reason, needing)
 
 
 @pytest.fixture(scope="session")

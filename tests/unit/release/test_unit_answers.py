@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 import superpod_unit
 
 from tests.fake_bcm import Authority
@@ -75,3 +76,17 @@ def test_an_answer_is_told_from_none(serve: Serve, scheme: str, server: dict[str
 
 def test_a_port_where_nobody_listens_is_no_answer() -> None:
     assert "does not answer" in superpod_unit._no_answer("http://127.0.0.1:1/metrics")
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_a_certificate_is_wanted_also_where_the_reason_got_lost_with_the_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"https://{serve(status=200, tls=NEW, wants_certificate=True)}"
+
+    def refused(*args: object, **options: object) -> None:
+        raise requests.exceptions.SSLError("EOF occurred in violation of protocol")
+
+    monkeypatch.setattr(superpod_unit.requests, "get", refused)
+    assert superpod_unit._no_answer(url) == ""
+    assert "EOF occurred" in superpod_unit._no_answer("https://127.0.0.1:1/metrics")

@@ -102,8 +102,12 @@ def test_arguments_of_test_reach_pytest(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("SUPERPOD_TEST_FAST", raising=False)
     result = CliRunner().invoke(main, ["test", "--fast", "-k", "one", "tests/unit"])
     assert result.exit_code == 3
-    assert calls[0][0][-3:] == ["-k", "one", "tests/unit"]
+    # Behind ours, so that the user's words win.
+    assert calls[0][0][-6:] == ["--dist", "loadfile", "--no-loadscope-reorder", "-k", "one", "tests/unit"]
     assert calls[0][1]["SUPERPOD_TEST_FAST"] == "1"
+    CliRunner().invoke(main, ["test", "tests/lab"])
+    assert "-n" not in calls[1][0], "tests of the lab follow one another"
+    assert "SUPERPOD_TEST_FAST" not in calls[1][1]
 
 
 MOUNTS = """\
