@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from product import Cluster
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 NODE, OTHER = "dgx-02", "dgx-01"
 DISPATCHER = "/etc/lab/dispatcher.env"
+BY_USER = re.compile(r"^sum by \(user\) .*$", re.MULTILINE)
 PROLOGS, EPILOGS = "/cm/local/apps/slurm/var/prologs", "/cm/local/apps/slurm/var/epilogs"
 
 
@@ -63,6 +67,14 @@ def instances(cluster: Cluster, job: int) -> set[tuple[str, str]]:
 def in_prometheus(cluster: Cluster, job: int, wanted: set[tuple[str, str]]) -> None:
     assert wanted
     cluster.wait(f"job {job} in Prometheus on {sorted(wanted)}", lambda: cluster.labelled(job) == wanted, 20)
+
+
+def users(cluster: Cluster) -> set[str]:
+    """Ask for the GPU utilisation by user, as the documentation says."""
+    text = (REPOSITORY / "docs/job-map.md").read_text()
+    found = BY_USER.search(text)
+    assert found
+    return {series["metric"]["user"] for series in cluster.lab.prometheus(found[0])}
 
 
 def ended(cluster: Cluster, *jobs: int) -> None:
@@ -168,6 +180,8 @@ def test_two_jobs_in_shards_of_one_gpu_are_both_on_it_until_each_ends(
     cluster.wait("both in the map", lambda: sorted(cluster.ids(NODE).get("0", [])) == sorted(map(str, jobs)))
     for job in jobs:
         in_prometheus(cluster, job, {(NODE, "0")})
+    cluster.wait("the info of both", lambda: len(cluster.lab.prometheus("slurm_gpu_job_info")) == 2, 30)
+    assert users(cluster) == {"alice"}
     ended(cluster, jobs[0])
     in_prometheus(cluster, jobs[1], {(NODE, "0")})
     ended(cluster, jobs[1])
@@ -288,6 +302,7 @@ def test_prometheus_knows_who_uses_which_gpu_and_how_the_scripts_do(cluster: Clu
     for series in found:
         metric = series["metric"]
         assert (metric["user"], metric["partition"], metric["UUID"]) == ("alice", "defq", uuids[metric["gpu"]])
+    assert users(cluster) == {"alice"}
     runs = f'dcgm_job_map_runs_total{{host="{NODE}",script="prolog"}}'
     assert float(cluster.lab.prometheus(runs)[0]["value"][1]) > 0
     assert cluster.lab.prometheus(f'time() - dcgm_job_map_device_table_timestamp_seconds{{host="{NODE}"}}')
@@ -301,6 +316,7 @@ def test_without_the_label_the_info_still_tells_the_job(cluster: Cluster, config
     query = f'slurm_gpu_job_info{{hpc_job="{job}"}}'
     cluster.wait("the job's info", lambda: cluster.lab.prometheus(query), 30)
     assert cluster.labelled(job) == set()
+    assert users(cluster) == {"alice"}
     cluster.shell("head", f"scancel {job}")
 
 
