@@ -29,11 +29,17 @@ _FILE_BYTES = 65536
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the job map as it was at one moment; ``state`` differs as soon as anybody has written it again."""
+    """
+    A file of the job map as it was at one moment.
+
+    ``state`` differs as soon as anybody has written it again; ``ours`` says that no other program made it, which
+    may have left it unreadable for the exporter.
+    """
 
     data: bytes
     modified: float
     state: tuple[int, ...]
+    ours: bool = True
 
     @property
     def ids(self) -> list[str]:
@@ -133,7 +139,8 @@ def _read(path: str) -> Entry | None:
         if not stat.S_ISREG(found.st_mode):
             return None
         state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
-        return Entry(os.read(descriptor, _FILE_BYTES), found.st_mtime, state)
+        ours = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_nlink) == (0o644, os.geteuid(), 1)
+        return Entry(os.read(descriptor, _FILE_BYTES), found.st_mtime, state, ours)
     finally:
         os.close(descriptor)
 

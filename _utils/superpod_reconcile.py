@@ -52,7 +52,7 @@ def reconcile(
     settings: dict[str, str], test: bool = False, run: Runner | None = None, steps: set[str] | None = None
 ) -> Result:
     """
-    Remove the ids of jobs that are gone.
+    Remove the ids of jobs that are gone, and replace map files that another program made.
 
     :param settings: those of prolog and epilog on this node.
     :param test: only say what would be removed.
@@ -70,7 +70,8 @@ def reconcile(
         verdicts = ask(doubtful, lambda job: judge(job, run, node_names(seen, job)))
     result = summarize(seen, kept, verdicts)
     gone = {job for jobs in result.removed.values() for job in jobs}
-    if not test and (gone or old_records(seen, gone, now, grace)):
+    foreign = any(not entry.ours for entry in seen.files.values())
+    if not test and (gone or foreign or old_records(seen, gone, now, grace)):
         _act(result, seen, gone, settings, grace)
     return result
 
@@ -193,8 +194,10 @@ def _act(result: Result, seen: View, gone: set[str], settings: dict[str, str], g
             current = superpod_job_map.look(directory)
             safe = {job for job in gone if unchanged(seen, current, job)}
             gone &= current.holders().keys()
-            for name in planned:
-                if removed := _rewrite(directory, name, current, safe, settings.get("idle", "empty")):
+            for name, entry in current.files.items():
+                if name not in planned and entry.ours:
+                    continue
+                if removed := _rewrite(directory, name, entry, safe, settings.get("idle", "empty")):
                     result.removed[name] = removed
             for job in old_records(current, safe, time.time(), grace):
                 os.unlink(os.path.join(directory, f".job-{job}"))
@@ -216,13 +219,12 @@ def _state(entry: Entry | None) -> tuple[int, ...]:
     return entry.state if entry else ()
 
 
-def _rewrite(directory: str, name: str, current: View, gone: set[str], idle: str) -> list[str]:
-    ids = current.files[name].ids if name in current.files else []
-    removed, keep = [job for job in ids if job in gone], [job for job in ids if job not in gone]
+def _rewrite(directory: str, name: str, entry: Entry, gone: set[str], idle: str) -> list[str]:
+    removed, keep = [job for job in entry.ids if job in gone], [job for job in entry.ids if job not in gone]
     path, new = os.path.join(directory, name), os.path.join(directory, ".new", name)
-    if removed and not keep and idle == "unlink":
+    if not keep and idle == "unlink":
         os.unlink(path)
-    elif removed:
+    elif removed or not entry.ours:
         os.makedirs(os.path.dirname(new), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)

@@ -114,7 +114,8 @@ def _no_answer(url: str) -> str:
         if _PLAIN_HTTP in str(exc):
             # A web_config without TLS, for basic authentication alone.
             return _no_answer(url.replace("https:", "http:"))
-        wanted = _CERTIFICATE_WANTED.search(str(exc)) or _wants_certificate(url)
+        hangs = isinstance(exc, requests.Timeout)
+        wanted = _CERTIFICATE_WANTED.search(str(exc)) or (not hangs and _wants_certificate(url))
         return "" if wanted else f"{url} does not answer: {exc}"
     if answer.status_code not in (200, 401):
         return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"

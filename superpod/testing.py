@@ -15,7 +15,11 @@ MOST_WORKERS = 4
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--fast", is_flag=True, help="Leave out what needs root and the lab.")
+@click.option(
+    "--fast",
+    is_flag=True,
+    help="Leave out what needs root and the lab; worker processes run the others (-n 0: none, for --pdb).",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]")
 def test(fast: bool, arguments: tuple[str, ...]) -> None:
     """Run the tests; what this machine cannot run is listed with the reason, and fails where CI=true."""

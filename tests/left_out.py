@@ -23,8 +23,9 @@ def leave_out(config: pytest.Config, items: list[pytest.Item], reason: str, unwa
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    reason, names = getattr(node, "workeroutput", {}).get(_OF_WORKER, ("", []))
-    node.config.stash[_FOUND] = (reason, names)
+    # A worker that crashed tells nothing.
+    if found := getattr(node, "workeroutput", {}).get(_OF_WORKER):
+        node.config.stash[_FOUND] = tuple(found)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

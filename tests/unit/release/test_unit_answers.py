@@ -90,3 +90,13 @@ def test_a_certificate_is_wanted_also_where_the_reason_got_lost_with_the_connect
     monkeypatch.setattr(superpod_unit.requests, "get", refused)
     assert superpod_unit._no_answer(url) == ""
     assert "EOF occurred" in superpod_unit._no_answer("https://127.0.0.1:1/metrics")
+
+
+def test_a_server_that_hangs_is_not_asked_twice(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"https://{serve(status=200, tls=NEW, wants_certificate=True)}"
+
+    def hangs(*args: object, **options: object) -> None:
+        raise requests.exceptions.ReadTimeout("read timed out")
+
+    monkeypatch.setattr(superpod_unit.requests, "get", hangs)
+    assert "read timed out" in superpod_unit._no_answer(url)

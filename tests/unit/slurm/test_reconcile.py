@@ -215,6 +215,27 @@ def test_with_test_it_only_says_what_it_would_remove(directory) -> None:
     assert (directory / "0").read_bytes() == b"12\n13\n"
 
 
+@pytest.mark.parametrize("idle", ["empty", "unlink"])
+def test_files_that_another_program_made_are_replaced_and_keep_their_ids(directory, tmp_path, idle) -> None:
+    for name, data in {"0": b"12\n", "1": b"", "2": b"13\n14\n", "3": b"15\n"}.items():
+        put(directory, name, data, age=1)
+        (directory / name).chmod(0o600)
+    # Prolog and epilog write an empty file in place, wherever else it has a name.
+    os.link(directory / "1", tmp_path / "outside")
+    (directory / "3").chmod(0o644)
+    before = (directory / "3").stat()
+    dry = reconcile(directory, Slurm({}, {}), idle=idle, test=True)
+    assert (directory / "0").stat().st_mode & 0o777 == 0o600
+    result = reconcile(directory, Slurm({}, {}), idle=idle)
+    assert result.removed == dry.removed == {}
+    found = {name: entry.ids for name, entry in superpod_job_map.look(str(directory)).files.items()}
+    empty = {"1": []} if idle == "empty" else {}
+    assert found == {"0": ["12"], "2": ["13", "14"], "3": ["15"], **empty}
+    assert {(directory / name).stat().st_mode & 0o777 for name in found} == {0o644}
+    assert {(directory / name).stat().st_nlink for name in found} == {1}
+    assert (directory / "3").stat().st_ino == before.st_ino
+
+
 def test_records_go_when_they_serve_no_more(directory) -> None:
     put(directory, "0", b"12\n14\n", 5)
     records = {"1": (b"", 1000), "2": (b"", 5), "3": (_record(), 1000), "4": (_record(), 5), "12": (_record(), 1000)}

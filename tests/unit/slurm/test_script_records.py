@@ -49,6 +49,15 @@ def test_the_epilog_empties_its_own_record_only(node) -> None:
     assert node.record(1) and node.record(123)
 
 
+def test_who_the_job_is_can_be_read_as_soon_as_its_id_is_there(node) -> None:
+    # The id of a GPU that has a stale one is published by mv.
+    node.put("0", "11\n")
+    node.helper("mv", f'#!/bin/sh\ncat "{node.directory}/.job-12" >"{node.root}/was"\nexec /usr/bin/mv "$@"\n')
+    node.prolog(12, "0")
+    assert node.map() == {"0": ["12"]}
+    assert (node.root / "was").read_bytes() == (node.directory / ".job-12").read_bytes() != b""
+
+
 def test_a_job_without_gpus_has_no_record(node) -> None:
     node.prolog(12)
     node.prolog(13, "x")
@@ -74,6 +83,8 @@ def test_what_is_no_plain_file_in_the_place_of_a_record_harms_nothing(node, make
     node.epilog(12)
     node.prolog(12, "0")
     assert node.map() == {"0": ["12"]}
+    assert node.record(12) == ["v1", "", "", "", "", "0"]
+    assert node.spool() == [("epilog", "ok"), ("prolog", "ok")]
     assert not (node.root / "elsewhere").exists() or (node.root / "elsewhere").read_text() == "as it was"
 
 

@@ -26,7 +26,7 @@ settings=/etc/dcgm-exporter/job-map.conf
 runtime=/run/superpod-dcgm
 job=${SLURM_JOB_ID:0:99} kind=prolog
 directory='' idle=empty limit=2000 mig=no shared=yes log=''
-reasons='' problems='' gpus='' wrote='' staged=() idled=()
+reasons='' problems='' gpus='' staged=() idled=()
 
 # A reason for the metrics, and words for syslog.
 problem() {
@@ -101,7 +101,7 @@ stage() {
   fi
   [[ $idle != unlink && (-z $2 || ! -s $to) ]] && plain "$to" || move=$new/$1
   if printf %s "$2" >"${move:-$to}"; then
-    wrote=1 staged+=(${move:+"$move"})
+    staged+=(${move:+"$move"})
   else
     problem write "cannot write ${move:-$to}"
   fi
@@ -147,7 +147,7 @@ if [[ $kind == epilog ]]; then
     keep=${keep/$'\n'$job$'\n'/$'\n'}
     stage "${file##*/}" "${keep#$'\n'}"
   done
-  [[ ! -s $record ]] || stage ".job-$job" ''
+  [[ ! -s $record ]] || ! plain "$record" || stage ".job-$job" ''
   publish
   exit
 fi
@@ -219,8 +219,14 @@ for ((i = 0; i < ${#uuids[@]} || i < ${#positions[@]}; i++)); do
 done
 [[ $gpus ]] || exit
 
-# Other ids on a GPU that is not shared are stale.
 lock
+
+# First who the job is: fields of any bytes, ended by NULs.
+plain "$record" || rm -rf -- "$record"
+printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" "${SLURM_JOB_PARTITION:0:256}" \
+  "${SLURMD_NODENAME:0:256}" "$gpus" >"$record" || problem write "cannot write $record"
+
+# Other ids on a GPU that is not shared are stale.
 [[ $shared != mps || ${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE+x} ]] || shared=no
 for name in $gpus; do
   ids=$job$'\n'
@@ -231,9 +237,3 @@ for name in $gpus; do
   stage "$name" "$ids"
 done
 publish
-
-# Who the job is: fields of any bytes, each ended by a NUL.
-[[ $wrote ]] || exit
-plain "$record" && printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" \
-  "${SLURM_JOB_PARTITION:0:256}" "${SLURMD_NODENAME:0:256}" "$gpus" >"$record" && exit
-problem write "cannot write $record"
