@@ -12,6 +12,17 @@ import pytest
 from slurm_node import Node
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ordinary_signals() -> Iterator[None]:
+    """Start scripts with the signals that slurmd gives them: under nohup, or in the background, some are ignored."""
+    ignored = [sign for sign in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(sign) == signal.SIG_IGN]
+    for sign in ignored:
+        signal.signal(sign, signal.SIG_DFL)
+    yield
+    for sign in ignored:
+        signal.signal(sign, signal.SIG_IGN)
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     yield Node(tmp_path / "node")
