@@ -86,7 +86,7 @@ def settings(wanted: dict[str, str], release: str, label: bool, compatibility: d
 
     .. code-block:: bash
 
-        salt 'dgx-01' slsutil.renderer salt://dcgm/slurm/files/job-map.conf.jinja
+        salt 'dgx-01' job_map.settings '{idle: empty, mig: "yes"}' 4.5.3-4.8.2 True '{releases: {}}'
     """
     current = superpod_service.linked_release()
     if __opts__.get("test") or current in (None, release):

@@ -25,6 +25,8 @@ _JOB_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _RECORD_NAME = re.compile(r"\.job-([1-9][0-9]{0,9})", re.ASCII)
 # The scripts read no more of a map file either.
 _FILE_BYTES = 65536
+# The exporter may run as another user.
+FILE_MODE = 0o644
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Entry:
     data: bytes
     modified: float
     state: tuple[int, ...]
-    ours: bool = True
+    ours: bool
 
     @property
     def ids(self) -> list[str]:
@@ -139,7 +141,7 @@ def _read(path: str) -> Entry | None:
         if not stat.S_ISREG(found.st_mode):
             return None
         state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
-        ours = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_nlink) == (0o644, os.geteuid(), 1)
+        ours = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_nlink) == (FILE_MODE, os.geteuid(), 1)
         return Entry(os.read(descriptor, _FILE_BYTES), found.st_mtime, state, ours)
     finally:
         os.close(descriptor)

@@ -230,6 +230,6 @@ def _rewrite(directory: str, name: str, entry: Entry, gone: set[str], idle: str)
             os.unlink(new)
         with open(new, "x", encoding="ascii") as stream:
             stream.writelines(f"{job}\n" for job in keep)
-            os.fchmod(stream.fileno(), 0o644)
+            os.fchmod(stream.fileno(), superpod_job_map.FILE_MODE)
         os.replace(new, path)
     return removed

@@ -114,9 +114,9 @@ def _no_answer(url: str) -> str:
         if _PLAIN_HTTP in str(exc):
             # A web_config without TLS, for basic authentication alone.
             return _no_answer(url.replace("https:", "http:"))
-        hangs = isinstance(exc, requests.Timeout)
-        wanted = _CERTIFICATE_WANTED.search(str(exc)) or (not hangs and _wants_certificate(url))
-        return "" if wanted else f"{url} does not answer: {exc}"
+        if not isinstance(exc, requests.Timeout) and _wants_certificate(url):
+            return ""
+        return f"{url} does not answer: {exc}"
     if answer.status_code not in (200, 401):
         return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"
     return ""
@@ -130,10 +130,10 @@ def _wants_certificate(url: str) -> bool:
     reason may get lost with the connection that it closes. So nothing is sent here.
     """
     parts = urllib.parse.urlsplit(url)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if parts.scheme != "https" or not parts.hostname or not parts.port:
         return False
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
             socket.create_connection((parts.hostname, parts.port), timeout=_PROBE_TIMEOUT) as plain,

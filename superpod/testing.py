@@ -10,7 +10,7 @@ import click
 
 from superpod.lab.layout import CHECKOUT
 
-# The tests of tests/integration run one after the other, and take as long as what three processes do of the rest.
+# More would only wait for tests/integration, which one process does in two minutes.
 MOST_WORKERS = 4
 
 

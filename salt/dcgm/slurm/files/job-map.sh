@@ -2,7 +2,7 @@
 # Tells dcgm-exporter which Slurm jobs hold which GPU: slurmd runs it as prolog (adds the job) and epilog (removes it).
 #
 # One script, two names, as every job reads it over NFS twice: the file name says what to do.
-# It exits 0 whatever happens (else the node drains), leaves slurmd's pipe alone, starts only flock, for shared GPUs mv.
+# It exits 0 whatever happens (else the node drains), leaves slurmd's pipe alone, starts only flock, mv to replace ids.
 # Problems go to syslog; each run is a line in a spool for the metrics.
 # Few functions, no regular expressions: bash takes most of the time.
 
