@@ -22,8 +22,8 @@ import time
 from typing import Any
 
 import salt.utils.event
-import superpod_snapshot
 from salt.exceptions import SaltClientError, SaltReqTimeoutError
+from superpod_dcgm.base import files
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class _Watcher:
         """Poll for ever. A second watcher (a master that is just being restarted) waits until the first has gone."""
         first = __runners__["bcm.settings"]()
         with (
-            superpod_snapshot.lock(f"{first['snapshot']}.watcher", wait=_PAUSE),
+            files.lock_local(f"{first['snapshot']}.watcher", wait=_PAUSE),
             salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=True) as bus,
         ):
             audited = float("-inf")

@@ -10,10 +10,9 @@ import os
 from typing import Any
 
 import salt.config
-import superpod_paths
-import superpod_roles
-import superpod_snapshot
 from salt.exceptions import CommandExecutionError
+from superpod_dcgm.base import names, paths
+from superpod_dcgm.base import roles as node_roles
 
 
 def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
@@ -30,12 +29,12 @@ def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
 
         salt 'dgx-01' bcm.deliver '{"dgx-01": {"roles": ["slurmclient"], "category": "dgx"}}' 1
     """
-    by_name = {superpod_roles.short(name): entry for name, entry in nodes.items()}
+    by_name = {names.short(name): entry for name, entry in nodes.items()}
     name = next((name for name in _names() if name in by_name), None)
     if name is None:
         raise CommandExecutionError(f"No roles were delivered for this node, which is called {' or '.join(_names())}")
     try:
-        changed = superpod_roles.store(_file(), by_name[name], seq, superpod_snapshot.timestamp())
+        changed = node_roles.store(_file(), by_name[name], seq, names.timestamp())
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
     if changed:
@@ -54,7 +53,7 @@ def roles() -> dict[str, Any]:
 
         salt '*dgx*' bcm.roles
     """
-    return superpod_roles.read(_file()) or {}
+    return node_roles.read(_file()) or {}
 
 
 def health(roles_settings: dict[str, Any]) -> dict[str, Any]:
@@ -69,15 +68,15 @@ def health(roles_settings: dict[str, Any]) -> dict[str, Any]:
 
         salt '*dgx*' bcm.health '{"source": "bcm", "run_on": ["slurmclient"]}'
     """
-    record = superpod_roles.read(_file())
-    runs = __salt__["service.status"](superpod_paths.UNIT)
-    wanted = superpod_roles.wanted(roles_settings, record)
-    release = os.path.basename(os.path.realpath(superpod_paths.EXPORTER_CURRENT))
+    record = node_roles.read(_file())
+    runs = __salt__["service.status"](paths.UNIT)
+    wanted = node_roles.decide(roles_settings, record)
+    release = os.path.basename(os.path.realpath(paths.EXPORTER_CURRENT))
     return {
         "roles": record["roles"] if record else None,
         "wanted": wanted,
         "service": "running" if runs else "stopped",
-        "release": release if os.path.islink(superpod_paths.EXPORTER_CURRENT) else None,
+        "release": release if os.path.islink(paths.EXPORTER_CURRENT) else None,
         "right": wanted in ("unknown", "running" if runs else "stopped"),
     }
 
@@ -96,41 +95,9 @@ def master_user() -> str:
     return salt.config.master_config(path)["user"]
 
 
-def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return what the watcher on the master has to know of the configuration; ``dcgm.watcher`` writes it to a file.
-
-    :param configuration: what ``dcgm_config.resolve`` returns.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'bcm-01' slsutil.renderer salt://dcgm/watcher/config.sls
-    """
-    paths, build = configuration["paths"], configuration["exporter"]["build"]
-    return {
-        **{key: configuration[key] for key in ("cluster", "hosts", "roles", "targets")},
-        "watcher": {
-            **{key: value for key, value in configuration["watcher"].items() if key not in ("enabled", "master")},
-            "ca": paths["watcher_ca"],
-        },
-        "exporter": {key: configuration["exporter"][key] for key in ("enabled", "port")},
-        "metrics": {
-            "served": configuration["metrics"]["enabled"]
-            and configuration["slurm"]["enabled"]
-            and not configuration["metrics"]["textfile_directory"],
-            "port": configuration["metrics"]["port"],
-        },
-        "longest_apply": configuration["watcher"]["deadline"] + build["timeout"] + build["wait"],
-        "snapshot": paths["snapshot"],
-        "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
-    }
-
-
 def _names() -> list[str]:
-    return list(dict.fromkeys(superpod_roles.short(name) for name in (__grains__["id"], __grains__["host"])))
+    return list(dict.fromkeys(names.short(name) for name in (__grains__["id"], __grains__["host"])))
 
 
 def _file() -> str:
-    return __opts__.get("superpod_dcgm_roles", superpod_paths.ROLES_FILE)
+    return __opts__.get("superpod_dcgm_roles", paths.ROLES_FILE)

@@ -1,7 +1,7 @@
 """
 Configuration of superpod-dcgm-exporter on a minion.
 
-Every SLS of the namespace ``dcgm`` reads its settings through this module, so that a wrong pillar stops
+Every SLS of the namespace ``dcgm`` reads its configuration through this module, so that a wrong pillar stops
 rendering with one sentence per error, before anything is changed.
 """
 
@@ -9,28 +9,31 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any
 
 import salt.config
-import superpod_build
-import superpod_checkout
-import superpod_config
-import superpod_exporter
-import superpod_job_settings
-import superpod_paths
-import superpod_release
+import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
+from superpod_dcgm.base import paths
+from superpod_dcgm.config import derive, releases
+from superpod_dcgm.config import resolve as pillar_over_defaults
+from superpod_dcgm.exporter import installed
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_FILES = ("defaults", "schema", "compatibility")
+_ANSWER = "superpod_dcgm.configuration"
+_RUN = "superpod_dcgm.files"
+# A run of states renders within seconds. This is for a process that lives on and asks again.
+_FILES_SECONDS = 10.0
 
 
-def resolve(
-    defaults: dict[str, Any], schema: dict[str, Any], compatibility: dict[str, Any], pillar: dict[str, Any] | None
-) -> dict[str, Any]:
+def resolve(pillar: dict[str, Any] | None) -> dict[str, Any]:
     """
-    Return the configuration of this minion: defaults, pillar, fixed paths (``paths``) and what this node is (``node``).
+    Return the configuration of this minion: defaults, pillar, fixed paths (``paths``) and all that follows from them.
 
-    Called from ``dcgm/map.jinja`` with the pillar's real values: within a module, Salt 3008 masks them.
+    Called from ``dcgm/map.jinja`` with the pillar's real values: within a module, Salt 3008 masks them. Every SLS asks;
+    the answer is made once per run, and again when the pillar or one of the files differs.
 
     :raises CommandExecutionError: the pillar is not usable; one sentence per error.
 
@@ -38,55 +41,86 @@ def resolve(
 
     .. code-block:: bash
 
-        salt 'dgx-01' slsutil.renderer salt://dcgm/map.jinja
+        salt 'dgx-01' dcgm_config.resolve '{"cluster": "pod-1"}'
     """
+    run = _files()
+    state = [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in run["paths"]]
+    # A run is known by what its loader carries: what a machine has installed may be another in the next.
+    key = (id(run), repr(pillar), state)
+    known = __context__.get(_ANSWER)
+    if known is None or known["key"] != key:
+        known = {"key": key, "run": run, "configuration": _configuration(pillar or {}, *map(_read, run["paths"]))}
+        __context__[_ANSWER] = known
+    return known["configuration"]
+
+
+def _files() -> dict[str, Any]:
+    """Return this minion's copies of the three files; the master is asked for newer ones once per run."""
+    known = __opts__.get(_RUN)
+    if known is None:
+        known = __opts__[_RUN] = {"paths": [], "asked": float("-inf")}
+    # A minion without a master reads its own disk.
+    patience = _FILES_SECONDS if __opts__.get("file_client") == "remote" else 0.0
+    if time.monotonic() - known["asked"] > patience:
+        saltenv = __opts__.get("saltenv") or "base"
+        known["paths"] = [__salt__["cp.cache_file"](f"salt://dcgm/{name}.yaml", saltenv) for name in _FILES]
+        known["asked"] = time.monotonic()
+        if not all(known["paths"]):
+            missing = [name for name, path in zip(_FILES, known["paths"], strict=True) if not path]
+            del __opts__[_RUN]
+            raise CommandExecutionError(f"salt://dcgm/{missing[0]}.yaml is not on the file server")
+    return known
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as stream:
+        return salt.utils.yaml.safe_load(stream)
+
+
+def _configuration(
+    pillar: dict[str, Any], defaults: dict[str, Any], schema: dict[str, Any], compatibility: dict[str, Any]
+) -> dict[str, Any]:
     try:
-        configuration = superpod_config.settings(defaults, schema, compatibility, pillar or {})
-    except superpod_config.ConfigurationError as exc:
+        found = pillar_over_defaults.configuration(defaults, schema, compatibility, pillar)
+    except pillar_over_defaults.ConfigurationError as exc:
         raise CommandExecutionError(f"The pillar `dcgm` cannot be used:\n{exc}") from exc
-    configuration["paths"] = superpod_paths.exported()
-    configuration["node"] = _node(configuration)
-    return configuration
-
-
-def _node(configuration: dict[str, Any]) -> dict[str, Any]:
-    exporter, go = configuration["exporter"], configuration["go"]
-    arch = architecture()
-    engine = superpod_exporter.engine(exporter)
-    builds_here = _builds_here(configuration, arch)
-    bundle = superpod_checkout.bundle(exporter["store"], exporter["facts"]["commit"])
-    node = {
-        "arch": arch,
-        "engine": engine,
-        "environment": superpod_exporter.environment(exporter, _labelled_from(configuration), engine["mode"]),
-        "job_map": superpod_job_settings.lines(configuration),
-        "python": superpod_job_settings.python(sys.executable),
-        "metrics_url": superpod_exporter.metrics_url(exporter),
-        "artifact": superpod_release.artifact_directory(exporter["store"], exporter["release"], arch),
-        "builds_here": builds_here,
-        "wait": exporter["build"]["wait"] if exporter["method"] == "build" and not builds_here else 0,
-        "bundle": bundle,
-        "source": superpod_checkout.choose(exporter["source"], bundle),
-        "go": superpod_build.go_prefix(go),
-        "go_source": go["source"].format(version=go["version"], arch=arch),
-    }
-    if builds_here and (missing := superpod_config.build_errors(configuration, arch)):
+    match = found["hosts"]["builder"]
+    node = derive.node(found, architecture(), not match or __salt__["match.compound"](match), sys.executable)
+    if node["builds_here"] and (missing := pillar_over_defaults.build_errors(found, node["arch"])):
         raise CommandExecutionError("The pillar `dcgm` cannot be used:\n" + "\n".join(missing))
-    return node
+    return {
+        **found,
+        "paths": paths.exported(),
+        "node": node,
+        "scripts": derive.scripts(found["slurm"]),
+        "scrape_configs": derive.scrape_configs(found),
+        "master": derive.master(found["watcher"]),
+        "watcher_settings": derive.watcher_settings(found),
+    }
 
 
-def _labelled_from(configuration: dict[str, Any]) -> str:
-    job_map = configuration["job_map"]
-    return job_map["directory"] if job_map["label"] else ""
+def job_map_conf(wanted: dict[str, str], release: str, label: bool) -> dict[str, str]:
+    """
+    Return job-map.conf for the exporter that runs: the release before if an upgrade failed.
 
+    :param wanted: the settings for the release of the pillar.
+    :param release: that release.
+    :param label: whether the exporter reads the map.
 
-def _builds_here(configuration: dict[str, Any], arch: str) -> bool:
-    exporter, builder = configuration["exporter"], configuration["hosts"]["builder"]
-    if not exporter["enabled"] or exporter["method"] != "build":
-        return False
-    if builder and not __salt__["match.compound"](builder):
-        return False
-    return not superpod_release.is_stored(exporter["store"], exporter["release"], arch, exporter["facts"]["commit"])
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' dcgm_config.job_map_conf '{idle: empty, mig: "yes"}' 4.5.3-4.8.2 True
+    """
+    current = installed.linked_release()
+    if __opts__.get("test") or current in (None, release):
+        return wanted
+    try:
+        facts = releases.facts(current, _read(_files()["paths"][_FILES.index("compatibility")]))
+    except ValueError:
+        return wanted
+    return {**wanted, **derive.of_release(facts, label)}
 
 
 def project_checkout() -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import superpod_devices
-import superpod_job_map
-import superpod_paths
 from salt.exceptions import CommandExecutionError
+from superpod_dcgm.agent import devices
+from superpod_dcgm.base import job_map_conf, paths
 
 
 def settings() -> dict[str, str]:
@@ -24,7 +23,7 @@ def settings() -> dict[str, str]:
         salt 'dgx-01' dcgm_devices.settings
     """
     try:
-        return superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
+        return job_map_conf.read(paths.JOB_MAP_CONFIG)
     except FileNotFoundError:
         return {}
     except OSError as exc:
@@ -45,7 +44,7 @@ def refresh() -> dict[str, Any]:
 
         salt 'dgx-*' dcgm_devices.refresh
     """
-    done = superpod_devices.refresh(settings(), force=True)
+    done = devices.refresh(settings(), force=True)
     if problem := done.pop("problem"):
         raise CommandExecutionError(f"The device table could not be made: {problem}")
     return done
@@ -65,9 +64,9 @@ def show() -> dict[str, Any]:
 
         salt 'dgx-*' dcgm_devices.show
     """
-    table, status = superpod_devices.current(), superpod_devices.read_status()
+    table, status = devices.current(), devices.read_status()
     if table is None:
         raise CommandExecutionError(f"There is no device table: {status.get('problem') or 'none was made yet'}")
     last = {"ok": status.get("ok", True), "problem": status.get("problem", ""), "note": status.get("note", "")}
     age = {"age": max(0, int(time.time()) - table.made), "order": status.get("positions", "")}
-    return {**superpod_devices.described(table), **age, **last}
+    return {**devices.described(table), **age, **last}

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
-import superpod_exporter
-import superpod_job_map
-import superpod_job_settings
-import superpod_paths
-import superpod_reconcile
-import superpod_service
-import superpod_slurm
-import superpod_textfile
 from salt.exceptions import CommandExecutionError
+from superpod_dcgm.agent import counters, job_map, slurm
+from superpod_dcgm.agent import reconcile as reconciliation
+from superpod_dcgm.base import job_map_conf, paths
+from superpod_dcgm.slurm import wiring as slurm_wiring
 
 _SCONTROL_SECONDS = 20
+_PLACES = ("prolog_link", "epilog_link", "textfile", "directory")
 
 
-def _settings() -> dict[str, str]:
+def _conf() -> dict[str, str]:
     try:
-        return superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
+        return job_map_conf.of_this_node()
     except OSError as exc:
         raise CommandExecutionError(f"The job map is not configured on this node: {exc}") from exc
 
 
 def former(wanted: dict[str, str]) -> dict[str, str]:
     """
-    Return the paths that an earlier apply used and that are wanted no longer, by their settings' keys.
+    Return the paths that an earlier apply used and that are wanted no more, by their keys in job-map.conf.
 
-    :param wanted: settings as they are to be: ``prolog_link``, ``epilog_link``, ``textfile``, ``directory``.
+    A path is empty where there is none.
+
+    :param wanted: job-map.conf as it is to be.
 
     CLI Example:
 
@@ -38,13 +38,28 @@ def former(wanted: dict[str, str]) -> dict[str, str]:
         salt 'dgx-01' job_map.former '{"textfile": "/var/lib/node_exporter"}'
     """
     try:
-        known = superpod_job_map.read_settings(superpod_paths.JOB_MAP_CONFIG)
+        known = job_map_conf.of_this_node()
     except OSError:
-        return {}
-    paths = {
-        key: known.get(key, "") for key in ("prolog_link", "epilog_link", "textfile", "directory") if key in wanted
-    }
-    return {key: path for key, path in paths.items() if path and path not in wanted.values()}
+        known = {}
+    return {key: "" if (path := known.get(key, "")) in wanted.values() else path for key in _PLACES}
+
+
+def places(wanted: dict[str, str]) -> list[str]:
+    """
+    Return all that the agent reads and writes on this node, whatever the pillar was when it was put there.
+
+    :param wanted: job-map.conf as the pillar wants it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' job_map.places '{"directory": "/run/dcgm-job-map"}'
+    """
+    before = former(wanted)
+    found = [*paths.AGENT_FILES, wanted.get("directory", ""), before["directory"]]
+    texts = (wanted.get("textfile"), before["textfile"])
+    return [path for path in found if path] + [os.path.join(path, paths.TEXTFILE) for path in texts if path]
 
 
 def reconcile(test: bool | None = None) -> dict[str, Any]:
@@ -65,37 +80,12 @@ def reconcile(test: bool | None = None) -> dict[str, Any]:
     """
     test = bool(__opts__.get("test") if test is None else test)
     try:
-        result = superpod_reconcile.reconcile(_settings(), test)
+        result = reconciliation.reconcile(_conf(), test)
         if not test:
-            superpod_textfile.note_reconciliation(result.removed, not result.problem)
+            counters.note_reconciliation(result.removed, not result.problem)
     except OSError as exc:
         raise CommandExecutionError(f"The job map cannot be reconciled: {exc}") from exc
     return dataclasses.asdict(result)
-
-
-def settings(wanted: dict[str, str], release: str, label: bool, compatibility: dict[str, Any]) -> dict[str, str]:
-    """
-    Return the settings of prolog and epilog for the exporter that runs: the release before if an upgrade failed.
-
-    :param wanted: the settings for the release of the pillar.
-    :param release: that release.
-    :param label: whether the exporter reads the map.
-    :param compatibility: what is known of releases.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'dgx-01' job_map.settings '{idle: empty, mig: "yes"}' 4.5.3-4.8.2 True '{releases: {}}'
-    """
-    current = superpod_service.linked_release()
-    if __opts__.get("test") or current in (None, release):
-        return wanted
-    try:
-        facts = superpod_exporter.facts(current, compatibility)
-    except ValueError:
-        return wanted
-    return {**wanted, **superpod_job_settings.of_release(facts, label)}
 
 
 def show() -> dict[str, list[str]]:
@@ -110,9 +100,9 @@ def show() -> dict[str, list[str]]:
 
         salt 'dgx-*' job_map.show
     """
-    directory = _settings().get("directory", "")
+    directory = _conf().get("directory", "")
     try:
-        return superpod_job_map.read_map(directory)
+        return job_map.read_map(directory)
     except OSError as exc:
         raise CommandExecutionError(f"The job map cannot be read: {exc}") from exc
 
@@ -136,14 +126,14 @@ def wiring(prolog: str = "", epilog: str = "") -> dict[str, Any]:
     """
     links = {"prolog": prolog, "epilog": epilog}
     if not all(links.values()):
-        known = _settings()
+        known = _conf()
         links = {kind: link or known.get(f"{kind}_link", "") for kind, link in links.items()}
-    return superpod_job_map.wiring(_slurm_configuration(), **links)
+    return slurm_wiring.check(_slurm_configuration(), **links)
 
 
 def _slurm_configuration() -> str:
-    answer = superpod_slurm.runner(seconds=_SCONTROL_SECONDS)(["scontrol", "show", "config"])
-    if answer.code is None and answer.error.startswith("there is no"):
+    answer = slurm.runner(seconds=_SCONTROL_SECONDS)(["scontrol", "show", "config"])
+    if answer.missing:
         raise CommandExecutionError("There is no scontrol on this minion: ask one with Slurm's client commands")
     if answer.code != 0:
         raise CommandExecutionError(f"scontrol show config: {answer.problem}")

@@ -1,5 +1,5 @@
 """
-Runner ``bcm``: what the watcher of BCM roles on this master knows, and what to make it do.
+Runner ``bcm``: the roles of the nodes, as the watcher on this master knows and delivers them.
 
 All of it works on the settings in /etc/superpod-dcgm/watcher.json, which the state ``dcgm.watcher`` writes.
 Functions that return a per-node report end with exit code 1 if any node failed.
@@ -7,27 +7,20 @@ Functions that return a per-node report end with exit code 1 if any node failed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import subprocess
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import salt.utils.event
 import salt.utils.minions
-import superpod_apply
-import superpod_audit
-import superpod_files
-import superpod_minions
-import superpod_paths
-import superpod_pending
-import superpod_poll
-import superpod_roles
-import superpod_serve
-import superpod_snapshot
-import superpod_status
-from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
+from salt.exceptions import CommandExecutionError
+from superpod_dcgm.base import files, names, paths
+from superpod_dcgm.fleet import audit as fleet_audit
+from superpod_dcgm.fleet import change_set, minions
+from superpod_dcgm.fleet import report as fleet_report
+from superpod_dcgm.watcher import deliveries, snapshot
+from superpod_dcgm.watcher import poll as watcher_poll
+from superpod_dcgm.watcher import status as watcher_status
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +39,8 @@ def settings() -> dict[str, Any]:
 
         salt-run bcm.settings
     """
-    path = __opts__.get("superpod_dcgm_settings", superpod_paths.WATCHER_SETTINGS)
-    found = superpod_files.read_json(path)
+    path = __opts__.get("superpod_dcgm_settings", paths.WATCHER_SETTINGS)
+    found = files.read_json(path)
     if not isinstance(found, dict):
         raise CommandExecutionError(f"{path} is missing or unreadable: apply dcgm.watcher to the head node first")
     return found
@@ -69,7 +62,7 @@ def members(match: str | None = None) -> dict[str, str]:
     if not wanted:
         return {}
     found = salt.utils.minions.CkMinions(__opts__).check_minions(wanted, "compound")
-    return {superpod_roles.short(name): name for name in sorted(found["minions"])}
+    return {names.short(name): name for name in sorted(found["minions"])}
 
 
 def status() -> dict[str, Any]:
@@ -82,8 +75,8 @@ def status() -> dict[str, Any]:
 
         salt-run bcm.status
     """
-    now = settings()
-    return superpod_status.status(now, superpod_snapshot.load(now["snapshot"]), members())
+    watcher_settings = settings()
+    return watcher_status.status(watcher_settings, snapshot.read_snapshot(watcher_settings["snapshot"]), members())
 
 
 def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict[str, Any]:
@@ -101,8 +94,8 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
 
         salt-run bcm.poll
     """
-    heard = {kind: {superpod_roles.short(name) for name in names} for kind, names in (news or {}).items()}
-    done = superpod_poll.poll(settings(), members() or None, superpod_pending.News(**heard), accept)
+    heard = {kind: {names.short(name) for name in heard_of} for kind, heard_of in (news or {}).items()}
+    done = watcher_poll.poll(settings(), members() or None, deliveries.News(**heard), accept)
     for line in done.lines:
         log.warning("bcm: %s", line)
     if done.claimed:
@@ -140,9 +133,11 @@ def audit() -> dict[str, list[str]]:
 
         salt-run bcm.audit
     """
-    now = settings()
-    with _client(_QUESTION) as run:
-        return superpod_audit.missed(now, superpod_snapshot.load(now["snapshot"]), members(), run)
+    watcher_settings = settings()
+    with minions.client(__opts__["conf_file"], _QUESTION) as run:
+        return fleet_audit.missed(
+            watcher_settings, snapshot.read_snapshot(watcher_settings["snapshot"]), members(), run
+        )
 
 
 def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
@@ -157,22 +152,22 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
 
         salt-run bcm.sync dgx-01,dgx-02
     """
-    names = nodes.split(",") if isinstance(nodes, str) else list(nodes)
+    named = nodes.split(",") if isinstance(nodes, str) else list(nodes)
     known = members()
-    chosen = {superpod_roles.short(name) for name in names} or set(known)
+    chosen = {names.short(name) for name in named} or set(known)
     if strange := sorted(chosen - known.keys()):
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
-    now = settings()
-    with _client(now["watcher"]["deadline"]) as run:
+    watcher_settings = settings()
+    with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
         try:
-            return _judged(superpod_serve.serve(now, known, run, anew=chosen))
-        except superpod_snapshot.Busy as exc:
+            return fleet_report.judged(change_set.carry_out(watcher_settings, known, run, again=chosen), __context__)
+        except files.Busy as exc:
             raise CommandExecutionError(f"{exc}: look at `salt-run jobs.active` and try again") from exc
 
 
-def serve() -> dict[str, Any]:
+def deliver_changes() -> dict[str, Any]:
     """
-    Serve the nodes of the current change set; called by the orchestration ``dcgm.orch.roles_changed``.
+    Deliver the current change set to its nodes; called by the orchestration ``dcgm.orch.roles_changed``.
 
     Roles are delivered, then changed nodes get ``dcgm.exporter.service`` and nodes whose minion started the whole
     ``dcgm``. Nodes that are down stay pending, are listed, and are no failure.
@@ -181,116 +176,19 @@ def serve() -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt-run bcm.serve
+        salt-run bcm.deliver_changes
     """
-    now = settings()
-    with _client(now["watcher"]["deadline"]) as run:
+    watcher_settings = settings()
+    with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
         try:
-            return _judged(superpod_serve.serve(now, members(), run))
-        except superpod_serve.Serving as exc:
-            log.info("bcm: %s: a later poll serves what is left", exc)
+            return fleet_report.judged(change_set.carry_out(watcher_settings, members(), run), __context__)
+        except change_set.AtWork as exc:
+            log.info("bcm: %s: a later poll delivers what is left", exc)
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
-        except superpod_snapshot.Busy as exc:
-            raise CommandExecutionError(f"{exc}: what was served, if anything, is not noted and comes again") from exc
-
-
-def apply(
-    sls: str,
-    tgt: str | None = None,
-    batch: str | None = None,
-    failhard: bool = True,
-    test: bool = False,
-    timeout: int | None = None,
-) -> dict[str, Any]:
-    """
-    Apply states to the nodes in batches and return one line per node. Nodes that are down are listed.
-
-    It is a failure when nobody is matched or nobody answers.
-
-    :param tgt: another compound match than ``hosts:nodes``.
-    :param batch: another size of the batches than ``watcher:batch``: a number or a percentage.
-    :param failhard: leave the later batches alone when a node failed.
-    :param timeout: seconds that a batch is waited for; by default long enough for a build.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-run bcm.apply dcgm batch=10%
-    """
-    known, now = members(tgt), settings()
-    with _client(timeout or now["longest_apply"]) as run:
-        up = superpod_apply.answering(run, sorted(known.values()))
-        size = str(batch or now["watcher"]["batch"])
-        outcomes = superpod_apply.apply_states(run, up, sls, size, failhard, sync_mods="all", test=test)
-    by_name = {name: outcomes.get(minion, superpod_apply.DOWN) for name, minion in known.items()}
-    return _judged(superpod_serve.report_on_all(by_name))
-
-
-def report(tgt: str | None = None) -> dict[str, Any]:
-    """
-    Ask every node how it is: roles, release, whether the exporter should run and does. It fails if nobody answers.
-
-    :param tgt: another compound match than ``hosts:nodes``.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-run bcm.report
-    """
-    known, now = members(tgt), settings()
-    with _client(now["watcher"]["deadline"]) as run:
-        up = superpod_apply.answering(run, sorted(known.values()))
-        returns = run(up, "bcm.health", [now["roles"]], {}) if up else {}
-    by_name = {name: superpod_apply.judge_health(returns.get(minion)) for name, minion in known.items()}
-    return _judged(superpod_serve.report_on_all(by_name))
-
-
-def ready(timeout: int = 60) -> dict[str, Any]:
-    """
-    Wait until a restart of the master that the head's states ordered is over and minions answer again.
-
-    :param timeout: seconds.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-run bcm.ready
-    """
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        units = [f"{superpod_paths.WATCHER_RESTART}.{kind}" for kind in ("timer", "service")]
-        done = subprocess.run(["systemctl", "is-active", *units], capture_output=True, text=True, check=False)
-        if not {"active", "activating"} & set(done.stdout.split()) and _head_answers():
-            return {"ready": True}
-        time.sleep(1)
-    __context__["retcode"] = 1
-    return {"ready": False, "retcode": 1}
-
-
-def _head_answers() -> bool:
-    heads = sorted(members(settings()["hosts"]["head"]).values())
-    try:
-        with _client(_QUESTION) as run:
-            return bool(superpod_apply.answering(run, heads))
-    except (SaltClientError, SaltReqTimeoutError):
-        return False
-
-
-def _judged(found: dict[str, Any]) -> dict[str, Any]:
-    # Salt takes the exit code of `salt-run` from the key, and the result of an orchestration's step from the context.
-    if found["failed"] or found.get("problem"):
-        __context__["retcode"] = found["retcode"] = 1
-    return found
+        except files.Busy as exc:
+            raise CommandExecutionError(f"{exc}: whatever was delivered is not noted and comes again") from exc
 
 
 def _fire(tag: str, data: dict[str, Any]) -> None:
     with salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=False) as bus:
         bus.fire_event(data, tag)
-
-
-def _client(seconds: float) -> contextlib.AbstractContextManager[superpod_apply.Run]:
-    # Not with these options: an orchestration's have another cachedir where root_dir is set, and there is no key.
-    return superpod_minions.client(__opts__["conf_file"], seconds)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import superpod_paths
-import superpod_roles
+from superpod_dcgm.base import paths, roles
 
 
 def deployed(name: str) -> dict[str, Any]:
@@ -16,7 +15,7 @@ def deployed(name: str) -> dict[str, Any]:
 
     :param name: a sentence.
     """
-    known = superpod_roles.read(__opts__.get("superpod_dcgm_roles", superpod_paths.ROLES_FILE)) is not None
+    known = roles.read(__opts__.get("superpod_dcgm_roles", paths.ROLES_FILE)) is not None
     comment = "Its roles are known" if known else "Its roles are not known yet; the watcher delivers them"
     return _tell(name, "superpod/dcgm/deployed", {"roles_known": known}, comment)
 

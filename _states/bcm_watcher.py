@@ -6,8 +6,8 @@ import glob
 import os
 from typing import Any
 
-import superpod_head
-import superpod_targets
+from superpod_dcgm.base import state
+from superpod_dcgm.watcher import head, targets
 
 
 def authorities(name: str, files: list[str]) -> dict[str, Any]:
@@ -18,9 +18,9 @@ def authorities(name: str, files: list[str]) -> dict[str, Any]:
     :param files: PEM files on this machine.
     """
     try:
-        contents = superpod_head.authorities(files)
+        contents = head.authorities(files)
     except ValueError as exc:
-        return _result(name, False, str(exc))
+        return state.result(name, False, str(exc))
     return __states__["file.managed"](name, contents=contents, mode="0644")
 
 
@@ -31,8 +31,8 @@ def credential(name: str, user: str) -> dict[str, Any]:
     :param name: path of the certificate or key.
     :param user: the master's user.
     """
-    if problem := superpod_head.credential_problem(name):
-        return _result(name, False, problem)
+    if problem := head.credential_problem(name):
+        return state.result(name, False, problem)
     return __states__["file.managed"](name, user=user, mode="0600", replace=False)
 
 
@@ -44,8 +44,8 @@ def configuration_counts(name: str) -> dict[str, Any]:
     """
     others = sorted(glob.glob(os.path.join(os.path.dirname(name), "*.conf")))
     main = os.path.join(os.path.dirname(os.path.dirname(name)), "master")
-    found = superpod_head.conflicts([main, *others], name)
-    return _result(name, not found, "\n".join(found) or "no other file sets engines, reactor or module_dirs")
+    found = head.conflicts([main, *others], name)
+    return state.result(name, not found, "\n".join(found) or "no other file sets engines, reactor or module_dirs")
 
 
 def targets_removed(name: str) -> dict[str, Any]:
@@ -55,14 +55,10 @@ def targets_removed(name: str) -> dict[str, Any]:
     :param name: the directory.
     """
     if not os.path.isdir(name):
-        return _result(name, True, "there are no target files")
-    hosts = sorted(superpod_targets.ours(name))
+        return state.result(name, True, "there are no target files")
+    hosts = sorted(targets.ours(name))
     changes = {"removed": hosts} if hosts else {}
     if __opts__["test"] or not hosts:
-        return _result(name, None if hosts else True, f"{len(hosts)} target files to be removed", changes)
-    problems = superpod_targets.reconcile(name, {}, (), remove=True).problems
-    return _result(name, not problems, "\n".join(problems) or f"{len(hosts)} target files removed", changes)
-
-
-def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+        return state.result(name, None if hosts else True, f"{len(hosts)} target files to be removed", changes)
+    problems = targets.reconcile(name, {}, (), remove=True).problems
+    return state.result(name, not problems, "\n".join(problems) or f"{len(hosts)} target files removed", changes)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import superpod_devices
 from salt.exceptions import CommandExecutionError
-from superpod_nvidia import Trouble
-
-
-def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+from superpod_dcgm.agent import devices
+from superpod_dcgm.agent.nvidia import Trouble
+from superpod_dcgm.base import state
 
 
 def current(name: str, positions: str | None = None) -> dict[str, Any]:
@@ -28,15 +25,17 @@ def current(name: str, positions: str | None = None) -> dict[str, Any]:
     """
     test = __opts__["test"]
     try:
-        wanted = superpod_devices.plan({"positions": positions} if positions else __salt__["dcgm_devices.settings"]())
-        changes = superpod_devices.differences(wanted.table)
+        wanted = devices.plan({"positions": positions} if positions else __salt__["dcgm_devices.settings"]())
+        changes = devices.differences(wanted.table)
         if not test:
-            superpod_devices.put(wanted)
+            devices.put(wanted)
     except (Trouble, OSError, CommandExecutionError) as exc:
         if not test:
-            superpod_devices.note_failure(str(exc))
-        return _result(name, False, f"The device table cannot be made: {exc}")
+            devices.note_failure(str(exc))
+        return state.result(name, False, f"The device table cannot be made: {exc}")
     if not changes:
-        return _result(name, True, "The device table is up to date")
+        return state.result(name, True, "The device table is up to date")
     note = f"; positions by {wanted.source}: {wanted.note}" if wanted.note else ""
-    return _result(name, None if test else True, f"The device table {'would be' if test else 'is'} made{note}", changes)
+    return state.result(
+        name, None if test else True, f"The device table {'would be' if test else 'is'} made{note}", changes
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import superpod_checkout
+from superpod_dcgm.exporter import source
 
 
 def published(name: str, checkout: str, release: str, commit: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def published(name: str, checkout: str, release: str, commit: str) -> dict[str, 
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{checkout} would be offered as {name}"}
     try:
-        superpod_checkout.publish(checkout, release, commit, name)
-    except (superpod_checkout.SourceError, OSError) as exc:
+        source.publish(checkout, release, commit, name)
+    except (source.SourceError, OSError) as exc:
         return {**ret, "result": False, "changes": {}, "comment": str(exc)}
     return {**ret, "comment": f"{checkout} is offered as {name}"}

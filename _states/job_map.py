@@ -10,13 +10,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import superpod_files
-import superpod_job_map
 from salt.exceptions import CommandExecutionError
-
-
-def _result(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+from superpod_dcgm.agent import job_map
+from superpod_dcgm.base import files, state
+from superpod_dcgm.slurm import scripts
 
 
 def reconciled(name: str) -> dict[str, Any]:
@@ -39,19 +36,19 @@ def reconciled(name: str) -> dict[str, Any]:
         done = __salt__["job_map.reconcile"](test=False)
         left = __salt__["job_map.reconcile"](test=True)
     except CommandExecutionError as exc:
-        return _result(name, False, str(exc))
+        return state.result(name, False, str(exc))
     return _reconciliation(name, done, not (done["answered"] and done["problem"]) and not left["removed"])
 
 
-def _reconciliation(name: str, found: dict[str, Any], result: bool | None) -> dict[str, Any]:
+def _reconciliation(name: str, found: dict[str, Any], good: bool | None) -> dict[str, Any]:
     removed, problem = found["removed"], found["problem"]
     if removed:
         words = {None: "would be removed", True: "are removed", False: "are removed, but others are still there"}
-        comment = f"Ids of jobs that are gone {words[result]}"
+        comment = f"Ids of jobs that are gone {words[good]}"
     else:
-        comment = f"No id of a job that is gone {'could be removed' if result is False else 'is known'}"
-    report = _result(
-        name, result, f"{comment}; {problem}" if problem else comment, {"removed": removed} if removed else {}
+        comment = f"No id of a job that is gone {'could be removed' if good is False else 'is known'}"
+    report = state.result(
+        name, good, f"{comment}; {problem}" if problem else comment, {"removed": removed} if removed else {}
     )
     return report if found["answered"] else {**report, "warnings": [f"Which jobs are gone is not known: {problem}"]}
 
@@ -67,8 +64,8 @@ def wired(name: str, prolog: str, epilog: str) -> dict[str, Any]:
     try:
         found = __salt__["job_map.wiring"](prolog, epilog)
     except CommandExecutionError as exc:
-        return _result(name, False, str(exc))
-    return _result(name, found["fits"], "\n".join(found["report"]))
+        return state.result(name, False, str(exc))
+    return state.result(name, found["fits"], "\n".join(found["report"]))
 
 
 def script(name: str, source: str) -> dict[str, Any]:
@@ -90,19 +87,19 @@ def script(name: str, source: str) -> dict[str, Any]:
     """
     cached = __salt__["cp.cache_file"](source, __env__)
     if not cached:
-        return _result(name, False, f"{source} is not on the file server")
-    if problem := superpod_job_map.syntax_problem(cached):
-        return _result(name, False, f"{problem}; {name} is left as it is")
-    changes = superpod_job_map.script_changes(cached, name)
+        return state.result(name, False, f"{source} is not on the file server")
+    if problem := scripts.syntax_problem(cached):
+        return state.result(name, False, f"{problem}; {name} is left as it is")
+    changes = scripts.script_changes(cached, name)
     if not changes:
-        return _result(name, True, f"{name} is up to date")
+        return state.result(name, True, f"{name} is up to date")
     if __opts__["test"]:
-        return _result(name, None, f"{name} would be written", changes)
+        return state.result(name, None, f"{name} would be written", changes)
     try:
-        superpod_job_map.write_script(cached, name)
+        scripts.write_script(cached, name)
     except OSError as exc:
-        return _result(name, False, f"{name} cannot be written: {exc}")
-    return _result(name, True, f"{name} is written", changes)
+        return state.result(name, False, f"{name} cannot be written: {exc}")
+    return state.result(name, True, f"{name} is written", changes)
 
 
 def moved(name: str, former: str) -> dict[str, Any]:
@@ -120,15 +117,15 @@ def moved(name: str, former: str) -> dict[str, Any]:
             - former: /run/other-dcgm-map
     """
     if not os.path.isdir(former) or os.path.islink(former):
-        return _result(name, True, f"there is no job map in {former}")
+        return state.result(name, True, f"there is no job map in {former}")
     changes = {"moved": {"old": former, "new": name}}
     if __opts__["test"]:
-        return _result(name, None, f"{former} would be moved", changes)
+        return state.result(name, None, f"{former} would be moved", changes)
     try:
-        superpod_job_map.move(former, name)
+        job_map.move(former, name)
     except OSError as exc:
-        return _result(name, False, f"{former} cannot be moved: {exc}")
-    return _result(name, True, f"{former} is moved", changes)
+        return state.result(name, False, f"{former} cannot be moved: {exc}")
+    return state.result(name, True, f"{former} is moved", changes)
 
 
 def linked(name: str, target: str, coming: bool = False) -> dict[str, Any]:
@@ -146,22 +143,22 @@ def linked(name: str, target: str, coming: bool = False) -> dict[str, Any]:
             - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
             - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
     """
-    found = superpod_job_map.inspect_link(name, target)
+    found = scripts.inspect_link(name, target)
     if found.obstacle:
-        return _result(name, False, found.obstacle)
+        return state.result(name, False, found.obstacle)
     expected = __opts__["test"] and coming and not os.path.lexists(target)
-    if not expected and (problem := superpod_job_map.script_problem(target)):
-        return _result(name, False, f"{problem}; slurmd is not made to run it")
+    if not expected and (problem := scripts.script_problem(target)):
+        return state.result(name, False, f"{problem}; slurmd is not made to run it")
     if found.target == target:
-        return _result(name, True, f"slurmd runs {target} through {name}")
+        return state.result(name, True, f"slurmd runs {target} through {name}")
     changes = {"link": {"old": found.target, "new": target}}
     if __opts__["test"]:
-        return _result(name, None, f"{name} would lead to {target}", changes)
+        return state.result(name, None, f"{name} would lead to {target}", changes)
     try:
-        superpod_files.link_atomic(target, name)
+        files.link_atomic(target, name)
     except OSError as exc:
-        return _result(name, False, f"{name} cannot be made: {exc}")
-    return _result(name, True, f"slurmd runs {target} through {name}", changes)
+        return state.result(name, False, f"{name} cannot be made: {exc}")
+    return state.result(name, True, f"slurmd runs {target} through {name}", changes)
 
 
 def unlinked(name: str, target: str) -> dict[str, Any]:
@@ -178,14 +175,14 @@ def unlinked(name: str, target: str) -> dict[str, Any]:
             - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
             - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
     """
-    found = superpod_job_map.inspect_link(name, target)
+    found = scripts.inspect_link(name, target)
     if found.target is None or found.obstacle:
-        return _result(name, True, found.obstacle or f"{name} is not there")
+        return state.result(name, True, found.obstacle or f"{name} is not there")
     changes = {"link": {"old": found.target, "new": None}}
     if __opts__["test"]:
-        return _result(name, None, f"{name} would be removed", changes)
+        return state.result(name, None, f"{name} would be removed", changes)
     try:
         os.unlink(name)
     except OSError as exc:
-        return _result(name, False, f"{name} cannot be removed: {exc}")
-    return _result(name, True, f"{name} is removed", changes)
+        return state.result(name, False, f"{name} cannot be removed: {exc}")
+    return state.result(name, True, f"{name} is removed", changes)

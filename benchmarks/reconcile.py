@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "_utils"))
 
-import superpod_reconcile
+from superpod_dcgm.agent import reconcile
 
 REPETITIONS = 5
 GPUS = 8
@@ -42,7 +42,7 @@ def once(directory: Path, ids: int) -> tuple[float, int]:
     """Return the seconds of one reconciliation, and how many ids it removed."""
     fill(directory, ids)
     begin = time.perf_counter()
-    result = superpod_reconcile.reconcile({"directory": str(directory), "grace": "120"})
+    result = reconcile.reconcile({"directory": str(directory), "grace": "120"})
     return time.perf_counter() - begin, sum(len(jobs) for jobs in result.removed.values())
 
 

@@ -24,7 +24,7 @@ DEFAULTS = REPOSITORY / "salt/dcgm/defaults.yaml"
 SCHEMA = REPOSITORY / "salt/dcgm/schema.yaml"
 sys.path.insert(0, str(REPOSITORY / "_utils"))
 
-import superpod_schema  # noqa: E402
+from superpod_dcgm.config import schema as validator  # noqa: E402
 
 INTRODUCTION = """\
 # Pillar reference
@@ -83,17 +83,17 @@ def rule(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None
     """Return the schema of a key, or None for a key that a mapping of free names has by default."""
     found = schema
     for name in path:
-        found = superpod_schema.resolved(found, schema).get("properties", {}).get(name)
+        found = validator.resolved(found, schema).get("properties", {}).get(name)
         if found is None:
             return None
-    return superpod_schema.resolved(found, schema)
+    return validator.resolved(found, schema)
 
 
 def _row(key: Key, schema: dict[str, Any], found: dict[str, Any]) -> str:
     name = ":".join(key.path)
     default = json.dumps(key.default, ensure_ascii=False) if key.default != "" else "empty"
     meaning = key.comment or ("Whether this component is deployed." if key.path[-1] == "enabled" else "")
-    cells = (f"`{name}`", f"`{default}`", superpod_schema.allowed(found, schema), meaning.replace("<", "&lt;"))
+    cells = (f"`{name}`", f"`{default}`", validator.allowed(found, schema), meaning.replace("<", "&lt;"))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

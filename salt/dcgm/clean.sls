@@ -3,7 +3,7 @@
 
 include:
   - dcgm.slurm.clean
-  - dcgm.metrics.clean
+  - dcgm.agent.clean
   - dcgm.exporter.clean
   - dcgm.go.clean
 
@@ -11,7 +11,7 @@ Tell the watcher that this node is removed:
   bcm_node.removed:
     - order: first
 
-Remove the state of superpod-dcgm-exporter:
+Remove {{ dcgm.paths.node_state }}:
   file.absent:
     - name: {{ dcgm.paths.node_state }}
     - order: last

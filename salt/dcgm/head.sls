@@ -7,7 +7,7 @@ include:
   - dcgm.exporter.source
 {%- endif %}
 {%- if dcgm.slurm.enabled and dcgm.slurm.scripts == "shared" %}
-  - dcgm.slurm.scripts
+  - dcgm.slurm.shared
 {%- endif %}
 {%- if dcgm.watcher.enabled %}
   - dcgm.watcher

@@ -6,9 +6,6 @@ include:
 {%- for component in ("exporter", "slurm") if dcgm[component].enabled %}
   - dcgm.{{ component }}
 {%- endfor %}
-{%- if dcgm.slurm.enabled %}
-  - dcgm.metrics
-{%- endif %}
 
 Tell the watcher that this node is deployed:
   bcm_node.deployed:

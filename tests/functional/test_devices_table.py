@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import superpod_gres
-import superpod_nvidia
-import superpod_paths
 from salt.exceptions import CommandExecutionError
+from superpod_dcgm.agent import nvidia, slurmd
+from superpod_dcgm.base import paths
 
 NODE = Path(__file__).resolve().parents[2] / "lab/rootfs/node"
 NAME = "Make the device table"
@@ -44,12 +43,12 @@ def gpus(tmp_path, monkeypatch, load) -> Gpus:
     # Nothing may be left in lab/rootfs: it is copied as it is onto the lab's machines.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     found = Gpus(tmp_path, load("lab/rootfs/node/usr/lib/lab/labgpus.py"))
-    monkeypatch.setattr(superpod_nvidia, "SEARCH_PATH", str(found.programs))
-    monkeypatch.setattr(superpod_nvidia, "PROC", str(tmp_path / "proc"))
-    monkeypatch.setattr(superpod_gres, "_BCM_SLURMD", str(tmp_path / "none"))
-    monkeypatch.setattr(superpod_paths, "DEVICES", str(found.table))
-    monkeypatch.setattr(superpod_paths, "DEVICES_STATUS", str(found.status))
-    monkeypatch.setattr(superpod_paths, "JOB_MAP_CONFIG", str(tmp_path / "job-map.conf"))
+    monkeypatch.setattr(nvidia, "SEARCH_PATH", str(found.programs))
+    monkeypatch.setattr(nvidia, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(slurmd, "_BCM_SLURMD", str(tmp_path / "none"))
+    monkeypatch.setattr(paths, "DEVICES", str(found.table))
+    monkeypatch.setattr(paths, "DEVICES_STATUS", str(found.status))
+    monkeypatch.setattr(paths, "JOB_MAP_CONFIG", str(tmp_path / "job-map.conf"))
     return found
 
 

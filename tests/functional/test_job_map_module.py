@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
-import superpod_paths
 from salt.exceptions import CommandExecutionError
+from superpod_dcgm.base import paths
 
 CONFIG = """\
 Configuration data as of 2026-11-23T15:00:00
@@ -28,7 +28,7 @@ BCM = {
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "job-map.conf"
-    monkeypatch.setattr(superpod_paths, "JOB_MAP_CONFIG", str(path))
+    monkeypatch.setattr(paths, "JOB_MAP_CONFIG", str(path))
     return path
 
 
@@ -72,7 +72,7 @@ def test_wiring_takes_the_links_from_the_settings_of_the_node(modules, settings,
 def test_wiring_finds_scontrol_where_bcm_has_it(modules, tmp_path, monkeypatch) -> None:
     _scontrol(tmp_path, monkeypatch, CONFIG)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    monkeypatch.setattr("superpod_slurm._SEARCH", (str(tmp_path),))
+    monkeypatch.setattr("superpod_dcgm.agent.slurm._SEARCH", (str(tmp_path),))
     assert modules.job_map.wiring(**BCM)["fits"] is True
 
 
@@ -114,7 +114,7 @@ def stale(settings, tmp_path, monkeypatch) -> Path:
     program.write_text(f"#!/bin/sh\n{text}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(superpod_paths, "JOB_MAP_STATE", str(tmp_path / "run/job-map.json"))
+    monkeypatch.setattr(paths, "JOB_MAP_STATE", str(tmp_path / "run/job-map.json"))
     directory = tmp_path / "map"
     directory.mkdir()
     for name, text in {"0": "12\n13\n", "3": "12\n"}.items():
@@ -175,33 +175,39 @@ def test_the_state_fails_when_the_map_cannot_be_changed_or_read(states, stale, s
     assert states.job_map.reconciled("job map").result is False
 
 
+NONE = {"prolog_link": "", "epilog_link": "", "textfile": "", "directory": ""}
+BEFORE = {
+    "prolog_link": "/a/60-prolog-dcgm.sh",
+    "epilog_link": "/a/60-epilog-dcgm.sh",
+    "textfile": "/var/lib/node_exporter",
+    "directory": "/run/dcgm-job-map",
+}
+# name: (what changes in the pillar, what an earlier apply used)
 FORMER = {
-    "nothing changed": ({"prolog_link": "/a/60-prolog-dcgm.sh", "epilog_link": "/a/60-epilog-dcgm.sh"}, {}),
-    "one moved": (
-        {"prolog_link": "/b/60-prolog-dcgm.sh", "epilog_link": "/a/60-epilog-dcgm.sh"},
-        {"prolog_link": "/a/60-prolog-dcgm.sh"},
-    ),
-    "what is not asked for is not told": ({"textfile": "/b"}, {"textfile": "/var/lib/node_exporter"}),
+    "nothing changed": ({}, {}),
+    "one moved": ({"prolog_link": "/b/60-prolog-dcgm.sh"}, {"prolog_link": "/a/60-prolog-dcgm.sh"}),
+    "metrics are no more written": ({"textfile": ""}, {"textfile": "/var/lib/node_exporter"}),
     "the two changed places": ({"prolog_link": "/a/60-epilog-dcgm.sh", "epilog_link": "/a/60-prolog-dcgm.sh"}, {}),
 }
 
 
-@pytest.mark.parametrize(("wanted", "expected"), FORMER.values(), ids=FORMER.keys())
-def test_what_an_earlier_apply_used_elsewhere_is_known(modules, settings, wanted, expected) -> None:
-    assert modules.job_map.former(wanted) == {}, "nothing was applied yet"
-    settings.write_text(
-        "prolog_link=/a/60-prolog-dcgm.sh\nepilog_link=/a/60-epilog-dcgm.sh\ntextfile=/var/lib/node_exporter\n"
-    )
-    assert modules.job_map.former(wanted) == expected
+@pytest.mark.parametrize(("changed", "expected"), FORMER.values(), ids=FORMER.keys())
+def test_what_an_earlier_apply_used_elsewhere_is_known(modules, settings, changed, expected) -> None:
+    wanted = BEFORE | changed
+    assert modules.job_map.former(wanted) == NONE, "nothing was applied yet"
+    settings.write_text("".join(f"{key}={value}\n" for key, value in BEFORE.items()))
+    assert modules.job_map.former(wanted) == NONE | expected
 
 
-OLD, NEW = "4.5.2-4.8.1", "4.5.3-4.8.2"
-COMPATIBILITY = {
-    "releases": {
-        OLD: {"mig_map": False, "empty_hides": True},
-        NEW: {"mig_map": True, "empty_hides": False},
-    }
-}
+def test_clean_knows_the_places_of_both_pillars(modules, settings) -> None:
+    settings.write_text("textfile=/a\ndirectory=/run/a-dcgm\n")
+    found = modules.job_map.places({"textfile": "/b", "directory": "/run/b-dcgm"})
+    places = {"/run/a-dcgm", "/run/b-dcgm", "/a/superpod-dcgm.prom", "/b/superpod-dcgm.prom"}
+    assert places <= set(found) and "" not in found
+    assert len(found) == len(set(found))
+
+
+OLD, NEW = "4.2.3-4.2.0", "4.5.3-4.8.2"
 # name: (release that runs, whether it reads the map, settings that depend on it)
 RUNNING = {
     "none yet": (None, True, {"mig": "yes", "idle": "empty"}),
@@ -213,7 +219,7 @@ RUNNING = {
 
 
 @pytest.mark.parametrize(("running", "label", "expected"), RUNNING.values(), ids=RUNNING.keys())
-def test_the_settings_are_those_of_the_release_that_runs(modules, monkeypatch, running, label, expected) -> None:
-    monkeypatch.setattr("superpod_service.linked_release", lambda: running)
+def test_job_map_conf_is_that_of_the_release_that_runs(modules, monkeypatch, running, label, expected) -> None:
+    monkeypatch.setattr("superpod_dcgm.exporter.installed.linked_release", lambda: running)
     wanted = {"directory": "/run/map", "mig": "yes", "idle": "empty"}
-    assert modules.job_map.settings(wanted, NEW, label, COMPATIBILITY) == {"directory": "/run/map", **expected}
+    assert modules.dcgm_config.job_map_conf(wanted, NEW, label) == {"directory": "/run/map", **expected}

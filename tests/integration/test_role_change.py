@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import superpod_snapshot
+from superpod_dcgm.base import files
 
 from tests.fake_bcm import ok
 
@@ -91,7 +91,7 @@ def test_a_start_that_nobody_heard_is_found_by_asking(cluster) -> None:
     assert cluster.run("bcm.audit") == (0, {"started": [], "roleless": []})
     snapshot = cluster.snapshot
     snapshot["deployed"][NODE] = "2020-01-01T00:00:00Z"
-    with superpod_snapshot.lock(f"{cluster.snapshot_file}.lock", wait=10):
+    with files.lock_local(f"{cluster.snapshot_file}.lock", 10):
         cluster.snapshot_file.write_text(json.dumps(snapshot))
     assert cluster.run("bcm.audit") == (0, {"started": [NODE], "roleless": []}), "it has no release, and booted since"
 
@@ -144,10 +144,10 @@ def test_the_orchestrations_render(cluster) -> None:
     calls = [
         part["name"] for step in steps.values() for part in step["salt"] if isinstance(part, dict) and "name" in part
     ]
-    assert sorted(calls) == ["bcm.apply"] * 5 + ["bcm.ready", "bcm.report", "bcm.serve"]
+    assert sorted(calls) == ["bcm.deliver_changes"] + ["dcgm.apply"] * 5 + ["dcgm.ready", "dcgm.report"]
 
 
-@pytest.mark.parametrize("verb", [("bcm.report",), ("bcm.apply", "dcgm")])
+@pytest.mark.parametrize("verb", [("dcgm.report",), ("dcgm.apply", "dcgm")])
 def test_a_match_that_finds_nobody_or_nobody_who_answers_is_a_failure(cluster, verb) -> None:
     code, report = cluster.run(*verb, "tgt=dgx-77")
     assert (code, report["problem"][:19]) == (1, "no accepted minion ")
@@ -169,5 +169,5 @@ def test_a_node_that_is_down_is_reported_stays_pending_and_fails_nothing(cluster
     assert cluster.hosts == [NODE, "dgx-02"], "a node that is down is a target that is down"
     code, report = cluster.run("bcm.sync", "dgx-02")
     assert (code, report["failed"], report["down"]) == (0, [], ["dgx-02"])
-    code, report = cluster.run("bcm.apply", "dcgm")
+    code, report = cluster.run("dcgm.apply", "dcgm")
     assert (code, report["failed"], report["down"]) == (0, [], ["dgx-02"]) and report["nodes"][NODE].startswith("ok: ")

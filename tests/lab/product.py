@@ -11,7 +11,7 @@ from superpod.lab.deployment import apply_when_free, wait_until
 
 NODES = ("dgx-01", "dgx-02")
 UNIT = "dcgm-exporter.service"
-SERVING = "Run dcgm-exporter where the roles of the node want it"
+FOLLOWING = "Start or stop dcgm-exporter as the node's roles say"
 # Everything that the product puts on a node; the test of `clean` looks for each.
 PLACES = (
     "/opt/dcgm-exporter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from product import NODES, SERVING, Cluster
+from product import NODES, FOLLOWING, Cluster
 
 pytestmark = pytest.mark.usefixtures("from_nothing")
 
@@ -44,7 +44,7 @@ def test_a_dry_run_names_what_the_apply_then_changes_and_changes_nothing(
     # Both nodes say that they would build; the one that comes second finds the artifact of the other.
     build = {name for name in dry_run["dgx-01"] if name.startswith("Build ")}
     for node in NODES:
-        assert SERVING in dry_run[node]
+        assert FOLLOWING in dry_run[node]
         assert dry_run[node] - build == first[node] - build
 
 

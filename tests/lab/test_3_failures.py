@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from product import SERVING, Applied, Cluster
+from product import FOLLOWING, Applied, Cluster
 
 pytestmark = pytest.mark.usefixtures("deployed")
 BROKEN_BUILD, BROKEN_SERVE = "4.5.3-4.8.2-lab1", "4.5.3-4.8.2-lab2"
@@ -112,7 +112,7 @@ def test_a_release_that_does_not_answer_is_taken_back_and_the_state_fails(cluste
     before = cluster.shell("dgx-01", "readlink /opt/dcgm-exporter/current")
     applied = apply(cluster, {"release": BROKEN_SERVE, "commit": commit(cluster, BROKEN_SERVE)})
     assert applied.code != 0
-    reason = applied.failed("dgx-01")[SERVING]
+    reason = applied.failed("dgx-01")[FOLLOWING]
     assert "answers 500" in reason
     assert f"Release {before} and its configuration were put back and answer" in reason
     assert cluster.shell("dgx-01", "readlink /opt/dcgm-exporter/current") == before
@@ -123,7 +123,7 @@ def test_a_setting_with_which_it_does_not_start_is_taken_back(cluster: Cluster) 
     before = cluster.shell("dgx-01", "cat /etc/dcgm-exporter/exporter.env")
     applied = apply(cluster, {"environment": {"DCGM_EXPORTER_INTERVAL": "soon"}})
     assert applied.code != 0
-    assert "were put back and answer" in applied.failed("dgx-01")[SERVING]
+    assert "were put back and answer" in applied.failed("dgx-01")[FOLLOWING]
     assert cluster.shell("dgx-01", "cat /etc/dcgm-exporter/exporter.env") == before
     assert cluster.metrics("dgx-01")
 
@@ -137,7 +137,7 @@ def test_another_program_on_the_port_is_not_taken_for_the_exporter(cluster: Clus
     try:
         applied = apply(cluster, {"port": 9500})
         assert applied.code != 0
-        assert SERVING in applied.failed("dgx-01")
+        assert FOLLOWING in applied.failed("dgx-01")
         assert cluster.metrics("dgx-01")
     finally:
         cluster.shell("dgx-01", "systemctl stop squatter; rm -r /tmp/squat")

@@ -108,7 +108,7 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
     deployed: Lab, wait_until: Callable[..., Any], slurm: dict[str, str]
 ) -> None:
     try:
-        apply(deployed, "head", "dcgm.slurm.scripts", **slurm)
+        apply(deployed, "head", "dcgm.slurm.shared", **slurm)
         apply(deployed, NODE, "dcgm.slurm", **slurm)
         job = deployed.run_job(1, 300, NODE)
         wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)]})
@@ -118,14 +118,14 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
     finally:
         apply(deployed, NODE, "dcgm.slurm")
         if "layout" in slurm:
-            apply(deployed, "head", "dcgm.slurm.scripts_clean", **slurm)
+            apply(deployed, "head", "dcgm.slurm.shared_clean", **slurm)
 
 
 def test_cleaning_a_node_while_a_job_runs_does_not_disturb_it(deployed: Lab, wait_until: Callable[..., Any]) -> None:
     job = deployed.run_job(2, 300, NODE)
     wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)], "1": [str(job)]})
     try:
-        apply(deployed, NODE, "dcgm.slurm.clean")
+        apply(deployed, NODE, "dcgm.agent.clean")
         left = ["sh", "-c", f"ls -d {MAP} /etc/tmpfiles.d/superpod-dcgm.conf /cm/local/apps/slurm/var/*/60-*"]
         assert deployed.exec(NODE, left).stdout == ""
         assert not finished(deployed, job)

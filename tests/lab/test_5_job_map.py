@@ -282,7 +282,7 @@ def test_a_stale_map_is_reported_by_a_state_before_it_is_removed(cluster: Cluste
     cluster.shell(NODE, "systemctl stop dcgm-job-map.timer")
     try:
         cluster.shell(NODE, "echo 999998 > /run/dcgm-job-map/6; touch -d '1 hour ago' /run/dcgm-job-map/6")
-        state = "Remove jobs that are gone from the job map"
+        state = "Remove finished jobs from the job map"
         dry = cluster.apply(NODE, "dcgm.slurm.reconcile", test=True)
         assert dry.states(NODE)[state]["changes"] == {"removed": {"6": ["999998"]}}
         assert cluster.ids(NODE) == {"6": ["999998"]}

@@ -15,7 +15,7 @@ def maker(load):
 
 
 def _schema_keys(schema, maker, path=()):
-    for key in maker.superpod_schema.resolved(schema, maker.document).get("properties", {}):
+    for key in maker.validator.resolved(schema, maker.document).get("properties", {}):
         yield (*path, key)
         yield from _schema_keys(schema["properties"][key], maker, (*path, key))
 

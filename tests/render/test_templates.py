@@ -35,7 +35,7 @@ def test_prometheus_gets_its_configuration_as_yaml_that_promtool_checks(compiler
     more = {"job_name": "other: one", "static_configs": [{"targets": ["a:1"], "labels": {"text": 'a "b" {{ c }}'}}]}
     with compiler(UBUNTU, {"dcgm": {"prometheus": {"scrape_configs": [more]}}}) as compile_states:
         chunks = compile_states.low("dcgm.prometheus.config")
-    step = next(chunk for chunk in chunks if chunk["__id__"] == "Configure Prometheus for dcgm-exporter")
+    step = next(chunk for chunk in chunks if chunk["__id__"] == "Write the configuration of Prometheus")
     first, own, third = yaml.safe_load(step["contents"])["scrape_configs"]
     assert (first["job_name"], own["job_name"], third) == ("dcgm-exporter", "superpod-dcgm", more)
     folders = [scrape["file_sd_configs"][0]["files"][0] for scrape in (first, own)]
@@ -56,35 +56,27 @@ def test_a_password_of_the_exporters_is_not_sent_to_our_own_metrics(compiler) ->
     secret = {"scheme": "https", "user": "prometheus", "password_file": "/etc/prometheus/password"}
     with compiler(UBUNTU, {"dcgm": {"prometheus": secret}}) as compile_states:
         chunks = compile_states.low("dcgm.prometheus.config")
-    step = next(chunk for chunk in chunks if chunk["__id__"] == "Configure Prometheus for dcgm-exporter")
+    step = next(chunk for chunk in chunks if chunk["__id__"] == "Write the configuration of Prometheus")
     first, own = yaml.safe_load(step["contents"])["scrape_configs"]
     assert "basic_auth" in first and not {"basic_auth", "scheme"} & own.keys()
 
 
-def test_the_services_of_a_node_get_every_file_that_they_import(compiler, tmp_path) -> None:
+def test_the_agent_gets_all_its_files_and_runs_on_python_alone(compiler, tmp_path) -> None:
     with compiler(UBUNTU, {}) as compile_states:
-        (step,) = [chunk for chunk in compile_states.low("dcgm.slurm.code") if chunk["fun"] == "recurse"]
-    pattern = re.compile(step["include_pat"].removeprefix("E@"))
-    for path in (REPOSITORY / "_utils").glob("*.py"):
-        if pattern.search(path.name):
-            shutil.copy(path, tmp_path)
-    program = "import sys; sys.path[:0] = [sys.argv[1]]; import superpod_node, superpod_devices, superpod_reconcile"
+        (step,) = compile_states.low("dcgm.agent.install")
+    pattern, root = re.compile(step["include_pat"].removeprefix("E@")), REPOSITORY / "_utils"
+    copied = [path.relative_to(root) for path in root.rglob("*.py") if pattern.search(str(path.relative_to(root)))]
+    for path in copied:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / path, tmp_path / path)
+    assert {path.parts[1] for path in copied} == {"__init__.py", "agent", "base"}
+    modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in copied]
+    program = f"import sys; sys.path[:0] = [sys.argv[1]]; import {', '.join(modules)}"
     # Without site-packages: nothing but Python itself is there.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", program, str(tmp_path)], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    unused = {path.stem for path in tmp_path.glob("*.py")} - imported(tmp_path / "superpod_node.py", set())
-    assert unused == set()
-
-
-def imported(path, seen) -> set[str]:
-    """Return the modules of the folder that a file imports, directly or not."""
-    seen.add(path.stem)
-    for name in re.findall(r"^\s*(?:import|from) (superpod_\w+)", path.read_text(), re.MULTILINE):
-        if name not in seen:
-            imported(path.with_name(f"{name}.py"), seen)
-    return seen
 
 
 def test_no_unit_that_asks_the_driver_loses_its_device_files(applied) -> None:
@@ -108,20 +100,20 @@ FORMER = {
 def another_pillar_before(tmp_path, monkeypatch):
     settings = tmp_path / "job-map.conf"
     settings.write_text("".join(f"{key}={value}\n" for key, value in FORMER.items()))
-    monkeypatch.setattr("superpod_paths.JOB_MAP_CONFIG", str(settings))
+    monkeypatch.setattr("superpod_dcgm.base.paths.JOB_MAP_CONFIG", str(settings))
 
 
 def test_clean_removes_the_links_that_were_made_whatever_the_pillar_says_now(compiler, another_pillar_before) -> None:
     """A link to a script that is gone makes every job drain its node."""
     with compiler(UBUNTU, {}) as compile_states:
-        chunks = compile_states.low("dcgm.slurm.clean")
+        chunks = compile_states.low("dcgm.agent.clean")
     unlinked = {chunk["name"] for chunk in chunks if chunk["fun"] == "unlinked"}
     assert {FORMER["prolog_link"], FORMER["epilog_link"]} < unlinked and len(unlinked) == 4
     absent = {chunk["name"] for chunk in chunks if (chunk["state"], chunk["fun"]) == ("file", "absent")}
     assert {FORMER["directory"], f"{FORMER['textfile']}/superpod-dcgm.prom"} <= absent
 
 
-@pytest.mark.parametrize("sls", ["dcgm.slurm", "dcgm.slurm.devices", "dcgm.slurm.timer", "dcgm.slurm.reconcile"])
+@pytest.mark.parametrize("sls", ["dcgm.slurm", "dcgm.agent.devices", "dcgm.agent.service", "dcgm.slurm.reconcile"])
 def test_whatever_rewrites_the_settings_first_deals_with_what_they_named(compiler, another_pillar_before, sls) -> None:
     with compiler(UBUNTU, {}) as compile_states:
         chunks = compile_states.low(sls)

@@ -5,7 +5,7 @@
 include:
   - dcgm.go
 
-Install what building dcgm-exporter needs:
+Install the packages that building dcgm-exporter needs:
   pkg.installed:
     - pkgs: {{ exporter.build.packages.get(grains.os_family, []) | tojson }}
 
@@ -21,5 +21,5 @@ Build dcgm-exporter {{ exporter.release }}:
     - wait: {{ exporter.build.wait }}
     - environment: {{ exporter.build.environment | tojson }}
     - require:
-      - pkg: Install what building dcgm-exporter needs
+      - pkg: Install the packages that building dcgm-exporter needs
       - dcgm_release: Check that Go is new enough

@@ -1,32 +1,39 @@
 # Takes the exporter away from a node, service first. The artifact in the shared store stays for the others.
 {%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set paths, unit = dcgm.paths, dcgm.paths.unit %}
 
-Stop dcgm-exporter for good:
-  dcgm_release.stopped:
-    - name: {{ dcgm.paths.unit }}
+Stop and disable {{ unit }}:
+  dcgm_service.stopped:
+    - name: {{ unit }}
 
-Remove everything of dcgm-exporter:
+Remove the files of dcgm-exporter:
   file.absent:
-    - names: {{ [dcgm.paths.enabled_flag, dcgm.paths.unit_file, dcgm.paths.exporter_link, dcgm.paths.exporter_environment,
-                 dcgm.paths.exporter_counters, dcgm.paths.exporter_root, dcgm.exporter.build.directory,
-                 dcgm.paths.node_runtime] | tojson }}
+    - names:
+      - {{ paths.enabled_flag }}
+      - {{ paths.unit_file }}
+      - {{ paths.exporter_link }}
+      - {{ paths.exporter_environment }}
+      - {{ paths.exporter_counters }}
+      - {{ paths.exporter_root }}
+      - {{ dcgm.exporter.build.directory }}
+      - {{ paths.node_runtime }}
     - require:
-      - dcgm_release: Stop dcgm-exporter for good
+      - dcgm_service: Stop and disable {{ unit }}
 
-Let systemd forget the unit of dcgm-exporter:
+Reload systemd after removing {{ unit }}:
   cmd.run:
     - name: systemctl daemon-reload
     - onchanges:
-      - file: Remove everything of dcgm-exporter
+      - file: Remove the files of dcgm-exporter
 
-Remove the configuration directory of dcgm-exporter:
-  dcgm_release.emptied:
-    - name: {{ dcgm.paths.exporter_config }}
+Remove {{ paths.exporter_config }} if it is empty:
+  dcgm_path.emptied:
+    - name: {{ paths.exporter_config }}
     - require:
-      - file: Remove everything of dcgm-exporter
+      - file: Remove the files of dcgm-exporter
 
-Remove the user of dcgm-exporter:
+Remove the user {{ dcgm.exporter.user }}:
   user.absent:
     - name: {{ dcgm.exporter.user }}
     - require:
-      - dcgm_release: Stop dcgm-exporter for good
+      - dcgm_service: Stop and disable {{ unit }}

@@ -7,7 +7,7 @@ include:
   - dcgm.exporter.install
   - dcgm.exporter.service
 
-Choose the counters of dcgm-exporter:
+Install the counters of dcgm-exporter:
 {%- if exporter.counters %}
   file.managed:
     - source: {{ exporter.counters }}
@@ -34,24 +34,23 @@ Write the environment of dcgm-exporter:
     - require:
       - dcgm_release: {{ installed }}
 
-Write the unit of dcgm-exporter:
+Write dcgm-exporter.service:
   file.managed:
     - name: {{ dcgm.paths.unit_file }}
     - source: salt://dcgm/exporter/files/dcgm-exporter.service.jinja
     - template: jinja
     - mode: '0644'
-    - context: {{ {"mode": dcgm.node.engine.mode, "exporter": exporter, "paths": dcgm.paths,
-                   "boot_wait": exporter.boot_wait if dcgm.watcher.enabled and dcgm.roles.source != "none" else 0} | tojson }}
+    - context: {{ {"mode": dcgm.node.engine.mode, "boot_wait": dcgm.node.boot_wait, "exporter": exporter, "paths": dcgm.paths} | tojson }}
     - require:
       - dcgm_release: {{ installed }}
 
 extend:
-  Run dcgm-exporter where the roles of the node want it:
-    dcgm_release:
+  Start or stop dcgm-exporter as the node's roles say:
+    dcgm_service:
       - deploying: True
       - watch:
         - dcgm_release: {{ installed }}
-        - file: Link dcgm-exporter to its current release
-        - file: Choose the counters of dcgm-exporter
+        - file: Link {{ dcgm.paths.exporter_link }} to the current release
+        - file: Install the counters of dcgm-exporter
         - file: Write the environment of dcgm-exporter
-        - file: Write the unit of dcgm-exporter
+        - file: Write dcgm-exporter.service

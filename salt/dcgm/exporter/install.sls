@@ -18,7 +18,7 @@ Install dcgm-exporter {{ exporter.release }}:
       - dcgm_release: Build dcgm-exporter {{ exporter.release }}
 {%- endif %}
 
-Link dcgm-exporter to its current release:
+Link {{ dcgm.paths.exporter_link }} to the current release:
   file.symlink:
     - name: {{ dcgm.paths.exporter_link }}
     - target: {{ dcgm.paths.exporter_current }}/dcgm-exporter
@@ -27,7 +27,7 @@ Link dcgm-exporter to its current release:
 
 {%- if dcgm.node.engine.mode == "remote" %}
 
-Create the user of dcgm-exporter:
+Create the user {{ exporter.user }}:
   user.present:
     - name: {{ exporter.user }}
     - system: True

@@ -2,8 +2,8 @@
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set exporter = dcgm.exporter %}
 
-Run dcgm-exporter where the roles of the node want it:
-  dcgm_release.serving:
+Start or stop dcgm-exporter as the node's roles say:
+  dcgm_service.follows_roles:
     - name: {{ dcgm.paths.unit }}
     - release: '{{ exporter.release }}'
     - roles: {{ dcgm.roles | tojson }}
@@ -11,9 +11,9 @@ Run dcgm-exporter where the roles of the node want it:
     - timeout: {{ exporter.start_timeout }}
     - files: {{ [exporter.web_config] | select | list | tojson }}
 
-Keep {{ exporter.keep }} releases of dcgm-exporter:
+Remove old releases of dcgm-exporter:
   dcgm_release.pruned:
     - keep: {{ exporter.keep }}
     - release: '{{ exporter.release }}'
     - require:
-      - dcgm_release: Run dcgm-exporter where the roles of the node want it
+      - dcgm_service: Start or stop dcgm-exporter as the node's roles say

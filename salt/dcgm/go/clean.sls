@@ -1,6 +1,6 @@
 # Removes the Go toolchains that this project unpacked; the distribution's Go stays.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
-Remove Go:
+Remove {{ dcgm.go.directory }}:
   file.absent:
     - name: {{ dcgm.go.directory }}

@@ -6,12 +6,10 @@
 {%- if go.enabled and go.method == "archive" %}
 
 Unpack Go {{ go.version }}:
-  archive.extracted:
+  dcgm_release.go_unpacked:
     - name: {{ go.directory }}/go{{ go.version }}
     - source: {{ dcgm.node.go_source | tojson }}
-    - source_hash: {{ go.sha256.get(dcgm.node.arch, "") | tojson }}
-    - user: root
-    - group: root
+    - sha256: {{ go.sha256.get(dcgm.node.arch, "") | tojson }}
     - require_in:
       - dcgm_release: Check that Go is new enough
 

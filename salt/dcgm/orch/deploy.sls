@@ -11,7 +11,7 @@ Apply the head's states:
 
 {{ ready }}:
   salt.runner:
-    - name: bcm.ready
+    - name: dcgm.ready
     - require:
       - salt: Apply the head's states
 
@@ -21,7 +21,7 @@ Apply the head's states:
 
 Apply {{ sls }} to {{ role }}:
   salt.runner:
-    - name: bcm.apply
+    - name: dcgm.apply
     - sls: {{ sls }}
     - tgt: {{ match | tojson }}
     - require:
@@ -34,6 +34,6 @@ Apply {{ sls }} to {{ role }}:
 
 Report on every node:
   salt.runner:
-    - name: bcm.report
+    - name: dcgm.report
     - order: last
 {%- endif %}

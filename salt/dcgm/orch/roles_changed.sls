@@ -1,4 +1,4 @@
 # Delivers roles to the nodes that the watcher found changed or started, applies their states, and reports on each node.
-Serve the nodes whose roles changed:
+Deliver changed roles to the nodes:
   salt.runner:
-    - name: bcm.serve
+    - name: bcm.deliver_changes

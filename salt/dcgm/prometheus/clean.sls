@@ -5,15 +5,15 @@
 
 {%- if prometheus.mode == "own" %}
 
-Stop Prometheus:
+Stop and disable Prometheus:
   service.dead:
     - name: {{ prometheus.service }}
     - enable: False
     - onlyif: test -e {{ drop_in }}
     - require_in:
-      - file: Remove the configuration of Prometheus for dcgm-exporter
+      - file: Remove the configuration of Prometheus
 {%- endif %}
 
-Remove the configuration of Prometheus for dcgm-exporter:
+Remove the configuration of Prometheus:
   file.absent:
     - names: {{ ([drop_in, prometheus.config] if prometheus.mode == "own" else [prometheus.scrape_config]) | tojson }}

@@ -1,17 +1,16 @@
 # For a Prometheus that others run: one file to include. Their own files are not touched.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- from "dcgm/prometheus/scrape.jinja" import scrapes with context %}
 {%- set path = dcgm.prometheus.scrape_config %}
 
-Write the scrape configuration for an existing Prometheus:
+Write the scrape configuration for the existing Prometheus:
   file.serialize:
     - name: {{ path }}
-    - dataset: {{ {"scrape_configs": scrapes} | tojson }}
+    - dataset: {{ {"scrape_configs": dcgm.scrape_configs} | tojson }}
     - serializer: yaml
     - makedirs: True
     - mode: '0644'
 
-Say what to add to the existing Prometheus:
+Show what to add to the existing Prometheus:
   test.show_notification:
     - text: >-
         Add `scrape_config_files: [{{ path }}]` to its configuration (Prometheus 2.43 or newer; for older ones copy

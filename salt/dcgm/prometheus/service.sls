@@ -4,18 +4,18 @@
 include:
   - dcgm.prometheus.config
 
-Run Prometheus:
+Start Prometheus:
   service.running:
     - name: {{ dcgm.prometheus.service }}
     - enable: True
     - watch:
-      - file: Start Prometheus with this configuration
+      - file: Write the options of Prometheus
 
 Reload Prometheus:
   module.run:
     - service.reload:
       - name: {{ dcgm.prometheus.service }}
     - onchanges:
-      - file: Configure Prometheus for dcgm-exporter
+      - file: Write the configuration of Prometheus
     - require:
-      - service: Run Prometheus
+      - service: Start Prometheus

@@ -1,5 +1,5 @@
 # On superpod/bcm/roles/changed: only starts the orchestration, which reads from the watcher's snapshot what there is to do.
-Serve the nodes whose roles changed:
+Deliver changed roles to the nodes:
   runner.state.orchestrate:
     - args:
       - mods: dcgm.orch.roles_changed

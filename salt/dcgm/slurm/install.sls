@@ -1,19 +1,18 @@
 # With slurm:scripts local: this node's own copy of prolog and epilog, so that a job reads nothing over the network.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- set directory = dcgm.slurm.local_directory %}
 
-Make the directory of the scripts:
+Create the directory of the local scripts:
   file.directory:
-    - name: {{ directory }}
+    - name: {{ dcgm.slurm.local_directory }}
     - makedirs: True
     - mode: '0755'
 
-{%- for kind in ("prolog", "epilog") %}
+{%- for kind in dcgm.scripts %}
 
-Write the {{ kind }} of the job map:
+Write the local {{ kind }}:
   job_map.script:
-    - name: {{ directory }}/{{ kind }}-dcgm.sh
+    - name: {{ dcgm.scripts[kind].local }}
     - source: salt://dcgm/slurm/files/job-map.sh
     - require:
-      - file: Make the directory of the scripts
+      - file: Create the directory of the local scripts
 {%- endfor %}

@@ -1,28 +1,21 @@
 # Links through which slurmd's dispatcher runs prolog and epilog. They come last: what they lead to has to be there.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- set slurm = dcgm.slurm %}
-{%- set local = slurm.scripts == "local" %}
+{%- set local = dcgm.slurm.scripts == "local" %}
 
 include:
-  - dcgm.slurm.config
+  - dcgm.agent.config
 {%- if local %}
   - dcgm.slurm.install
 {%- endif %}
 
 {%- for kind in ("epilog", "prolog") %}
 
-Run the {{ kind }} of the job map with every job:
+Link the {{ kind }} where slurmd runs it:
   job_map.linked:
-    - name: {{ slurm[kind ~ "_link"] }}
-    - target: {{ (slurm.local_directory if local else slurm.shared_directory) | replace("{kind}", kind) }}/{{ kind }}-dcgm.sh
+    - name: {{ dcgm.scripts[kind].link }}
+    - target: {{ dcgm.scripts[kind].target }}
     - coming: {{ local }}
-    - require:
-      - file: Write the settings of prolog and epilog
-      - file: Make the directory of the job map
-{%- if local %}
-      - job_map: Write the {{ kind }} of the job map
-{%- endif %}
-{%- if kind == "prolog" %}
-      - job_map: Run the epilog of the job map with every job
-{%- endif %}
+    - require: {{ ([{"file": "Write job-map.conf"}, {"file": "Create the job map directory"}]
+                   + ([{"job_map": "Write the local " ~ kind}] if local else [])
+                   + ([{"job_map": "Link the epilog where slurmd runs it"}] if kind == "prolog" else [])) | tojson }}
 {%- endfor %}

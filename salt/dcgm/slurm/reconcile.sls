@@ -1,9 +1,9 @@
 # By hand: removes ids of jobs that are gone from the map now. With test=True it only says which these are.
 include:
-  - dcgm.slurm.config
+  - dcgm.agent.config
 
-Remove jobs that are gone from the job map:
+Remove finished jobs from the job map:
   job_map.reconciled:
     - name: job map
     - require:
-      - file: Write the settings of prolog and epilog
+      - file: Write job-map.conf

@@ -4,5 +4,5 @@
 Check that slurmd runs prolog and epilog with every job:
   job_map.wired:
     - name: {{ dcgm.slurm.controller or "this minion" }}
-    - prolog: {{ dcgm.slurm.prolog_link }}
-    - epilog: {{ dcgm.slurm.epilog_link }}
+    - prolog: {{ dcgm.scripts.prolog.link }}
+    - epilog: {{ dcgm.scripts.epilog.link }}

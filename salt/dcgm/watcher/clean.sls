@@ -2,33 +2,33 @@
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set path = dcgm.paths %}
 
-Take the watcher out of the Salt master:
+Remove the watcher from the master's configuration:
   file.absent:
     - name: {{ path.watcher_master_config }}
 
-Remove the watcher's settings, snapshot and code:
+Remove the settings, snapshot and code of the watcher:
   file.absent:
     - names: {{ [path.watcher_settings, path.watcher_ca, path.snapshot, path.snapshot ~ ".lock", path.snapshot ~ ".watcher",
-                 path.head_state ~ "/serving.lock", path.watcher_code] | tojson }}
+                 path.head_state ~ "/deliveries.lock", path.watcher_code] | tojson }}
     - require:
-      - file: Take the watcher out of the Salt master
+      - file: Remove the watcher from the master's configuration
 
 Remove the target files that the watcher wrote:
   bcm_watcher.targets_removed:
     - names: {{ [dcgm.targets.directory, dcgm.targets.directory ~ "/superpod-dcgm"] | tojson }}
     - require:
-      - file: Take the watcher out of the Salt master
+      - file: Remove the watcher from the master's configuration
 
-Remove the folder of the targets of our own metrics:
-  dcgm_release.emptied:
+Remove the directory of the other target files if it is empty:
+  dcgm_path.emptied:
     - name: {{ dcgm.targets.directory }}/superpod-dcgm
     - require:
       - bcm_watcher: Remove the target files that the watcher wrote
 
-Restart the Salt master without the watcher in a moment:
+Restart the Salt master shortly:
   cmd.run:
     - name: systemd-run --collect --unit={{ path.watcher_restart }} --on-active=2 --timer-property=AccuracySec=100ms systemctl restart salt-master.service
     - unless: systemctl is-active --quiet {{ path.watcher_restart }}.timer
     - order: last
     - onchanges:
-      - file: Take the watcher out of the Salt master
+      - file: Remove the watcher from the master's configuration

@@ -5,13 +5,13 @@
 include:
   - dcgm.present
 
-Keep the watcher's configuration from others' eyes:
+Restrict {{ path.head_config }} to the master's user:
   file.directory:
     - name: {{ path.head_config }}
     - user: {{ user }}
     - mode: '0700'
 
-Let the watcher write its snapshot{{ " and target files" if dcgm.targets.enabled else "" }}:
+Create the directories that the watcher writes to:
   file.directory:
     - names: {{ ([path.head_state] + ([dcgm.targets.directory] if dcgm.targets.enabled else [])) | tojson }}
     - user: {{ user }}
@@ -21,27 +21,27 @@ Let the watcher write its snapshot{{ " and target files" if dcgm.targets.enabled
 {%- if dcgm.roles.source == "bcm" %}
 {%- set credential = [watcher.password_file] if watcher.user else [watcher.certificate, watcher.key] %}
 
-Give the BCM credential to the master's user alone:
+Restrict the BCM credential to the master's user:
   bcm_watcher.credential:
     - names: {{ credential | select | list | tojson }}
     - user: {{ user }}
     - require:
-      - file: Keep the watcher's configuration from others' eyes
+      - file: Restrict {{ path.head_config }} to the master's user
 
-Join the authorities that BCM's certificate is checked against:
+Join the certificate authorities of BCM:
   bcm_watcher.authorities:
     - name: {{ path.watcher_ca }}
     - files: {{ watcher.ca | tojson }}
     - require:
-      - file: Keep the watcher's configuration from others' eyes
+      - file: Restrict {{ path.head_config }} to the master's user
 {%- endif %}
 
-Write the watcher's settings:
+Write {{ path.watcher_settings }}:
   file.serialize:
     - name: {{ path.watcher_settings }}
-    - dataset: {{ salt["bcm.watcher_settings"](dcgm) | tojson }}
+    - dataset: {{ dcgm.watcher_settings | tojson }}
     - serializer: json
     - user: {{ user }}
     - mode: '0600'
     - require:
-      - file: Keep the watcher's configuration from others' eyes
+      - file: Restrict {{ path.head_config }} to the master's user

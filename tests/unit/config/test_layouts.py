@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import superpod_config
 import yaml
+from superpod_dcgm.config import resolve
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS, SCHEMA, COMPATIBILITY = (
@@ -16,7 +16,7 @@ DEFAULTS, SCHEMA, COMPATIBILITY = (
 
 
 def slurm(**keys: Any) -> dict[str, Any]:
-    return superpod_config.settings(DEFAULTS, SCHEMA, COMPATIBILITY, {"slurm": keys})["slurm"]
+    return resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, {"slurm": keys})["slurm"]
 
 
 # layout: (scripts, directory of the shared scripts, link of the prolog)

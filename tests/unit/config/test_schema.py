@@ -7,9 +7,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-import superpod_config
-import superpod_schema
 import yaml
+from superpod_dcgm.config import resolve
+from superpod_dcgm.config import schema as validator
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = yaml.safe_load((ROOT / "salt/dcgm/schema.yaml").read_text())
@@ -64,7 +64,7 @@ CASES: list[tuple[Any, tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("pillar", "words"), CASES, ids=[str(case[0])[:60] for case in CASES])
 def test_a_wrong_value_gives_one_sentence_that_names_key_and_value(pillar: Any, words: tuple[str, ...]) -> None:
-    found = superpod_schema.errors(pillar, SCHEMA, "dcgm")
+    found = validator.errors(pillar, SCHEMA, "dcgm")
     assert len(found) == bool(words)
     for word in words:
         assert word in found[0]
@@ -73,7 +73,7 @@ def test_a_wrong_value_gives_one_sentence_that_names_key_and_value(pillar: Any, 
 @pytest.mark.parametrize("pillar", [case[0] for case in CASES], ids=[str(case[0])[:60] for case in CASES])
 def test_the_verdict_is_that_of_the_jsonschema_library(pillar: Any) -> None:
     library = jsonschema.Draft202012Validator(SCHEMA)
-    assert library.is_valid(pillar) == (superpod_schema.errors(pillar, SCHEMA, "dcgm") == [])
+    assert library.is_valid(pillar) == (validator.errors(pillar, SCHEMA, "dcgm") == [])
 
 
 def test_the_schema_itself_is_valid_json_schema() -> None:
@@ -81,12 +81,12 @@ def test_the_schema_itself_is_valid_json_schema() -> None:
 
 
 def test_a_value_with_a_second_line_is_refused() -> None:
-    found = superpod_schema.errors({"cluster": "slurm\n"}, SCHEMA, "dcgm")
+    found = validator.errors({"cluster": "slurm\n"}, SCHEMA, "dcgm")
     assert "dcgm:cluster" in found[0]
 
 
 def test_the_defaults_are_valid() -> None:
-    assert superpod_schema.errors(DEFAULTS, SCHEMA, "dcgm") == []
+    assert validator.errors(DEFAULTS, SCHEMA, "dcgm") == []
 
 
 def _keys(schema: dict[str, Any], path: str = "") -> set[str]:
@@ -125,33 +125,33 @@ def test_every_key_of_the_schema_has_a_default_and_the_reverse() -> None:
     ],
 )
 def test_values_that_contradict_each_other_are_refused(pillar: dict[str, Any], words: tuple[str, ...]) -> None:
-    with pytest.raises(superpod_config.ConfigurationError) as error:
-        superpod_config.settings(DEFAULTS, SCHEMA, COMPATIBILITY, pillar)
+    with pytest.raises(resolve.ConfigurationError) as error:
+        resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar)
     for word in words:
         assert word in str(error.value)
 
 
 def test_all_errors_are_named_at_once() -> None:
-    with pytest.raises(superpod_config.ConfigurationError) as error:
-        superpod_config.settings(DEFAULTS, SCHEMA, COMPATIBILITY, {"exporter": {"port": 0, "keep": 0}, "x": 1})
+    with pytest.raises(resolve.ConfigurationError) as error:
+        resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, {"exporter": {"port": 0, "keep": 0}, "x": 1})
     assert len(str(error.value).splitlines()) == 3
 
 
 def test_mappings_are_merged_and_lists_replaced() -> None:
-    merged = superpod_config.merge({"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"c": [3]}})
+    merged = resolve.merge({"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"c": [3]}})
     assert merged == {"a": {"b": 1, "c": [3]}, "d": 1}
 
 
 def test_commit_and_go_of_a_known_release_need_not_be_given() -> None:
-    found = superpod_config.settings(DEFAULTS, SCHEMA, COMPATIBILITY, {})
+    found = resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, {})
     release = COMPATIBILITY["releases"][DEFAULTS["exporter"]["release"]]
     assert found["exporter"]["facts"]["commit"] == release["commit"]
     assert found["go"]["version"] == release["go"]
-    assert superpod_config.build_errors(found, "amd64") == []
+    assert resolve.build_errors(found, "amd64") == []
 
 
 def test_a_build_without_known_commit_or_checksum_says_which_keys_are_missing() -> None:
     pillar = {"exporter": {"release": "4.8.4"}, "go": {"version": "1.27.1"}}
-    found = superpod_config.build_errors(superpod_config.settings(DEFAULTS, SCHEMA, COMPATIBILITY, pillar), "arm64")
+    found = resolve.build_errors(resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar), "arm64")
     assert "dcgm:exporter:commit" in found[0]
     assert "dcgm:go:sha256:arm64" in found[1]

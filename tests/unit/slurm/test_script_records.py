@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-import superpod_paths
 from slurm_node import RUNTIME, SETTINGS
+from superpod_dcgm.base import paths
 
 JOB = {"SLURM_JOB_ID": "12", "SLURM_JOB_GPUS": "0,3", "SLURMD_NODENAME": "dgx-01"}
 
@@ -218,7 +218,7 @@ def test_a_signal_at_any_time_ends_it_with_0_and_each_run_that_got_going_is_coun
 
 
 def test_the_script_and_the_programs_of_the_node_mean_the_same_files() -> None:
-    assert f"settings={superpod_paths.JOB_MAP_CONFIG}" == SETTINGS
-    assert f"runtime={superpod_paths.NODE_RUNTIME}" == RUNTIME
-    assert f"{superpod_paths.NODE_RUNTIME}/devices" == superpod_paths.DEVICES
-    assert f"{superpod_paths.NODE_RUNTIME}/spool" == superpod_paths.SPOOL
+    assert f"settings={paths.JOB_MAP_CONFIG}" == SETTINGS
+    assert f"runtime={paths.NODE_RUNTIME}" == RUNTIME
+    assert f"{paths.NODE_RUNTIME}/devices" == paths.DEVICES
+    assert f"{paths.NODE_RUNTIME}/spool" == paths.SPOOL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import superpod_job_map
+from superpod_dcgm.slurm import wiring
 
 BCM = ("/cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh", "/cm/local/apps/slurm/var/epilogs/60-epilog-dcgm.sh")
 PLAIN = ("/etc/slurm/prolog.d/60-prolog-dcgm.sh", "/etc/slurm/epilog.d/60-epilog-dcgm.sh")
@@ -31,7 +31,7 @@ def _configuration(prolog: str, epilog: str, flags: str) -> str:
 
 @pytest.mark.parametrize(("links", "scripts", "flags", "problems"), CASES.values(), ids=CASES.keys())
 def test_wiring_says_what_fits_and_what_does_not(links, scripts, flags, problems) -> None:
-    answer = superpod_job_map.wiring(_configuration(*scripts, flags), *links)
+    answer = wiring.check(_configuration(*scripts, flags), *links)
     assert answer["fits"] is not bool(problems)
     assert len(answer["report"]) == 3
     bad = [line for line in answer["report"] if "does not run" in line or "lacks" in line]
@@ -40,4 +40,4 @@ def test_wiring_says_what_fits_and_what_does_not(links, scripts, flags, problems
 
 def test_several_scripts_are_read_from_numbered_lines() -> None:
     scripts = "Prolog[0] = /etc/slurm/a.sh\nProlog[1] = /etc/slurm/prolog.d/*\nEpilog[0] = /etc/slurm/epilog.d/*\n"
-    assert superpod_job_map.wiring(f"{scripts}PrologFlags = Alloc\n", *PLAIN)["fits"] is True
+    assert wiring.check(f"{scripts}PrologFlags = Alloc\n", *PLAIN)["fits"] is True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import superpod_pending
-import superpod_watcher
-from superpod_pending import News, claim, claimed, note, note_all, owed, settle
+from superpod_dcgm.watcher import belief, deliveries
+from superpod_dcgm.watcher.deliveries import News, claim, claimed, note, note_all, owed, settle
+from superpod_dcgm.watcher.snapshot import empty_snapshot
 
 MEMBERS = {"a": "a.cluster", "b": "b.cluster"}
 
@@ -13,8 +13,8 @@ MEMBERS = {"a": "a.cluster", "b": "b.cluster"}
 @pytest.fixture
 def snapshot():
     devices = {name: {"roles": ["slurmclient"], "category": None, "type": None} for name in ("a", "b", "cpu")}
-    fresh = superpod_watcher.empty()
-    return superpod_watcher.answered(fresh, "master", devices, "t0", superpod_watcher.Rules()).snapshot
+    fresh = empty_snapshot()
+    return belief.answered(fresh, "master", devices, "t0", belief.Rules()).snapshot
 
 
 def delivered(snapshot):
@@ -130,4 +130,4 @@ def test_settling_a_forgotten_node_does_no_harm(snapshot) -> None:
     work = claimed(snapshot)
     del snapshot["nodes"]["a"], snapshot["tries"]["a"]
     settle(snapshot, work, {"a": "down", "b": None})
-    assert superpod_pending.owed(snapshot, MEMBERS) == []
+    assert deliveries.owed(snapshot, MEMBERS) == []

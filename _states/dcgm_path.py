@@ -1,0 +1,73 @@
+"""Directories as a whole: copied from the file server with one change in the report, or removed once they are empty."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from superpod_dcgm.base import state
+
+# Compiled by whoever imports the code: neither copied nor a reason to report a change.
+_NOT_COPIED = r"E@(^|/)__pycache__(/|$)|[.]pyc$"
+
+
+def copied(name: str, source: str, folders: list[str] | None = None, include_pat: str | None = None) -> dict[str, Any]:
+    """
+    Make sure that a directory holds just the files of one on the file server, and report that as one change.
+
+    :param name: the directory.
+    :param source: the directory on the file server, as ``salt://…``.
+    :param folders: only these folders in it, each as a whole.
+    :param include_pat: only the files whose path below ``source`` matches (``file.recurse``).
+
+    .. code-block:: yaml
+
+        Install the code of the agent:
+          dcgm_path.copied:
+            - name: /usr/local/lib/superpod-dcgm-node
+            - source: salt://_utils
+    """
+    options = {"include_pat": include_pat} if include_pat else {"exclude_pat": _NOT_COPIED}
+    options |= {"clean": True, "dir_mode": "0755", "file_mode": "0644"}
+    changed: set[str] = set()
+    for folder in folders or [""]:
+        place, origin = (f"{start.rstrip('/')}/{folder}".rstrip("/") for start in (name, source))
+        ret = __states__["file.recurse"](place, f"salt://{origin.removeprefix('salt:').lstrip('/')}", **options)
+        if ret["result"] is False:
+            return state.result(name, False, ret["comment"], _summary(changed | set(ret["changes"])))
+        changed |= set(ret["changes"])
+    if not changed:
+        return state.result(name, True, f"{name} is up to date")
+    test = __opts__["test"]
+    comment = f"{name} {'would be' if test else 'is'} brought up to date"
+    return state.result(name, None if test else True, comment, _summary(changed))
+
+
+def _summary(changed: set[str]) -> dict[str, Any]:
+    """Salt lists what ``clean`` removes under one key."""
+    return {"files": f"{len(changed)} differed"} if changed else {}
+
+
+def emptied(name: str) -> dict[str, Any]:
+    """
+    Remove a directory if nothing is left in it: what others put there is theirs.
+
+    :param name: the directory.
+
+    .. code-block:: yaml
+
+        Remove /etc/dcgm-exporter if it is empty:
+          dcgm_path.emptied:
+            - name: /etc/dcgm-exporter
+    """
+    if not os.path.isdir(name):
+        return state.result(name, True, f"{name} is not there")
+    left = sorted(os.listdir(name))
+    if left and not __opts__["test"]:
+        return state.result(name, True, f"{name} stays, because of what others put there: {', '.join(left)}")
+    if __opts__["test"]:
+        return state.result(
+            name, None, f"{name} would be removed if nothing of others is left in it", {"removed": name}
+        )
+    os.rmdir(name)
+    return state.result(name, True, f"{name} is removed", {"removed": name})

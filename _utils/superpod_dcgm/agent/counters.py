@@ -1,0 +1,122 @@
+"""Counts what prolog and epilog did, from the spool that they write; the counters outlast this program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from superpod_dcgm.base import files, paths
+
+SCRIPTS = ("prolog", "epilog")
+# The reasons that the scripts give; `garbage` is for lines of the spool that are none, or name another reason.
+REASONS = ("directory", "garbage", "gpu", "job_id", "lock", "mig", "name", "settings", "signal", "table", "write")
+FAILURES = (*(f"{script} {reason}" for script in SCRIPTS for reason in REASONS), "unknown garbage")
+_LINE = re.compile(r"(prolog|epilog) ([0-9]{1,12}) ([a-z_]{1,20}(?:,[a-z_]{1,20}){0,15})", re.ASCII)
+# The scripts stop at half of it.
+_SPOOL_BYTES = 131072
+# A script that opened the spool before it was renamed has written its line by then.
+_SETTLED_SECONDS = 2.0
+_LOCK_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    path = f"{paths.JOB_MAP_STATE}.lock"
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with files.lock_local(path, _LOCK_SECONDS):
+        yield
+
+
+def _store(known: dict[str, Any]) -> None:
+    files.write_atomic(paths.JOB_MAP_STATE, json.dumps(known, sort_keys=True) + "\n")
+
+
+def load() -> dict[str, Any]:
+    """Return the counters, with 0 for all that is lost or no number: any counter may start anew."""
+    found = files.read_json(paths.JOB_MAP_STATE)
+    found = found if isinstance(found, dict) else {}
+
+    def number(key: str, group: str = "") -> float:
+        values = found.get(group) if group else found
+        value = values.get(key) if isinstance(values, dict) else None
+        return value if type(value) in (int, float) and 0 <= value < float("inf") else 0
+
+    return {
+        "runs": {script: number(script, "runs") for script in SCRIPTS},
+        "microseconds": {script: number(script, "microseconds") for script in SCRIPTS},
+        "failures": {key: number(key, "failures") for key in FAILURES},
+        "removed": number("removed"),
+        "tried": number("tried"),
+        "answered": number("answered"),
+        "ok": found.get("ok") is True,
+        "counted": found.get("counted"),
+    }
+
+
+def count_spool() -> None:
+    """
+    Count the lines that were set aside in the previous run, and set aside what came since.
+
+    A script may still be writing to what was set aside just now. The counters are stored before the counted file goes,
+    and know it then, so that no line is counted twice.
+
+    :raises OSError: the spool cannot be read, or the counters not be stored; the next run tries again.
+    """
+    aside = f"{paths.SPOOL}.1"
+    with _locked():
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(aside)
+            if 0 <= time.time() - found.st_ctime < _SETTLED_SECONDS:
+                return
+            known, mark = load(), [found.st_ino, found.st_mtime_ns]
+            if known["counted"] != mark:
+                with open(aside, "rb") as stream:
+                    count_lines(known, stream.read(_SPOOL_BYTES))
+                known["counted"] = mark
+                _store(known)
+            os.unlink(aside)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(paths.SPOOL, aside)
+
+
+def count_lines(known: dict[str, Any], data: bytes) -> None:
+    """Add the lines of a spool to the counters."""
+    failures = known["failures"]
+    for line in data.decode("ascii", "replace").splitlines():
+        found = _LINE.fullmatch(line)
+        if not found:
+            failures["unknown garbage"] += 1
+            continue
+        script, reasons = found[1], set(found[3].split(",")) - {"ok"}
+        known["runs"][script] += 1
+        known["microseconds"][script] += int(found[2])
+        for reason in reasons:
+            failures[f"{script} {reason}" if reason in REASONS else f"{script} garbage"] += 1
+
+
+def note_reconciliation(removed: dict[str, list[str]], ok: bool) -> None:
+    """
+    Remember a reconciliation for the metrics and for when the next one is due.
+
+    :param removed: the job ids that were removed, per map file.
+    :param ok: it worked, and the controller answered where that was needed.
+    :raises OSError: it cannot be stored.
+    """
+    with _locked():
+        known = load()
+        known["removed"] += len({job for jobs in removed.values() for job in jobs})
+        known["tried"] = time.time()
+        known["ok"] = ok
+        if ok:
+            known["answered"] = known["tried"]
+        _store(known)
+
+
+def reconciliation_due(interval: float) -> bool:
+    """Return whether the last one was ``interval`` seconds ago, or there was none since the node started."""
+    return abs(time.time() - load()["tried"]) >= interval

@@ -1,0 +1,90 @@
+"""This project's own metrics of a node, written as one text file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from superpod_dcgm.agent import counters, job_map
+from superpod_dcgm.agent.device_table import Table
+from superpod_dcgm.agent.job_map import View
+from superpod_dcgm.base import files, paths
+from superpod_dcgm.base.exposition import Family, render
+
+
+def write(settings: dict[str, str], table: Table, table_ok: bool) -> None:
+    """
+    Write all metrics into the directory that the settings name; none named, nothing is written.
+
+    :param table_ok: the last attempt to make it worked.
+    :raises OSError: it cannot be written. Only the directory of our own server is made.
+    """
+    directory = settings.get("textfile", "")
+    if not directory:
+        return
+    if directory == paths.TEXTFILE_DIRECTORY:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+    try:
+        view = job_map.look(settings.get("directory", ""))
+    except OSError:
+        # Said by the reconciliation; the other metrics are still true.
+        view = View({}, {})
+    families = [
+        *_counted(counters.load()),
+        *_devices(table, table_ok),
+        *_jobs(view, table, settings.get("users") == "yes"),
+    ]
+    path = os.path.join(directory, paths.TEXTFILE)
+    files.write_atomic(path, render(families))
+    # The same text is not written again, but its time says that it is still true.
+    os.utime(path, follow_symlinks=False)
+
+
+def _counted(known: dict[str, Any]) -> list[Family]:
+    runs = Family("dcgm_job_map_runs_total", "counter", "Runs of prolog and epilog of the job map.")
+    failures = Family("dcgm_job_map_failures_total", "counter", "What did not work in prolog and epilog, by reason.")
+    seconds = Family("dcgm_job_map_duration_seconds", "summary", "How long prolog and epilog took.")
+    for script in counters.SCRIPTS:
+        runs.add(known["runs"][script], script=script)
+        seconds.add(known["microseconds"][script] / 1e6, "_sum", script=script)
+        seconds.add(known["runs"][script], "_count", script=script)
+    for key, value in known["failures"].items():
+        script, reason = key.split()
+        if value or script in counters.SCRIPTS:
+            failures.add(value, script=script, reason=reason)
+    removed = Family("dcgm_job_map_reconcile_removed_total", "counter", "Job ids that reconciliation removed.")
+    removed.add(known["removed"])
+    last = Family("dcgm_job_map_reconcile_timestamp_seconds", "gauge", "When a reconciliation got all answers last.")
+    ok = Family("dcgm_job_map_reconcile_ok", "gauge", "Whether the last reconciliation got all answers.")
+    if known["answered"]:
+        last.add(known["answered"])
+    if known["tried"]:
+        ok.add(int(known["ok"]))
+    return [runs, failures, seconds, removed, last, ok]
+
+
+def _devices(table: Table, table_ok: bool) -> list[Family]:
+    made = Family("dcgm_job_map_device_table_timestamp_seconds", "gauge", "When the device table was made.")
+    ok = Family("dcgm_job_map_device_table_ok", "gauge", "Whether the last attempt to make the device table worked.")
+    if table.made:
+        made.add(table.made)
+    ok.add(int(table_ok))
+    return [made, ok]
+
+
+def _jobs(view: View, table: Table, users: bool) -> list[Family]:
+    count = Family("dcgm_job_map_jobs", "gauge", "Job ids in the map file of a GPU or MIG instance.")
+    info = Family("slurm_gpu_job_info", "gauge", "The Slurm jobs that hold a GPU or MIG instance, and whose they are.")
+    for name in view.files.keys() | table.gpus.keys() | table.instances.keys():
+        gpu, _, instance = name.partition(".")
+        place = {"gpu": gpu, **({"GPU_I_ID": instance} if instance else {})}
+        ids = view.files[name].ids if name in view.files else []
+        count.add(len(ids), **place)
+        uuid, profile = table.instances.get(name) or (table.gpus.get(gpu, ""), "")
+        device = {**place, "UUID": uuid, **({"GPU_I_PROFILE": profile} if instance else {})}
+        for job in ids if users else []:
+            record = job_map.parse_record(view.records[job].data) if job in view.records else None
+            record = record or job_map.Record("", "", "", "")
+            owner = {"user": record.user, "account": record.account, "partition": record.partition}
+            info.add(1, **device, hpc_job=job, **owner)
+    return [count, *([info] if users else [])]

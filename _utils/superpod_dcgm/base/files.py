@@ -1,0 +1,184 @@
+"""Files that are never half written: atomic writes and forgiving reads."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# Seconds between two tries to take a lock.
+_LOCK_PAUSE = 0.02
+_SHARED_PAUSE = 2.0
+
+
+def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = None) -> bool:
+    """
+    Write ``text`` to ``path`` so that a reader sees the old or the new file, never a part.
+
+    :param mode: permissions, whatever the umask.
+    :param owner: user (and his group) who shall own the file; the caller by default.
+    :return: whether content or permissions changed.
+    :raises OSError: the directory is missing, full or read-only; the old file is then as it was.
+    """
+    if _same(path, text, mode):
+        return False
+    descriptor, temporary = tempfile.mkstemp(prefix=".superpod-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            if owner is not None:
+                entry = pwd.getpwnam(owner)
+                os.fchown(stream.fileno(), entry.pw_uid, entry.pw_gid)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return True
+
+
+def _same(path: str, text: str, mode: int) -> bool:
+    """Whether that is what is there already; what is no plain file is neither waited for nor followed."""
+    content = text.encode()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with open(descriptor, "rb") as stream:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != mode or found.st_size != len(content):
+            return False
+        return stream.read(len(content) + 1) == content
+
+
+def read_json(path: str, default: Any = None) -> Any:
+    """Return the content of a JSON file, or ``default`` when it is missing, unreadable or not JSON."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return default
+
+
+def sha256(path: str) -> str:
+    """
+    Return the SHA-256 of a file in lower-case hexadecimal digits.
+
+    :raises OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def link_atomic(target: str, link: str) -> None:
+    """
+    Make ``link`` point to ``target`` in one step, whatever it pointed to before.
+
+    :raises OSError: the directory cannot be written, or ``link`` is a directory.
+    """
+    # A name with a dot: what runs every file of a directory (Slurm's prolog.d) must not see it.
+    temporary = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.superpod-{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    try:
+        os.replace(temporary, link)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def replace_directory(fresh: str, directory: str) -> None:
+    """
+    Put ``fresh`` in the place of ``directory``.
+
+    rename(2) does not replace a directory that has content: the old one is moved aside first.
+
+    :raises OSError: it cannot be done.
+    """
+    old = f"{fresh}.old"
+    if os.path.isdir(directory):
+        os.rename(directory, old)
+    os.rename(fresh, directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class Busy(TimeoutError):
+    """Another process holds the lock."""
+
+
+@contextlib.contextmanager
+def lock_local(path: str, seconds: float) -> Iterator[None]:
+    """
+    Hold a lock on this machine, by flock(2): shell scripts can hold the same lock with flock(1).
+
+    The kernel lets it go when the holder ends, however he ends. Only its owner can open it: to hold a lock, reading
+    its file is enough.
+
+    :raises Busy: it was not free within ``seconds``.
+    :raises OSError: its file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+        _take(descriptor, path, fcntl.flock, seconds, _LOCK_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def lock_shared(path: str, seconds: float) -> Iterator[None]:
+    """
+    Hold a lock on shared storage, by POSIX locks: NFS carries them to its server, flock(2) it may keep to one machine.
+
+    :raises Busy: it was not free within ``seconds``.
+    :raises OSError: its file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(descriptor, path, fcntl.lockf, seconds, _SHARED_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: str, take: Callable[[int, int], None], seconds: float, pause: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as exc:
+            # POSIX allows a lock that is held to be reported by either (fcntl(2)).
+            if exc.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            if time.monotonic() > deadline:
+                raise Busy(f"another process holds {path}; it was not free within {seconds:g} s") from exc
+        time.sleep(pause)
+
+
+def is_free(path: str) -> bool:
+    """Return whether nobody holds the lock of ``lock_local``."""
+    try:
+        with lock_local(path, 0):
+            return True
+    except Busy:
+        return False

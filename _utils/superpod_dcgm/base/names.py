@@ -1,0 +1,15 @@
+"""What a node is called, and how a moment is written."""
+
+from __future__ import annotations
+
+import datetime
+
+
+def short(name: str) -> str:
+    """Return the first label of a host name or minion id in lower case, as BCM calls the node."""
+    return name.split(".", 1)[0].lower()
+
+
+def timestamp() -> str:
+    """Return this moment as files and grains show it: UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,65 @@
+"""Every path that is not configurable, in one place; docs/architecture.md explains the layout."""
+
+from __future__ import annotations
+
+NODE_STATE = "/var/lib/superpod-dcgm"
+ROLES_FILE = f"{NODE_STATE}/roles.json"
+# The unit has a condition on this file, which only the service state writes: a BCM node that boots
+# from an old image, or whose role went away while it was off, does not start the exporter.
+ENABLED_FLAG = f"{NODE_STATE}/enabled"
+NODE_RUNTIME = "/run/superpod-dcgm"
+# Says that the unit need not wait any more in this boot: the service state lets it start, or it waited in vain.
+MAY_START = f"{NODE_RUNTIME}/may-start"
+# What prolog and epilog look GPUs up in, made outside of any job, and how the last attempt to make it went.
+DEVICES = f"{NODE_RUNTIME}/devices"
+DEVICES_STATUS = f"{NODE_RUNTIME}/devices.json"
+# Each prolog and epilog appends a line, which the timer counts into the other file.
+SPOOL = f"{NODE_RUNTIME}/spool"
+JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
+# What the exporter was started with: a difference means that it has to be restarted.
+RUNNING_FILE = f"{NODE_STATE}/running.json"
+HEAD_CONFIG = "/etc/superpod-dcgm"
+HEAD_STATE = "/var/lib/superpod-dcgm"
+SNAPSHOT = f"{HEAD_STATE}/snapshot.json"
+WATCHER_SETTINGS = f"{HEAD_CONFIG}/watcher.json"
+WATCHER_CA = f"{HEAD_CONFIG}/ca.pem"
+WATCHER_CODE = "/usr/local/lib/superpod-dcgm"
+WATCHER_MASTER_CONFIG = "/etc/salt/master.d/superpod-dcgm-watcher.conf"
+# The transient timer that restarts the master a moment after its configuration changed.
+WATCHER_RESTART = "superpod-dcgm-restart-master"
+EXPORTER_ROOT = "/opt/dcgm-exporter"
+EXPORTER_CURRENT = f"{EXPORTER_ROOT}/current"
+EXPORTER_LINK = "/usr/bin/dcgm-exporter"
+EXPORTER_CONFIG = "/etc/dcgm-exporter"
+EXPORTER_ENVIRONMENT = f"{EXPORTER_CONFIG}/exporter.env"
+EXPORTER_COUNTERS = f"{EXPORTER_CONFIG}/default-counters.csv"
+JOB_MAP_CONFIG = f"{EXPORTER_CONFIG}/job-map.conf"
+TMPFILES_CONFIG = "/etc/tmpfiles.d/superpod-dcgm.conf"
+# The code that timer and services of a node run, and the file with this project's own metrics.
+NODE_CODE = "/usr/local/lib/superpod-dcgm-node"
+TEXTFILE_DIRECTORY = f"{NODE_RUNTIME}/textfile"
+TEXTFILE = "superpod-dcgm.prom"
+DEVICES_UNIT = "dcgm-devices.service"
+JOB_MAP_UNIT = "dcgm-job-map.service"
+JOB_MAP_TIMER = "dcgm-job-map.timer"
+TEXTFILE_UNIT = "dcgm-textfile.service"
+UNIT = "dcgm-exporter.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+
+# All that the agent reads and writes on a node, besides the directories that the pillar chooses.
+AGENT_FILES = (
+    JOB_MAP_CONFIG,
+    TMPFILES_CONFIG,
+    NODE_CODE,
+    DEVICES,
+    DEVICES_STATUS,
+    SPOOL,
+    f"{SPOOL}.1",
+    JOB_MAP_STATE,
+    f"{JOB_MAP_STATE}.lock",
+)
+
+
+def exported() -> dict[str, str]:
+    """Return the constants in lower case, as templates use them (``dcgm.paths.unit``)."""
+    return {name.lower(): value for name, value in globals().items() if name.isupper() and isinstance(value, str)}

@@ -1,0 +1,41 @@
+"""Control systemd units and find out what they do. Thin over systemctl(1); nothing is cached."""
+
+from __future__ import annotations
+
+from superpod_dcgm.base import process
+
+# `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
+_SECONDS = 120
+_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,MainPID,Result"
+
+
+class UnitError(Exception):
+    """systemd refused. Its text has the command and what systemd said."""
+
+
+def systemctl(*arguments: str) -> str:
+    """
+    Run systemctl and return its output.
+
+    :raises UnitError: exit code other than 0, or no answer in two minutes.
+    """
+    command = ["systemctl", "--no-pager", *arguments]
+    answer = process.run(command, _SECONDS)
+    if answer.code != 0:
+        raise UnitError(f"{' '.join(command)}: {(answer.error or answer.output).strip()}")
+    return answer.output
+
+
+def show(unit: str) -> dict[str, str]:
+    """
+    Return what systemd knows of ``unit``: its states, main process and last result.
+
+    :raises UnitError: systemd does not answer.
+    """
+    lines = systemctl("show", f"--property={_PROPERTIES}", unit).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def is_up(state: dict[str, str]) -> bool:
+    """Return whether a unit in ``state`` (of ``show``) runs or is between two of its automatic restarts."""
+    return state.get("ActiveState") in ("active", "activating", "reloading")

@@ -1,0 +1,1 @@
+"""From pillar to configuration: merged, validated, and all that follows from it."""

@@ -1,0 +1,257 @@
+"""
+What follows from the configuration, and nobody should have to write: for this machine, for scripts, watcher and master.
+
+Everything takes the whole configuration or the sections that it is named after, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from superpod_dcgm.base import paths
+from superpod_dcgm.exporter import artifacts, go, source
+
+# Where units of packages and of the administrator lie (systemd.unit(5)).
+UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_KINDS = ("prolog", "epilog")
+_ROLES_CHANGED = {"superpod/bcm/roles/changed": ["salt://dcgm/reactor/roles_changed.sls"]}
+
+
+def node(configuration: dict[str, Any], arch: str, builder: bool, executable: str) -> dict[str, Any]:
+    """
+    Return what the configuration means on this machine; some of it depends on what is installed here.
+
+    :param arch: ``amd64`` or ``arm64``.
+    :param builder: whether this machine may build the exporter.
+    :param executable: the Python that runs Salt.
+    """
+    exporter, job_map = configuration["exporter"], configuration["job_map"]
+    release, commit = exporter["release"], exporter["facts"]["commit"]
+    found, conf = engine(exporter), job_map_conf(configuration)
+    builds = exporter["enabled"] and exporter["method"] == "build"
+    builds_here = builds and builder and not artifacts.is_stored(exporter["store"], release, arch, commit)
+    bundle = source.bundle(exporter["store"], commit)
+    return {
+        "arch": arch,
+        "engine": found,
+        "environment": environment(exporter, job_map["directory"] if job_map["label"] else "", found["mode"]),
+        "job_map": conf,
+        "agent": agent(configuration, conf["textfile"], python(executable)),
+        "serves_metrics": _serves_own_metrics(configuration["metrics"]),
+        "metrics_url": metrics_url(exporter),
+        "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
+        "builds_here": builds_here,
+        "wait": exporter["build"]["wait"] if exporter["method"] == "build" and not builds_here else 0,
+        # A node whose roles nobody delivers need not wait for them at boot.
+        "boot_wait": exporter["boot_wait"] if _follows_roles(configuration) else 0,
+        "bundle": bundle,
+        "source": source.choose(exporter["source"], bundle),
+        "go": go.prefix(configuration["go"]),
+        "go_source": configuration["go"]["source"].format(version=configuration["go"]["version"], arch=arch),
+    }
+
+
+def agent(configuration: dict[str, Any], textfile: str, executable: str) -> dict[str, Any]:
+    """Return what the units of the agent are written from."""
+    return {
+        "python": executable,
+        "code": paths.NODE_CODE,
+        "runtime": paths.NODE_RUNTIME,
+        "directory": configuration["job_map"]["directory"],
+        "textfile": textfile,
+        "interval": configuration["metrics"]["interval"],
+        "engine_units": configuration["exporter"]["engine_units"],
+    }
+
+
+def _follows_roles(configuration: dict[str, Any]) -> bool:
+    return configuration["watcher"]["enabled"] and configuration["roles"]["source"] != "none"
+
+
+def scripts(slurm: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """
+    Return where prolog and epilog are, by kind.
+
+    ``link`` is what slurmd runs and ``target`` where it leads: to ``local``, the node's own copy, or to ``shared``.
+    """
+    found = {}
+    for kind in _KINDS:
+        name = f"{kind}-dcgm.sh"
+        directory = slurm["shared_directory"].replace("{kind}", kind)
+        local, shared = f"{slurm['local_directory']}/{name}", f"{directory}/{name}"
+        found[kind] = {
+            "link": slurm[f"{kind}_link"],
+            "target": local if slurm["scripts"] == "local" else shared,
+            "local": local,
+            "shared": shared,
+            "shared_directory": directory,
+        }
+    return found
+
+
+def scrape_configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return Prometheus' scrape configuration for exporters and own metrics; labels come from the target files."""
+    prometheus, directory = configuration["prometheus"], configuration["targets"]["directory"]
+    exporter = {
+        "scheme": prometheus["scheme"],
+        **_scrape("dcgm-exporter", prometheus, directory),
+        # With a remote engine the exporter calls every machine localhost: the name that it gives, where it gives one,
+        # is replaced.
+        "metric_relabel_configs": [
+            {"source_labels": [label, "host"], "regex": ".+;(.+)", "target_label": label}
+            for label in ("Hostname", "hostname")
+        ],
+    }
+    if prometheus["ca"]:
+        exporter["tls_config"] = {"ca_file": prometheus["ca"]}
+    if prometheus["user"]:
+        exporter["basic_auth"] = {"username": prometheus["user"], "password_file": prometheus["password_file"]}
+    if not _serves_own_metrics(configuration["metrics"]):
+        return [exporter]
+    # A job of their own: they have neither TLS nor password.
+    return [exporter, _scrape("superpod-dcgm", prometheus, f"{directory}/superpod-dcgm")]
+
+
+def _scrape(job: str, prometheus: dict[str, Any], directory: str) -> dict[str, Any]:
+    files = {"files": [f"{directory}/*.json"], "refresh_interval": prometheus["refresh_interval"]}
+    return {"job_name": job, "scrape_interval": prometheus["scrape_interval"], "file_sd_configs": [files]}
+
+
+def _serves_own_metrics(metrics: dict[str, Any]) -> bool:
+    return metrics["enabled"] and not metrics["textfile_directory"]
+
+
+def master(watcher: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of the Salt master's configuration; Salt merges no lists, so the site's own are among them."""
+    more = watcher["master"]
+    return {
+        "module_dirs": [paths.WATCHER_CODE, *more.get("module_dirs", [])],
+        "engines": [{"bcm_watcher": {}}, *more.get("engines", [])],
+        "reactor": [_ROLES_CHANGED, *more.get("reactor", [])],
+    }
+
+
+def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return what the watcher on the master has to know of the configuration; ``dcgm.watcher`` writes it to a file."""
+    watcher, build = configuration["watcher"], configuration["exporter"]["build"]
+    return {
+        **{key: configuration[key] for key in ("cluster", "hosts", "roles", "targets")},
+        "watcher": {
+            **{key: value for key, value in watcher.items() if key not in ("enabled", "master")},
+            "ca": paths.WATCHER_CA,
+        },
+        "exporter": {key: configuration["exporter"][key] for key in ("enabled", "port", "release")},
+        "metrics": {
+            "served": configuration["slurm"]["enabled"] and _serves_own_metrics(configuration["metrics"]),
+            "port": configuration["metrics"]["port"],
+        },
+        "longest_apply": watcher["deadline"] + build["timeout"] + build["wait"],
+        "snapshot": paths.SNAPSHOT,
+        "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
+    }
+
+
+def job_map_conf(configuration: dict[str, Any]) -> dict[str, str]:
+    """
+    Return the settings of job-map.conf by key, in the order in which they are written.
+
+    :param configuration: the whole, as ``resolve.configuration`` returns it.
+    """
+    slurm, job_map, metrics = (configuration[section] for section in ("slurm", "job_map", "metrics"))
+    own = metrics["textfile_directory"] or paths.TEXTFILE_DIRECTORY
+    values = {
+        **{"directory": job_map["directory"], "time_limit": job_map["time_limit"], "log": job_map["log"]},
+        **{"shared": _shared(slurm["gres"]), "users": job_map["users"], "positions": slurm["positions"]},
+        **{key: job_map[key] for key in ("grace", "reconcile")},
+        **{"textfile": own if metrics["enabled"] else "", "port": metrics["port"]},
+        **{key: slurm[key] for key in ("prolog_link", "epilog_link")},
+        **of_release(configuration["exporter"]["facts"], job_map["label"]),
+    }
+    return {key: _text(value) for key, value in values.items()}
+
+
+def of_release(facts: dict[str, Any], label: bool) -> dict[str, str]:
+    """
+    Return the settings that depend on how a release of the exporter reads the map.
+
+    :param facts: what compatibility.yaml says of it.
+    :param label: whether it reads the map; what it cannot read does no harm where it reads nothing.
+    """
+    idle = "unlink" if facts["empty_hides"] else "empty"
+    return {"idle": idle, "mig": _text(facts["mig_map"] or not label)}
+
+
+def _shared(gres: list[str]) -> str:
+    """Return when a GPU may hold several live jobs: the environment of a job tells mps, but not shard, from gpu."""
+    return "yes" if "shard" in gres else "mps" if "mps" in gres else "no"
+
+
+def _text(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def python(executable: str) -> str:
+    """
+    Return the Python that runs the services of a node: Salt's own, since RHEL 8 has only 3.6.
+
+    :param executable: what Salt itself runs by. Its name may carry a version that an update of Salt replaces.
+    """
+    stable = os.path.join(os.path.dirname(executable), "python3")
+    # /usr/bin/python3 may be another Python than the /usr/bin/python3.11 that runs Salt.
+    return stable if os.path.realpath(stable) == os.path.realpath(executable) else executable
+
+
+def installed_unit(units: Iterable[str]) -> str:
+    """Return the first of ``units`` that is installed and not masked on this machine, or ``""``."""
+    for unit in units:
+        files = [path for folder in UNIT_DIRECTORIES if os.path.lexists(path := os.path.join(folder, unit))]
+        if files and os.path.realpath(files[0]) != "/dev/null":
+            return unit
+    return ""
+
+
+def engine(exporter: dict[str, Any]) -> dict[str, str]:
+    """
+    Return ``{"mode": "remote" | "embedded", "unit": …}`` for the section ``exporter`` on this machine.
+
+    Two engines on one node are not supported by NVIDIA (NVIDIA/DCGM#108): ``auto`` is remote when a known
+    engine is installed, whether or not it listens at this moment.
+    """
+    unit = installed_unit(exporter["engine_units"])
+    mode = exporter["engine"]
+    if mode == "auto":
+        mode = "remote" if unit else "embedded"
+    return {"mode": mode, "unit": unit}
+
+
+def environment(exporter: dict[str, Any], job_map: str, mode: str) -> dict[str, str]:
+    """
+    Return the environment of the service, sorted by name; ``exporter:environment`` of the pillar wins.
+
+    :param job_map: the directory of the job map; empty for metrics without the label ``hpc_job``.
+
+    The names belong to upstream's flags (NVIDIA/dcgm-exporter, pkg/cmd/app.go).
+    """
+    values = {
+        "DCGM_EXPORTER_COLLECTORS": paths.EXPORTER_COUNTERS,
+        "DCGM_EXPORTER_INTERVAL": str(exporter["interval"]),
+        "DCGM_EXPORTER_LISTEN": f"{exporter['address']}:{exporter['port']}",
+    }
+    if job_map:
+        values["DCGM_HPC_JOB_MAPPING_DIR"] = job_map
+    if mode == "remote":
+        values["DCGM_REMOTE_HOSTENGINE_INFO"] = exporter["engine_address"]
+    if exporter["web_config"]:
+        values["DCGM_EXPORTER_WEB_CONFIG_FILE"] = exporter["web_config"]
+    values.update(exporter["environment"])
+    return dict(sorted(values.items()))
+
+
+def metrics_url(exporter: dict[str, Any]) -> str:
+    """Return the address at which this node's own exporter answers."""
+    scheme = "https" if exporter["web_config"] else "http"
+    address = exporter["address"]
+    host = "127.0.0.1" if address in ("", "0.0.0.0", "[::]") else address
+    return f"{scheme}://{host}:{exporter['port']}/metrics"

@@ -1,0 +1,1 @@
+"""dcgm-exporter on builder and nodes: build, store, install, run, take back."""

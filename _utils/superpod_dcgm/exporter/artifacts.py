@@ -1,0 +1,192 @@
+"""
+Artifacts of dcgm-exporter on shared storage.
+
+An artifact is a directory with the binary, its counters file, ``SHA256SUMS`` of both and ``artifact.json``
+that says where it comes from. It appears and disappears as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from superpod_dcgm.base import files, process
+
+BINARY = "dcgm-exporter"
+COUNTERS = "default-counters.csv"
+SUMS = "SHA256SUMS"
+MANIFEST = "artifact.json"
+_CHECK_SECONDS = 30
+# Seconds between two looks for an artifact.
+_PAUSE = 2.0
+
+
+class ReleaseError(Exception):
+    """An artifact or an installed release is not usable. Its text names file and reason."""
+
+
+def artifact_directory(store: str, release: str, arch: str) -> str:
+    """Return where the artifact of ``release`` for ``arch`` lies in ``store``."""
+    return os.path.join(store, release, f"linux-{arch}")
+
+
+def is_stored(store: str, release: str, arch: str, commit: str = "") -> bool:
+    """Return whether a whole artifact of ``release`` is in ``store``, made from ``commit`` where one is given."""
+    manifest = files.read_json(os.path.join(artifact_directory(store, release, arch), MANIFEST), {})
+    return bool(manifest) and (not commit or manifest.get("commit") == commit)
+
+
+@contextlib.contextmanager
+def lock(directory: str, wait: float) -> Iterator[None]:
+    """
+    Hold the lock of an artifact directory against other builders.
+
+    :param wait: seconds to wait for another holder.
+    :raises ReleaseError: somebody else held it all that time.
+    """
+    parent, name = os.path.split(directory)
+    os.makedirs(parent, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(files.lock_shared(os.path.join(parent, f".{name}.lock"), wait))
+        except files.Busy as exc:
+            raise ReleaseError(f"{directory}: another node has been building for more than {wait:.0f} s") from exc
+        yield
+
+
+@contextlib.contextmanager
+def publishing(directory: str, facts: dict[str, str]) -> Iterator[str]:
+    """
+    Give an empty folder; what the block leaves there becomes the artifact ``directory`` in one step.
+
+    :param facts: goes into ``artifact.json`` together with host, C library and time.
+    :raises ReleaseError: the result does not run on this node. An artifact that was there stays then.
+    """
+    parent = os.path.dirname(directory)
+    os.makedirs(parent, exist_ok=True)
+    fresh = tempfile.mkdtemp(prefix=".build-", dir=parent)
+    try:
+        yield fresh
+        check_runs(os.path.join(fresh, BINARY))
+        _describe(fresh, facts)
+        os.chmod(fresh, 0o755)
+        files.replace_directory(fresh, directory)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _describe(folder: str, facts: dict[str, str]) -> None:
+    sums = "".join(f"{files.sha256(os.path.join(folder, name))}  {name}\n" for name in (BINARY, COUNTERS))
+    files.write_atomic(os.path.join(folder, SUMS), sums)
+    manifest = {
+        **facts,
+        "built_on": socket.gethostname(),
+        "built_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "libc": "-".join(platform.libc_ver()),
+    }
+    files.write_atomic(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=2) + "\n")
+
+
+def check_runs(binary: str) -> str:
+    """
+    Return what ``binary --version`` says.
+
+    :raises ReleaseError: it does not run here: wrong architecture, or built on a newer distribution (GLIBC not found).
+    """
+    answer = process.run([binary, "--version"], _CHECK_SECONDS)
+    if answer.code is None:
+        raise ReleaseError(f"{binary} does not run on this node: {answer.error}")
+    if answer.code:
+        reason = (answer.error or answer.output).strip()
+        raise ReleaseError(f"{binary} does not run on this node (exit code {answer.code}): {reason}")
+    return answer.output.strip()
+
+
+def verify(directory: str) -> None:
+    """
+    Check the files in ``directory`` against its ``SHA256SUMS``.
+
+    :raises ReleaseError: names the first file that is missing or differs.
+    """
+    sums = read_sums(directory)
+    for name in (BINARY, COUNTERS):
+        path = os.path.join(directory, name)
+        try:
+            found = files.sha256(path)
+        except OSError as exc:
+            raise ReleaseError(f"{path} cannot be read: {exc}") from exc
+        if found != sums.get(name):
+            raise ReleaseError(f"{path} has SHA-256 {found}, {SUMS} says {sums.get(name)}: not used")
+
+
+def read_sums(directory: str) -> dict[str, str]:
+    """
+    Return ``SHA256SUMS`` of ``directory`` as ``{file: digest}``.
+
+    :raises ReleaseError: there is none.
+    """
+    path = os.path.join(directory, SUMS)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            pairs = [line.split() for line in stream]
+    except OSError as exc:
+        raise ReleaseError(f"There is no artifact in {directory}: {exc}") from exc
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
+def built_from(directory: str) -> str:
+    """Return the commit that the artifact or installation in ``directory`` says it was built from, or ``""``."""
+    return str(files.read_json(os.path.join(directory, MANIFEST), {}).get("commit", ""))
+
+
+def _is_from(directory: str, commit: str) -> bool:
+    found = built_from(directory)
+    return found == commit if commit else bool(found)
+
+
+def await_artifact(directory: str, commit: str, wait: float) -> None:
+    """
+    Wait until the artifact of a commit is in the store.
+
+    :param commit: empty for any.
+    :param wait: seconds.
+    :raises ReleaseError: there is none after that time, or the node that builds it says that it failed.
+    """
+    begun = time.time()
+    deadline = time.monotonic() + wait
+    while not _is_from(directory, commit):
+        if reason := _failure(directory, begun):
+            raise ReleaseError(f"The build of {directory} failed on another node: {reason}")
+        if time.monotonic() > deadline:
+            kind = f"no artifact of commit {commit}" if commit else "no artifact"
+            raise ReleaseError(
+                f"There is {kind} in {directory} after {wait:.0f} s: apply dcgm.exporter.build on the builder"
+            )
+        time.sleep(_PAUSE)
+
+
+def note_failure(directory: str, reason: str) -> None:
+    """Tell the nodes that wait for the artifact ``directory`` why it does not come; best effort."""
+    with contextlib.suppress(OSError):
+        files.write_atomic(_failure_file(directory), reason + "\n")
+
+
+def _failure(directory: str, since: float) -> str:
+    try:
+        with open(_failure_file(directory), encoding="utf-8") as stream:
+            # An older failure is of an earlier try; clocks of two nodes may differ by some seconds.
+            return stream.read().strip() if os.fstat(stream.fileno()).st_mtime > since - 5 else ""
+    except OSError:
+        return ""
+
+
+def _failure_file(directory: str) -> str:
+    return os.path.join(os.path.dirname(directory), f".{os.path.basename(directory)}.failed")

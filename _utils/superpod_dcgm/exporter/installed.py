@@ -1,0 +1,76 @@
+"""Releases of dcgm-exporter that are installed on this node, side by side below /opt/dcgm-exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+
+from superpod_dcgm.base import files, paths
+from superpod_dcgm.exporter import artifacts, last_good
+
+
+def linked_release(link: str = paths.EXPORTER_CURRENT) -> str | None:
+    """Return the release that the link ``current`` chooses, or None."""
+    try:
+        return os.path.basename(os.readlink(link))
+    except OSError:
+        return None
+
+
+def surplus(keep: int, wanted: str) -> list[str]:
+    """
+    Return installed releases that can go: all but the newest ``keep``, never the current, wanted or last good one.
+
+    :param keep: how many may stay.
+    """
+    root = paths.EXPORTER_ROOT
+    with contextlib.suppress(FileNotFoundError):
+        folders = [entry for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        newest = sorted(folders, key=lambda entry: entry.stat().st_mtime, reverse=True)
+        # Anything else in the directory is not ours to remove.
+        releases = [entry.name for entry in newest if re.match(r"\d+\.\d+\.\d+", entry.name)]
+        needed = [name for name in (wanted, linked_release(), last_good.read().get("release")) if name in releases]
+        others = [name for name in releases if name not in needed]
+        return others[max(0, keep - len(set(needed))) :]
+    return []
+
+
+def is_installed(artifact: str, directory: str, commit: str = "") -> bool:
+    """
+    Return whether ``directory`` holds that artifact, whole; an artifact out of reach is not asked for.
+
+    :param commit: what it must have been built from; empty for any.
+    """
+    try:
+        artifacts.verify(directory)
+        if commit and artifacts.built_from(directory) != commit:
+            return False
+        return not os.path.isdir(artifact) or artifacts.read_sums(directory) == artifacts.read_sums(artifact)
+    except artifacts.ReleaseError:
+        return False
+
+
+def install(artifact: str, directory: str) -> None:
+    """
+    Copy an artifact to ``directory`` on this node, after checking its sums and that it runs here.
+
+    :raises ReleaseError: it is not whole or does not run; what was installed stays.
+    """
+    artifacts.verify(artifact)
+    parent = os.path.dirname(directory)
+    os.makedirs(parent, exist_ok=True)
+    fresh = tempfile.mkdtemp(prefix=".install-", dir=parent)
+    try:
+        for name in (artifacts.BINARY, artifacts.COUNTERS, artifacts.SUMS, artifacts.MANIFEST):
+            shutil.copy(os.path.join(artifact, name), fresh)
+        artifacts.verify(fresh)
+        artifacts.check_runs(os.path.join(fresh, artifacts.BINARY))
+        os.chmod(fresh, 0o755)
+        files.replace_directory(fresh, directory)
+    except OSError as exc:
+        raise artifacts.ReleaseError(f"{artifact} cannot be installed to {directory}: {exc}") from exc
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,101 @@
+"""
+The last good state of the exporter on a node, and the way back to it.
+
+A release and its configuration are good once ``/metrics`` answered with them. What was good is kept
+below /var/lib/superpod-dcgm, so that a bad release or a bad setting can be taken back as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from datetime import datetime, timezone
+from typing import Any
+
+from superpod_dcgm.base import files, paths
+from superpod_dcgm.exporter import artifacts
+
+_GOOD = os.path.join(paths.NODE_STATE, "good")
+# What decides how the exporter runs. The counters file is a link into the release unless the pillar names another.
+_FILES = (paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS)
+
+
+def fingerprint(release: str | None, others: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return what the exporter would run with now: release, digest of its binary, and digests of its configuration."""
+    binary = os.path.join(paths.EXPORTER_ROOT, str(release), artifacts.BINARY)
+    return {"release": release, "binary": _digest(binary), "files": {path: _digest(path) for path in _FILES + others}}
+
+
+def _digest(path: str) -> str | None:
+    # The counters file follows the release, which is compared by itself: a link counts as its text.
+    if os.path.islink(path):
+        return os.readlink(path)
+    try:
+        return files.sha256(path)
+    except OSError:
+        return None
+
+
+def read() -> dict[str, Any]:
+    """Return the fingerprint that /metrics last answered with, or ``{}``."""
+    record = files.read_json(paths.RUNNING_FILE, {})
+    return record if isinstance(record, dict) else {}
+
+
+def remember(good: dict[str, Any]) -> None:
+    """
+    Keep ``good`` (a fingerprint) and copies of the files it names.
+
+    :raises OSError: the state directory cannot be written.
+    """
+    fresh = f"{_GOOD}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    os.makedirs(fresh, mode=0o755)
+    for path in good["files"]:
+        with contextlib.suppress(FileNotFoundError):
+            _copy(path, os.path.join(fresh, _flat(path)))
+    files.replace_directory(fresh, _GOOD)
+    record = {**good, "answered_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    files.write_atomic(paths.RUNNING_FILE, json.dumps(record, indent=2) + "\n")
+
+
+def restore(good: dict[str, Any]) -> None:
+    """
+    Put release and files of ``good`` back.
+
+    :raises OSError: a file cannot be written.
+    """
+    files.link_atomic(good["release"], paths.EXPORTER_CURRENT)
+    for path, digest in good["files"].items():
+        kept = os.path.join(_GOOD, _flat(path))
+        if digest and not os.path.lexists(kept):
+            raise OSError(f"{kept}, the copy of the last good {path}, is missing")
+        if os.path.lexists(kept):
+            temporary = f"{path}.superpod-restore"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            _copy(kept, temporary)
+            os.replace(temporary, path)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file or link with its mode and its owner, which shutil leaves out."""
+    shutil.copy2(source, target, follow_symlinks=False)
+    found = os.lstat(source)
+    os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
+
+
+def _flat(path: str) -> str:
+    return path.strip("/").replace("/", "_")
+
+
+def can_go_back(good: dict[str, Any], bad: dict[str, Any]) -> bool:
+    """Return whether ``good`` is another state than ``bad`` and its release is still installed."""
+    release = good.get("release")
+    binary = os.path.join(paths.EXPORTER_ROOT, str(release), artifacts.BINARY)
+    # A release that was built anew took the good binary's place.
+    if not release or _digest(binary) != good.get("binary"):
+        return False
+    return any(good.get(key) != bad[key] for key in ("release", "binary", "files"))

@@ -1,0 +1,1 @@
+"""What the head node does to many nodes: deliver roles, apply states, judge and report."""

@@ -1,0 +1,145 @@
+"""
+Which nodes are owed a delivery: those whose roles changed since the last one, and those whose minion started.
+
+Pure functions on the watcher's snapshot. A delivery stays owed until a node says that it worked; it is tried
+again with growing intervals, and at once when the node's minion starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from superpod_dcgm.watcher.snapshot import Snapshot
+
+# An orchestration takes seconds to begin, however often the watcher polls.
+_SHORTEST_WAIT, _LONGEST_WAIT = 5, 900
+
+
+@dataclass
+class News:
+    """Short names of nodes by what was heard of them since the last poll."""
+
+    started: set[str] = field(default_factory=set)
+    # The whole `dcgm` was applied; after that, and until it is cleaned away, a start of the minion applies it again.
+    deployed: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    # An apply found that the node has no roles, for example because it was cleaned and deployed again.
+    roleless: set[str] = field(default_factory=set)
+
+
+class Work(TypedDict):
+    """What a node is owed: its roles (None: they are not known), and ``started`` if it gets the whole apply."""
+
+    roles: list[str] | None
+    category: str | None
+    seq: int
+    started: str | None
+
+
+def lock_file(snapshot_file: str) -> str:
+    """Return the lock file that an orchestration holds while it carries out a change set."""
+    return os.path.join(os.path.dirname(snapshot_file), "deliveries.lock")
+
+
+def owed(snapshot: Snapshot, members: Collection[str]) -> list[str]:
+    """Return the members that are owed a delivery, in order."""
+    nodes, started = snapshot["nodes"], snapshot["started"]
+    return sorted(
+        name for name in members if name in started or (name in nodes and nodes[name]["delivered"] < nodes[name]["seq"])
+    )
+
+
+def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> None:
+    """
+    Remember what was heard of the members.
+
+    A minion that starts is served at once, whatever back-off it is in. It gets the whole apply only if the
+    administrator deployed to it: nobody wants a new node to be changed by a restart of the master.
+    """
+    deployed = snapshot["deployed"]
+    deployed.update(dict.fromkeys(news.deployed.intersection(members), now))
+    for name in news.removed:
+        deployed.pop(name, None)
+        snapshot["started"].pop(name, None)
+    for name in news.started.intersection(members):
+        snapshot["tries"].pop(name, None)
+        if name in deployed:
+            snapshot["started"][name] = now
+    note_all(snapshot, news.roleless.intersection(members))
+
+
+def note_all(snapshot: Snapshot, names: Iterable[str]) -> None:
+    """Owe the nodes a delivery again, although nothing changed."""
+    for name in names:
+        snapshot["tries"].pop(name, None)
+        if name in snapshot["nodes"]:
+            snapshot["nodes"][name]["delivered"] = -1
+
+
+def claim(snapshot: Snapshot, members: Collection[str], moment: float, interval: float) -> list[str]:
+    """
+    Choose the owed nodes whose time has come, for one change set; a change newer than the last try does not wait.
+
+    :param moment: seconds of any clock that does not go back when the watcher restarts.
+    """
+    claimed = []
+    for name in owed(snapshot, members):
+        seq = snapshot["nodes"].get(name, {}).get("seq", 0)
+        attempt = snapshot["tries"].get(name)
+        if attempt is None or attempt["seq"] != seq:
+            attempt = {"seq": seq, "count": 0, "next": moment, "problem": None}
+        if attempt["next"] > moment:
+            continue
+        attempt["count"] += 1
+        doubled = max(interval, _SHORTEST_WAIT) * 2 ** min(attempt["count"] - 1, 20)
+        attempt["next"] = moment + min(_LONGEST_WAIT, doubled)
+        attempt["claimed"] = True
+        snapshot["tries"][name] = attempt
+        claimed.append(name)
+    return claimed
+
+
+def claim_again(snapshot: Snapshot, names: Collection[str], moment: float, interval: float) -> None:
+    """Claim nodes because the administrator wants it, although nothing changed; unknown roles are not delivered."""
+    note_all(snapshot, names)
+    for name in names:
+        seq = snapshot["nodes"].get(name, {}).get("seq", 0)
+        snapshot["tries"][name] = {"seq": seq, "count": 1, "next": moment + interval, "problem": None, "claimed": True}
+
+
+def claimed(snapshot: Snapshot) -> dict[str, Work]:
+    """Return the work of a change set: ``{name: {"roles": [...] | None, "category", "seq", "started"}}``."""
+    work = {}
+    for name, attempt in snapshot["tries"].items():
+        if attempt.get("claimed"):
+            node = snapshot["nodes"].get(name, {})
+            work[name] = {
+                "roles": node.get("roles"),
+                "category": node.get("category"),
+                "seq": node.get("seq", 0),
+                "started": snapshot["started"].get(name),
+            }
+    return work
+
+
+def settle(snapshot: Snapshot, work: Mapping[str, Work], problems: dict[str, str | None]) -> None:
+    """
+    Note how a change set went: a node without a problem is owed nothing any more, unless something came since.
+
+    :param work: what ``claimed`` returned before the delivery.
+    :param problems: per node what went wrong, or None.
+    """
+    for name, problem in problems.items():
+        attempt, node = snapshot["tries"].get(name), snapshot["nodes"].get(name)
+        if problem is not None:
+            if attempt:
+                attempt.update(claimed=False, problem=problem)
+            continue
+        snapshot["tries"].pop(name, None)
+        if node and node["seq"] == work[name]["seq"]:
+            node["delivered"] = work[name]["seq"]
+        if snapshot["started"].get(name) == work[name]["started"]:
+            snapshot["started"].pop(name, None)

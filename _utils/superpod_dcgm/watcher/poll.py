@@ -1,0 +1,72 @@
+"""One poll of the watcher: ask, believe or doubt, keep, write the target files, and say who is owed a delivery."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from superpod_dcgm.base import files
+from superpod_dcgm.base.names import timestamp
+from superpod_dcgm.watcher import belief, deliveries, sources, targets
+from superpod_dcgm.watcher.answer import Heard, Unknown
+from superpod_dcgm.watcher.snapshot import Snapshot, changing
+
+
+@dataclass
+class Poll:
+    """``claimed`` nodes are owed a delivery now, which is what the event is fired for; ``lines`` are for the log."""
+
+    snapshot: Snapshot
+    believed: bool
+    claimed: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def poll(
+    watcher_settings: dict[str, Any],
+    members: Mapping[str, str] | None,
+    news: deliveries.News | None = None,
+    accept: bool = False,
+) -> Poll:
+    """
+    Do one poll.
+
+    :param watcher_settings: the watcher's settings file.
+    :param members: minion ids of the nodes by short name; None when the master cannot tell who is a node.
+    :param news: what was heard of the nodes since the last poll.
+    :param accept: believe the answer, however odd it looks.
+    :raises OSError: the snapshot cannot be written.
+    """
+    # Outside the lock, since it may take long.
+    heard = _ask(watcher_settings, members)
+    with changing(watcher_settings["snapshot"]) as snapshot:
+        step = _step(watcher_settings["watcher"], snapshot, heard, accept)
+        # In place, since this is what is written when the block ends.
+        snapshot.update(step.snapshot)
+        deliveries.note(snapshot, news or deliveries.News(), members or (), timestamp())
+        claimed = _claim(watcher_settings, snapshot, members)
+    lines = [*step.lines, *targets.write(watcher_settings, snapshot, members, step.believed)]
+    return Poll(snapshot, step.believed, claimed, lines)
+
+
+def _ask(watcher_settings: dict[str, Any], members: Mapping[str, str] | None) -> Heard | Unknown:
+    try:
+        return sources.ask(watcher_settings, members)
+    except Unknown as exc:
+        return exc
+
+
+def _step(watcher: dict[str, Any], snapshot: Snapshot, heard: Heard | Unknown, accept: bool) -> belief.Step:
+    if isinstance(heard, Unknown):
+        return belief.failed(snapshot, str(heard), timestamp())
+    rules = belief.Rules(watcher["minimum_share"], watcher["confirm"])
+    return belief.answered(snapshot, heard.head, heard.devices, timestamp(), rules, accept)
+
+
+def _claim(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str] | None) -> list[str]:
+    # Orchestrations that start nearly together were unreliable for years (saltstack/salt#54045): one at a time.
+    if not members or not files.is_free(deliveries.lock_file(watcher_settings["snapshot"])):
+        return []
+    return deliveries.claim(snapshot, members, time.time(), watcher_settings["watcher"]["interval"])

@@ -1,0 +1,103 @@
+"""The watcher's snapshot: what is in it, and its file, which engine and runners change under a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import TypedDict, cast
+
+from superpod_dcgm.base import files
+
+_LOCK_SECONDS = 10
+
+
+class Node(TypedDict):
+    """
+    A device as it is believed to be; ``roles`` is None until an answer spoke of them.
+
+    ``seq`` numbers the change set of its last change, ``delivered`` the one that the node has (-1: none any more).
+    ``missing`` and ``silent`` count good lists without the node, or without its roles.
+    """
+
+    roles: list[str] | None
+    category: str | None
+    type: str | None
+    since: str | None
+    seq: int
+    delivered: int
+    missing: int
+    silent: int
+
+
+class Attempt(TypedDict, total=False):
+    """A delivery that was tried, when the next one may be (seconds since the epoch), and what went wrong."""
+
+    seq: int
+    count: int
+    next: float
+    problem: str | None
+    claimed: bool
+
+
+class Snapshot(TypedDict):
+    """
+    All that the watcher remembers; times are UTC, ISO 8601.
+
+    ``started``: deployed nodes whose minion started since their last apply. ``deployed``: when a node was deployed.
+    ``tries``: deliveries that are owed and were tried.
+    """
+
+    version: int
+    seq: int
+    updated: str | None
+    head: str | None
+    failures: int
+    error: str | None
+    error_since: str | None
+    nodes: dict[str, Node]
+    started: dict[str, str]
+    deployed: dict[str, str]
+    tries: dict[str, Attempt]
+    target_problems: list[str]
+
+
+def empty_snapshot() -> Snapshot:
+    """Return the snapshot of a watcher that never had an answer."""
+    return {
+        "version": 1,
+        "seq": 0,
+        "updated": None,
+        "head": None,
+        "failures": 0,
+        "error": None,
+        "error_since": None,
+        "nodes": {},
+        "started": {},
+        "deployed": {},
+        "tries": {},
+        "target_problems": [],
+    }
+
+
+def read_snapshot(path: str) -> Snapshot:
+    """Return the snapshot; one that is missing or unusable counts as never having had an answer."""
+    found = files.read_json(path)
+    fresh = empty_snapshot()
+    if not isinstance(found, dict) or found.get("version") != fresh["version"]:
+        return fresh
+    return cast(Snapshot, {key: found.get(key, default) for key, default in fresh.items()})
+
+
+@contextlib.contextmanager
+def changing(path: str) -> Iterator[Snapshot]:
+    """
+    Give the snapshot to be changed in place, and write it when the block ends without an error.
+
+    :raises files.Busy: another process holds its lock.
+    :raises OSError: the directory cannot be written.
+    """
+    with files.lock_local(f"{path}.lock", _LOCK_SECONDS):
+        snapshot = read_snapshot(path)
+        yield snapshot
+        files.write_atomic(path, json.dumps(snapshot, indent=1, sort_keys=True) + "\n")

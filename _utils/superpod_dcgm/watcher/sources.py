@@ -1,0 +1,36 @@
+"""Where roles come from: BCM's REST interface, its shell, a table in the pillar, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from superpod_dcgm.base.names import short
+from superpod_dcgm.watcher import answer, cmdaemon, cmsh
+from superpod_dcgm.watcher.answer import Devices, Heard, Unknown
+
+
+def ask(watcher_settings: dict[str, Any], members: Iterable[str] | None) -> Heard:
+    """
+    Return who answered, and the roles of every device.
+
+    :param watcher_settings: the watcher's settings file.
+    :param members: short names of the minions that are nodes; None when that is not known.
+    :raises Unknown: nobody can tell; the reason.
+    """
+    source = watcher_settings["roles"]["source"]
+    if source == "bcm":
+        return cmdaemon.devices(cmdaemon.access(watcher_settings["watcher"]))
+    if source == "cmsh":
+        return Heard("cmsh", cmsh.devices(watcher_settings["roles"]["run_on"], watcher_settings["watcher"]["timeout"]))
+    if source == "static":
+        return Heard("static", _table(watcher_settings["roles"]["static"]))
+    if not members:
+        raise Unknown("no accepted minion matches hosts:nodes")
+    return Heard("none", {name: answer.device([]) for name in members})
+
+
+def _table(table: dict[str, list[str]]) -> Devices:
+    if not table:
+        raise Unknown("roles:static is empty")
+    return {short(name): answer.device(sorted(roles)) for name, roles in table.items()}

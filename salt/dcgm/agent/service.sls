@@ -1,0 +1,27 @@
+# The timer that removes what a crash left in the map, renews the device table when GPUs changed, and writes the metrics.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+
+include:
+  - dcgm.agent.install
+  - dcgm.agent.config
+
+{%- for unit in (dcgm.paths.job_map_unit, dcgm.paths.job_map_timer) %}
+
+Write {{ unit }}:
+  file.managed:
+    - name: /etc/systemd/system/{{ unit }}
+    - source: salt://dcgm/agent/files/{{ unit }}.jinja
+    - template: jinja
+    - mode: '0644'
+    - context: {{ dcgm.node.agent | tojson }}
+    - require:
+      - dcgm_path: Install the code of the agent
+      - file: Write job-map.conf
+    - watch_in:
+      - service: Start the job map timer
+{%- endfor %}
+
+Start the job map timer:
+  service.running:
+    - name: {{ dcgm.paths.job_map_timer }}
+    - enable: True

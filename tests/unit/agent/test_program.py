@@ -1,0 +1,332 @@
+"""The program that timer and services of a node run: its steps, its exit codes, and the HTTP server as a process."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from superpod_dcgm import agent
+from superpod_dcgm.agent import __main__, counters, reconcile, slurm
+from superpod_dcgm.agent import metrics as agent_metrics
+from superpod_dcgm.base import job_map_conf, paths
+
+UTILS = Path(paths.__file__).parents[2]
+TABLE = SimpleNamespace(made=5, gpus={"0": "GPU-a"}, instances={})
+# Runs a command of the program with paths of its own.
+PROGRAM = """
+import sys
+from superpod_dcgm.base import paths
+for pair in sys.argv[2:]:
+    setattr(paths, *pair.split("=", 1))
+from superpod_dcgm.agent import __main__
+sys.exit(__main__.main([sys.argv[1]]))
+"""
+
+
+class Devices:
+    """Stands in for the device table."""
+
+    def __init__(self) -> None:
+        self.problem, self.known, self.forced = "", "", []
+
+    def refresh(self, settings: dict[str, str], force: bool = False) -> dict[str, str]:
+        self.forced.append(force)
+        if self.problem == "breaks":
+            raise ValueError("breaks")
+        return {"problem": self.problem}
+
+    def current(self) -> SimpleNamespace:
+        return TABLE
+
+    def read_status(self) -> dict[str, object]:
+        return {"ok": not self.known, "problem": self.known}
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
+    found = Devices()
+    # Loaded within functions, so that the other steps are done even if it cannot be.
+    monkeypatch.setattr(agent, "devices", found, raising=False)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: Devices) -> Path:
+    """A node: settings, a job map with job 12 on GPU 0, and a Slurm that knows no job."""
+    places = {"JOB_MAP_CONFIG": "conf", "SPOOL": "run/spool", "JOB_MAP_STATE": "run/job-map.json"}
+    for name, file in {**places, "TEXTFILE_DIRECTORY": "run/textfile"}.items():
+        monkeypatch.setattr(paths, name, str(tmp_path / file))
+    (tmp_path / "map").mkdir()
+    (tmp_path / "run").mkdir()
+    stale(tmp_path)
+    write_settings(tmp_path)
+    unknown = slurm.Answer(1, error="slurm_load_jobs error: Invalid job id specified")
+    monkeypatch.setattr(slurm, "runner", lambda: lambda arguments: unknown)
+    return tmp_path
+
+
+def stale(root: Path) -> None:
+    (root / "map/0").write_text("12\n")
+    os.utime(root / "map/0", (1, 1))
+
+
+def write_settings(root: Path, **more: object) -> None:
+    known = {"directory": root / "map", "textfile": root / "run/textfile", "reconcile": 0, "grace": 60, "users": "yes"}
+    (root / "conf").write_text("# settings\n" + "".join(f"{k}={v}\n" for k, v in {**known, **more}.items()))
+
+
+def metrics(root: Path) -> dict[str, float]:
+    text = (root / "run/textfile" / paths.TEXTFILE).read_text()
+    return {one.name: one.value for family in text_string_to_metric_families(text) for one in family.samples}
+
+
+def test_a_tick_does_all_that_is_due(root, devices, capsys) -> None:
+    (root / "run/spool").write_text("prolog 5 ok\n")
+    assert __main__.main(["tick"]) == 0
+    assert (root / "map/0").read_text() == ""
+    assert devices.forced == [False]
+    assert metrics(root)["dcgm_job_map_reconcile_removed_total"] == 1
+    assert metrics(root)["dcgm_job_map_jobs"] == 0
+    assert [path.name for path in (root / "run").glob("spool*")] == ["spool.1"]
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "removed from 0, as Slurm knows no such job here: 12\n")
+
+
+@pytest.mark.parametrize(("interval", "removed"), [(0, True), (300, False), ("soon", False)])
+def test_reconciliation_waits_for_its_interval_but_not_after_a_boot(root, interval, removed) -> None:
+    write_settings(root, reconcile=interval)
+    assert __main__.main(["tick"]) == 0
+    assert (root / "map/0").read_text() == ""
+    stale(root)
+    assert __main__.main(["tick"]) == 0
+    assert (root / "map/0").read_text() == ("" if removed else "12\n")
+
+
+def _failing(*_arguments: object) -> None:
+    raise OSError("the disk is full")
+
+
+def _breaking(*_arguments: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+# name: (module, function that fails, how, what standard error says)
+FAILURES = {
+    "device table": ("devices", "refresh", _breaking, "device table: ZeroDivisionError"),
+    "reconciliation": (reconcile, "reconcile", _failing, "reconciliation: the disk is full"),
+    "reconciliation, a bug": (reconcile, "reconcile", _breaking, "reconciliation: ZeroDivisionError"),
+    "spool": (counters, "count_spool", _failing, "spool: the disk is full"),
+    "metrics": (agent_metrics, "write", _failing, "metrics: the disk is full"),
+}
+
+
+@pytest.mark.parametrize(("module", "name", "failure", "said"), FAILURES.values(), ids=FAILURES.keys())
+def test_a_step_that_fails_is_said_and_does_not_stop_the_others(
+    root, devices, monkeypatch, capsys, module, name, failure, said
+) -> None:
+    (root / "run/spool").write_text("prolog 5 ok\n")
+    monkeypatch.setattr(devices if module == "devices" else module, name, failure)
+    assert __main__.main(["tick"]) == 1
+    assert said in capsys.readouterr().err
+    done = {
+        "refresh": devices.forced == [False],
+        "reconcile": (root / "map/0").read_text() == "",
+        "count_spool": (root / "run/spool.1").exists(),
+        "write": (root / "run/textfile" / paths.TEXTFILE).exists(),
+    }
+    assert [step for step, is_done in done.items() if not is_done] == [name]
+    if name == "reconcile" and failure is _failing:
+        assert metrics(root)["dcgm_job_map_reconcile_ok"] == 0
+
+
+# name: (answer of squeue, whether the lock is there, exit code, dcgm_job_map_reconcile_ok)
+TROUBLE = {
+    "the controller is silent": (slurm.Answer(None, error="does not answer"), True, 0, 0),
+    "the map cannot be locked": (slurm.Answer(0), False, 1, 0),
+}
+
+
+@pytest.mark.parametrize(("answer", "lockable", "code", "ok"), TROUBLE.values(), ids=TROUBLE.keys())
+def test_a_silent_controller_is_no_failure_of_the_node(root, monkeypatch, capsys, answer, lockable, code, ok) -> None:
+    monkeypatch.setattr(slurm, "runner", lambda: lambda arguments: answer)
+    if not lockable:
+        (root / "map/.lock").mkdir()
+    assert __main__.main(["tick"]) == code
+    assert (root / "map/0").read_text() == "12\n"
+    assert metrics(root)["dcgm_job_map_reconcile_ok"] == ok
+    assert re.search("does not answer|cannot be changed", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("problem", "known", "said"), [("", "", ""), ("x", "", "x\n"), ("x", "x", ""), ("y", "x", "y\n")]
+)
+def test_a_problem_of_the_device_table_is_said_once(root, devices, capsys, problem, known, said) -> None:
+    write_settings(root, reconcile=10**9)
+    counters.note_reconciliation({}, True)
+    devices.problem, devices.known = problem, known
+    assert __main__.main(["tick"]) == 0
+    assert capsys.readouterr().err == said
+    assert metrics(root)["dcgm_job_map_device_table_ok"] == (0 if known else 1)
+
+
+@pytest.mark.parametrize(("problem", "code"), [("", 0), ("nvidia-smi: no answer in 10 s", 1)])
+def test_the_device_table_is_made_anew_on_request(root, devices, capsys, problem, code) -> None:
+    devices.problem = problem
+    assert __main__.main(["devices"]) == code
+    assert devices.forced == [True]
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["tock"], ["tick", "tick"]])
+def test_other_arguments_are_refused(arguments, capsys) -> None:
+    assert __main__.main(arguments) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["devices", "tick", "serve"])
+def test_without_settings_every_command_fails_in_one_line(root, capsys, command) -> None:
+    (root / "conf").unlink()
+    assert __main__.main([command]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_number_that_is_none_gets_its_default() -> None:
+    values = [job_map_conf.number({"a": text}, "a", 7) for text in ("12", "0", "", "-3", "1.5", "x")]
+    assert values == [12, 0, 7, 7, 7, 7]
+    assert job_map_conf.number({}, "a", 7) == 7
+
+
+class Server:
+    """The program as a process, on a free port."""
+
+    def __init__(self, root: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        write_settings(root, port=self.port)
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", "-c", PROGRAM, "serve", f"JOB_MAP_CONFIG={root}/conf"],
+            env={"PYTHONPATH": str(UTILS)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                return self.connect().close()
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("the server does not listen")
+
+    def connect(self, host: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection((host, self.port), timeout=20)
+
+    def get(self, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, str, str]:
+        connection = http.client.HTTPConnection(host, self.port, timeout=20)
+        connection.request(method, path, headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, answer.headers["Content-Type"], text
+
+
+@pytest.fixture
+def server(root: Path) -> Iterator[Server]:
+    started = Server(root)
+    yield started
+    if started.process.poll() is None:
+        started.process.kill()
+    started.process.wait(timeout=10)
+    started.process.stderr.close()
+
+
+def test_the_server_answers_with_the_text_file_and_says_why_while_there_is_none(server, root) -> None:
+    status, _, text = server.get("/metrics")
+    assert status == 503
+    assert paths.JOB_MAP_UNIT in text and "No such file" in text
+    assert __main__.main(["tick"]) == 0
+    written = (root / "run/textfile" / paths.TEXTFILE).read_text()
+    assert server.get("/metrics") == (200, "text/plain; version=0.0.4; charset=utf-8", written)
+    assert server.get("/metrics?collect[]=x")[0] == 200
+    assert server.get("/metrics", "HEAD")[::2] == (200, "")
+    assert [server.get(path)[0] for path in ("/", "/metrics/../conf", "//metrics", "/../conf")] == [404] * 4
+    assert server.get("/metrics", "POST")[0] == 405
+    if socket.has_dualstack_ipv6():
+        assert server.get("/metrics", host="::1")[2] == written
+    # The settings may change.
+    write_settings(root, port=server.port, textfile=root)
+    (root / paths.TEXTFILE).write_text("other 1\n")
+    assert server.get("/metrics")[2] == "other 1\n"
+
+
+def test_rubbish_is_refused_and_logs_nothing(server) -> None:
+    for data in (b"\r\n\r\n", b"\x16\x03\x01\0\xff\r\n\r\n", b"GET\r\n\r\n", b"A" * 20000, b""):
+        with server.connect() as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            try:
+                while block := connection.recv(4096):
+                    answer += block
+            except ConnectionResetError:
+                pass
+        assert answer[:12] in (b"HTTP/1.1 400", b"")
+    assert server.get("/metrics")[0] == 503
+    server.process.terminate()
+    assert server.process.communicate(timeout=20)[1] == ""
+
+
+def test_connections_that_send_nothing_hold_nobody_up_for_long(server) -> None:
+    begin = time.monotonic()
+    idle = [server.connect() for _ in range(30)]
+    # One that sends a byte now and then has no longer time than the others.
+    for connection in idle:
+        connection.sendall(b"G")
+    while True:
+        try:
+            if server.get("/metrics")[0] == 503:
+                break
+        except (OSError, http.client.HTTPException):
+            for connection in idle[:8]:
+                try:
+                    connection.sendall(b"E")
+                except OSError:
+                    continue
+            time.sleep(0.2)
+    assert time.monotonic() - begin < 15
+    threads = len(os.listdir(f"/proc/{server.process.pid}/task"))
+    assert threads <= 10
+    for connection in idle:
+        connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_leaves_cleanly(server, number) -> None:
+    waiting = server.connect()
+    time.sleep(0.1)
+    server.process.send_signal(number)
+    assert server.process.communicate(timeout=3)[1] == ""
+    assert server.process.returncode == 0
+    waiting.close()
+
+
+def test_a_port_that_is_taken_is_an_error(server, root) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-B", "-c", PROGRAM, "serve", f"JOB_MAP_CONFIG={root}/conf"],
+        env={"PYTHONPATH": str(UTILS)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert answer.returncode == 1
+    assert "Address already in use" in answer.stderr

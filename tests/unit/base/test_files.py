@@ -1,0 +1,58 @@
+"""Files that others may have touched, and locks that only root may hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from superpod_dcgm.agent import job_map
+from superpod_dcgm.base import files as base_files
+
+
+@pytest.mark.parametrize("earlier", [None, 0o644])
+def test_a_lock_can_be_opened_by_its_owner_alone_also_one_of_an_earlier_release(tmp_path: Path, earlier) -> None:
+    """To hold a lock of flock(2), and with it every job, reading its file is enough."""
+    path = tmp_path / "lock"
+    if earlier:
+        path.touch(earlier)
+    with base_files.lock_local(str(path), 1):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _elsewhere(path: Path) -> None:
+    (path.parent / "elsewhere").write_text("metrics\n")
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("make", [_fifo, _endless, _elsewhere])
+def test_what_is_no_plain_file_is_replaced_and_neither_read_nor_followed(tmp_path: Path, make) -> None:
+    path = tmp_path / "superpod-dcgm.prom"
+    make(path)
+    assert base_files.write_atomic(str(path), "metrics\n") is True
+    assert not path.is_symlink() and path.read_text() == "metrics\n"
+    assert base_files.write_atomic(str(path), "metrics\n") is False
+
+
+def test_a_map_that_moves_keeps_running_jobs_and_what_is_newer(tmp_path: Path) -> None:
+    former, directory = tmp_path / "former", tmp_path / "map"
+    for folder in (former, directory):
+        folder.mkdir()
+    record = "v1\0a\0b\0c\0n\0000\0"
+    files = {"0": "12\n", "1": "13\n", "2": "", ".job-12": record, ".lock": "", "notes": "x"}
+    for name, text in files.items():
+        (former / name).write_text(text)
+    (directory / "0").write_text("99\n")
+    (directory / "1").write_text("")
+    job_map.move(str(former), str(directory))
+    assert not former.exists()
+    moved = {path.name: path.read_text() for path in directory.iterdir()}
+    assert moved == {"0": "99\n", "1": "13\n", "2": "", ".job-12": record}

@@ -1,0 +1,130 @@
+"""A build makes what the commit says, fails with a reason, and never leaves its directory behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from superpod_dcgm.exporter import build as exporter_build
+from superpod_dcgm.exporter import go
+from superpod_dcgm.exporter import source as exporter_source
+
+Make = Callable[..., exporter_build.Plan]
+Move = Callable[[str], None]
+RELEASE = "4.5.3-4.8.2"
+
+
+def build(plan: exporter_build.Plan, tmp_path: Path) -> Path:
+    result = tmp_path / "result"
+    result.mkdir()
+    try:
+        exporter_build.build(plan, str(result))
+    finally:
+        assert not os.path.exists(plan.directory)
+    return result
+
+
+def test_the_binary_and_the_counters_of_the_tag_are_collected(plan: Make, tmp_path: Path, source: Path) -> None:
+    (source / "Makefile").write_text("binary:\n\tfalse\n")  # not committed: must not count
+    result = build(plan(), tmp_path)
+    assert "version one" in (result / "dcgm-exporter").read_text()
+    assert (result / "default-counters.csv").read_text().startswith("DCGM_FI_DEV_GPU_UTIL")
+    assert os.access(result / "dcgm-exporter", os.X_OK)
+
+
+def test_a_tag_that_was_moved_is_not_built(plan: Make, tmp_path: Path, move_tag: Move) -> None:
+    pinned = plan()
+    move_tag("binary:\n\techo evil\n")
+    with pytest.raises(exporter_build.BuildError, match=rf"not to {pinned.commit}.*dcgm:exporter:commit"):
+        build(pinned, tmp_path)
+
+
+def test_an_unreachable_source_is_named(plan: Make, tmp_path: Path) -> None:
+    with pytest.raises(exporter_build.BuildError, match="/nowhere/dcgm-exporter"):
+        build(plan(source="/nowhere/dcgm-exporter"), tmp_path)
+
+
+def test_a_build_that_fails_shows_its_last_lines(plan: Make, tmp_path: Path, move_tag: Move) -> None:
+    move_tag("binary:\n\t@echo undefined: thing\n\t@false\n")
+    with pytest.raises(exporter_build.BuildError, match=r"(?s)make binary: exit code 2.*undefined: thing"):
+        build(plan(), tmp_path)
+
+
+def test_a_build_that_leaves_no_binary_is_not_a_success(plan: Make, tmp_path: Path, move_tag: Move) -> None:
+    move_tag("binary:\n\t@true\n")
+    with pytest.raises(exporter_build.BuildError, match="left no cmd/dcgm-exporter/dcgm-exporter"):
+        build(plan(), tmp_path)
+
+
+def test_a_build_that_hangs_is_ended_with_its_children(plan: Make, tmp_path: Path, move_tag: Move) -> None:
+    pid_file = tmp_path / "pid"
+    move_tag(f"binary:\n\t@sleep 300 & echo $$! > {pid_file}; wait\n")
+    with pytest.raises(exporter_build.BuildError, match="not finished after 2 s"):
+        build(plan(timeout=2), tmp_path)
+    deadline = time.monotonic() + 10
+    while _runs(int(pid_file.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(int(pid_file.read_text()))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_build_can_come_from_a_bundle(plan: Make, tmp_path: Path, source: Path) -> None:
+    pinned = plan()
+    bundle = exporter_source.bundle(str(tmp_path / "store"), pinned.commit)
+    exporter_source.publish(str(source), RELEASE, pinned.commit, bundle)
+    shutil.rmtree(source)
+    settings = {"path": "", "url": "https://example.com/dcgm-exporter.git"}
+    result = build(dataclasses.replace(pinned, source=exporter_source.choose(settings, bundle)), tmp_path)
+    assert "version one" in (result / "dcgm-exporter").read_text()
+
+
+def test_a_checkout_of_another_user_is_read_also_by_old_git(
+    plan: Make, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = plan().commit
+    # git's own tests use it; git before 2.38 takes no trust from the command line, as this wrapper does not.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    wrapper = tmp_path / "bin/git"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\n[ "$1" = -c ] && shift 2\nexec {shutil.which("git")} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:/usr/bin:/bin")
+    exporter_source.publish(str(source), RELEASE, commit, str(tmp_path / "store/x.bundle"))
+    assert (tmp_path / "store/x.bundle").exists()
+
+
+def test_a_checkout_at_another_commit_is_not_offered(source: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "store/source/x.bundle"
+    with pytest.raises(exporter_source.SourceError, match="not offered"):
+        exporter_source.publish(str(source), RELEASE, "0" * 40, str(bundle))
+    assert not bundle.exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "minimum", "enough"),
+    [("1.26.2", "1.26.0", True), ("1.26", "1.26.0", True), ("1.18.1", "1.26.0", False), ("1.27rc1", "1.26.0", True)],
+)
+def test_go_versions_are_compared_by_number(found: str, minimum: str, enough: bool) -> None:
+    assert go.is_new_enough(found, minimum) is enough
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix"),
+    [
+        ({"enabled": True, "method": "archive", "directory": "/opt/go", "version": "1.26.2"}, "/opt/go/go1.26.2/go"),
+        ({"enabled": True, "method": "package", "directory": "/opt/go", "version": "1.26.2"}, "/usr"),
+    ],
+)
+def test_the_prefix_of_go_follows_the_method(settings: dict[str, object], prefix: str) -> None:
+    assert go.prefix(settings) == prefix

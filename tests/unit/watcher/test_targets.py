@@ -1,0 +1,127 @@
+"""Target files: right after every reconciliation, and nobody else's is touched."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+from superpod_dcgm.watcher import targets
+from superpod_dcgm.watcher.targets import content, reconcile, wanted
+
+SETTINGS = {
+    "cluster": "superpod",
+    "roles": {"source": "bcm", "run_on": ["slurmclient"]},
+    "targets": {"labels": {"site": "north", "host": "overruled"}},
+    "exporter": {"port": 9400},
+    "metrics": {"served": True, "port": 9401},
+}
+JOB, OWN = "dcgm-exporter", "superpod-dcgm"
+A, B = content(SETTINGS, JOB, "a", "dgx"), content(SETTINGS, JOB, "b", None)
+
+
+def listing(directory):
+    return {path.name: path.read_text() for path in directory.iterdir()}
+
+
+def test_a_file_has_one_target_and_the_agreed_labels() -> None:
+    (entry,) = json.loads(A)
+    assert entry["targets"] == ["a:9400"]
+    visible = {name: value for name, value in entry["labels"].items() if not name.startswith("__")}
+    assert visible == {"job": "dcgm-exporter", "cluster": "superpod", "host": "a", "category": "dgx", "site": "north"}
+
+
+def test_our_own_metrics_have_a_target_of_their_own() -> None:
+    (entry,) = json.loads(content(SETTINGS, OWN, "a", "dgx"))
+    assert (entry["targets"], entry["labels"]["job"]) == (["a:9401"], "superpod-dcgm")
+
+
+def test_where_somebody_else_serves_our_metrics_there_is_no_target_for_them() -> None:
+    settings = {**SETTINGS, "metrics": {"served": False, "port": 9401}}
+    nodes = {"a": {"roles": ["slurmclient"], "category": "dgx"}}
+    assert wanted(settings, OWN, nodes, {"a"}) == ({}, set())
+    assert list(wanted(settings, JOB, nodes, {"a"})[0]) == ["a"]
+
+
+def test_a_node_gets_a_file_for_its_role_and_only_as_a_minion_of_ours() -> None:
+    nodes = {
+        "a": {"roles": ["slurmclient"], "category": "dgx"},
+        "stopped": {"roles": [], "category": "dgx"},
+        "unheard": {"roles": None, "category": "dgx"},
+        "cpu-01": {"roles": ["slurmclient"], "category": "cpu"},
+    }
+    files, unknown = wanted(SETTINGS, JOB, nodes, {"a", "stopped", "unheard"})
+    assert (list(files), unknown) == (["a"], {"unheard"})
+
+
+def test_files_are_made_kept_and_removed(tmp_path) -> None:
+    result = reconcile(str(tmp_path), {"a": A, "b": B}, (), remove=True)
+    assert (result.written, listing(tmp_path)) == (["a", "b"], {"a.json": A, "b.json": B})
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+    again = reconcile(str(tmp_path), {"a": A, "b": B}, (), remove=True)
+    assert (again.written, again.removed) == ([], [])
+    result = reconcile(str(tmp_path), {"a": A}, (), remove=True)
+    assert (result.removed, list(listing(tmp_path))) == (["b"], ["a.json"])
+
+
+def test_a_damaged_or_deleted_file_is_made_again(tmp_path) -> None:
+    reconcile(str(tmp_path), {"a": A, "b": B}, (), remove=True)
+    (tmp_path / "a.json").unlink()
+    (tmp_path / "b.json").write_text(B.replace("9400", "9999"))
+    assert reconcile(str(tmp_path), {"a": A, "b": B}, (), remove=True).written == ["a", "b"]
+    assert listing(tmp_path) == {"a.json": A, "b.json": B}
+
+
+def test_nothing_is_removed_while_roles_are_unknown(tmp_path) -> None:
+    reconcile(str(tmp_path), {"a": A, "b": B}, (), remove=True)
+    assert reconcile(str(tmp_path), {}, (), remove=False).removed == []
+    assert reconcile(str(tmp_path), {}, {"a"}, remove=True).removed == ["b"]
+    assert list(listing(tmp_path)) == ["a.json"]
+
+
+FOREIGN = {
+    "node.json": '[{"targets": ["a:9100"], "labels": {"job": "node"}}]',
+    "a.json": '[{"targets": ["a:1"], "labels": {"job": "dcgm-exporter", "cluster": "superpod", "host": "a"}}]',
+    "broken.json": "{",
+    "copy.json": B,
+    "pair.json": json.dumps(json.loads(B) * 2),
+    "b.json.bak": B,
+    "notes.txt": "x",
+}
+
+
+def test_files_of_others_are_never_touched(tmp_path) -> None:
+    for name, text in FOREIGN.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "directory.json").mkdir()
+    result = reconcile(str(tmp_path), {"a": A}, (), remove=True)
+    assert (result.written, result.removed) == ([], [])
+    assert result.problems == [f"{tmp_path}/a.json was not written by the watcher: it is left as it is"]
+    (tmp_path / "directory.json").rmdir()
+    assert listing(tmp_path) == FOREIGN
+
+
+def test_a_directory_that_is_not_there_is_told_and_not_made(tmp_path) -> None:
+    gone = tmp_path / "gone"
+    result = reconcile(str(gone), {"a": A}, (), remove=True)
+    assert result.problems == [
+        f"no target file is written: {gone}: No such file or directory (normal on a passive head)"
+    ]
+    assert not gone.exists()
+    gone.mkdir()
+    assert reconcile(str(gone), {"a": A}, (), remove=True).written == ["a"]
+
+
+def test_a_directory_that_cannot_be_written_is_told(tmp_path, monkeypatch) -> None:
+    """Root, who may write everywhere, meets the same error on a file system that is read-only."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert "cannot be written: Read-only file system" in reconcile(str(tmp_path), {"a": A}, (), True).problems[0]
+
+
+def test_our_mark_is_a_label_that_prometheus_drops() -> None:
+    assert targets.is_ours(json.loads(A), "a") and not targets.is_ours(json.loads(A), "b")
+    assert all(name.startswith("__") for name in targets._MARK)
