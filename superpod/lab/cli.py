@@ -10,7 +10,7 @@ import click
 
 from superpod import ui
 from superpod.errors import SuperpodError
-from superpod.lab import preflight, show
+from superpod.lab import deployment, preflight, report, show
 from superpod.lab.lab import Lab
 
 
@@ -49,7 +49,7 @@ def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: 
     preflight.check()
     log = ui.open_log(f"lab-{context.obj}-up")
     there = Lab(context.obj, ui.Progress(log), log)
-    there.up(nodes, upstream, deploy)
+    deployment.up(there, nodes, upstream, deploy)
     show.result(there, deploy)
 
 
@@ -58,7 +58,7 @@ def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: 
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
     """Show machines, roles, service, version and GPUs; exit code 1 unless all is up."""
-    found = _lab(context).status()
+    found = report.status(_lab(context))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -111,5 +111,5 @@ def cluster(lab: Lab) -> Cluster:
 @pytest.fixture(scope="module")
 def deployed(lab: Lab) -> Lab:
     """The session's lab, running and deployed; what an earlier module broke is repaired."""
-    lab.up(nodes=2)
+    deployment.up(lab, nodes=2)
     return lab

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from product import Cluster
 
+from superpod.lab.deployment import up
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODE, OTHER = "dgx-02", "dgx-01"
 DISPATCHER = "/etc/lab/dispatcher.env"
@@ -221,7 +223,7 @@ def test_a_node_that_lost_power_comes_back_with_an_empty_map_and_a_table(cluster
     job = started(cluster, "--gpus-per-node=2", "--no-requeue")
     in_prometheus(cluster, job, places(cluster, job))
     cluster.lab.kill(NODE)
-    cluster.lab.up()
+    up(cluster.lab)
     assert cluster.ids(NODE) == {}
     assert "position 0 0" in cluster.shell(NODE, "cat /run/superpod-dcgm/devices")
     # Until Slurm has noticed that the job is gone, the node counts as partly used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,9 +28,7 @@ class NoLab:
     def __getattr__(self, name: str) -> Any:
         def ask(*arguments: Any) -> Any:
             self.asked.append((name, *arguments))
-            return {"run_job": 17, "roles": ["a", "b"], "status": {"name": "x", "state": "down", "machines": []}}.get(
-                name
-            )
+            return {"run_job": 17, "roles": ["a", "b"]}.get(name)
 
         return ask
 
@@ -70,7 +69,8 @@ def test_a_change_of_roles_needs_its_sign(lab: NoLab) -> None:
     assert result.stderr == "Error: 'slurmclient' is no change of roles; write +ROLE or -ROLE.\n"
 
 
-def test_status_of_a_lab_that_is_down_is_json_and_exit_code_one(lab: NoLab) -> None:
+def test_status_of_a_lab_that_is_down_is_json_and_exit_code_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_cli, "_lab", lambda _context: SimpleNamespace(name="x", record={}))
     result = CliRunner().invoke(main, ["lab", "status", "--json"])
     assert (result.exit_code, json.loads(result.stdout)["state"]) == (1, "down")
 
