@@ -22,7 +22,12 @@ MOST_WORKERS = 4
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]")
 def test(fast: bool, arguments: tuple[str, ...]) -> None:
-    """Run the tests; what this machine cannot run is listed with the reason, and fails where CI=true."""
+    """
+    Run all tests that CI runs.
+
+    What this machine cannot run is counted with the reason, and fails where CI=true. Other
+    arguments are for pytest: paths, -k, -x, -rs …
+    """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     workers = []
     if fast:

@@ -57,7 +57,7 @@ def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: 
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
-    """Show machines, roles, service, version and GPUs; exit code 1 unless all is up."""
+    """Show machines, roles, service, version and GPUs. The exit code is 1 unless all is up."""
     found = report.status(_lab(context))
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -71,7 +71,11 @@ def status(context: click.Context, as_json: bool) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def execute(context: click.Context, node: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND on a machine, with its output and exit code: exec dgx-01 -- nvidia-smi -L"""
+    """
+    Run COMMAND on a machine, with its output and exit code.
+
+    For example: exec dgx-01 -- nvidia-smi -L
+    """
     argv = _lab(context).machine(node).command(command, {"TERM": os.environ.get("TERM", "dumb")})
     sys.stdout.flush()
     os.execvp(argv[0], argv)

@@ -79,7 +79,7 @@ class Lab:
     # Up and down
 
     def start(self, nodes: int | None = None, upstream: str | None = None) -> None:
-        """Start what is not running, and leave alone what is right; the caller holds the lock, as deployment.up does."""
+        """Start what is not running, and leave alone what is right; whoever calls it holds the lock."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._make(nodes, upstream)
         self._boot()
