@@ -99,14 +99,16 @@ def test_arguments_of_test_reach_pytest(monkeypatch: pytest.MonkeyPatch) -> None
         return type("Done", (), {"returncode": 3})
 
     monkeypatch.setattr(testing.subprocess, "run", run)
+    monkeypatch.setattr(testing.os, "sched_getaffinity", lambda _process: range(2))
     monkeypatch.delenv("SUPERPOD_TEST_FAST", raising=False)
     result = CliRunner().invoke(main, ["test", "--fast", "-k", "one", "tests/unit"])
     assert result.exit_code == 3
     # Behind ours, so that the user's words win.
-    assert calls[0][0][-6:] == ["--dist", "loadfile", "--no-loadscope-reorder", "-k", "one", "tests/unit"]
+    workers = ["--dist", "loadfile", "--no-loadscope-reorder"]
+    assert calls[0][0][-8:] == ["-n", "2", *workers, "-k", "one", "tests/unit"]
     assert calls[0][1]["SUPERPOD_TEST_FAST"] == "1"
-    CliRunner().invoke(main, ["test", "tests/lab"])
-    assert "-n" not in calls[1][0], "tests of the lab follow one another"
+    CliRunner().invoke(main, ["test", "-n", "0"])
+    assert calls[1][0][-7:] == ["-n", "3", *workers, "-n", "0"], "two labs, and one for the others"
     assert "SUPERPOD_TEST_FAST" not in calls[1][1]
 
 
