@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -175,7 +176,8 @@ class Lab:
             if self.layout.root.exists():
                 shutil.rmtree(self.layout.root)
         self.layout.lock.unlink(missing_ok=True)
-        if state_root().is_dir() and not any(state_root().iterdir()):
+        # It is not empty where there are other labs.
+        with contextlib.suppress(OSError):
             state_root().rmdir()
 
     # One machine

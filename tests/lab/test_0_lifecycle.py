@@ -42,8 +42,9 @@ def life(nothing: Lab, before: set[str], say: Callable[[str], None]) -> Lab:
 
 @pytest.fixture
 def running(life: Lab) -> Lab:
-    """The lab with all of its machines on."""
-    up(life, deploy=False)
+    """The lab with all of its machines on; what the test before left well is left alone."""
+    if report.status(life)["state"] != "up":
+        up(life, deploy=False)
     return life
 
 

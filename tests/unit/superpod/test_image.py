@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from superpod.errors import SuperpodError
 from superpod.lab import sources
-from superpod.lab.image import image_key, user_ids
+from superpod.lab.image import image_key, locked, user_ids
 
 
 @pytest.fixture
@@ -44,6 +47,29 @@ def test_user_numbers_are_read_from_the_image(tmp_path: Path) -> None:
     assert user_ids(tmp_path, "munge") == (100, 101)
     with pytest.raises(SuperpodError, match="no user 'mung'"):
         user_ids(tmp_path, "mung")
+
+
+def test_who_waited_for_a_lock_whose_file_was_removed_takes_the_new_one(tmp_path: Path) -> None:
+    """As when a lab is taken down while another start of it waits, and a third one begins."""
+    path = tmp_path / "labs/.one.lock"
+    with ThreadPoolExecutor() as pool:
+        with locked(path):
+            waiting = pool.submit(_holds, path)
+            time.sleep(0.3)
+            assert not waiting.done()
+            path.unlink()
+            path.parent.rmdir()
+        assert waiting.result(timeout=10)
+
+
+def _holds(path: Path) -> bool:
+    """Take the lock and say whether nobody else could at the same time."""
+    with locked(path), path.open("w") as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @pytest.fixture
