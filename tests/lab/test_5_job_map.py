@@ -154,7 +154,7 @@ def test_the_tasks_of_an_array_have_ids_of_their_own(cluster: Cluster) -> None:
 def test_the_components_of_a_heterogeneous_job_have_ids_of_their_own_and_keep_them(cluster: Cluster) -> None:
     argv = "sbatch --parsable --chdir=/tmp --output=/dev/null --gpus-per-node=1 : --gpus-per-node=2 --wrap 'sleep 300'"
     first = int(cluster.shell("head", f"runuser -u alice -- {argv}").split(";")[0])
-    # Slurm tries to start all components together only every half minute.
+    # All components start together, when the backfill scheduler looks next.
     cluster.wait("both run", lambda: cluster.running(first) and cluster.running(first + 1), 90)
     components = {first: places(cluster, first), first + 1: places(cluster, first + 1)}
     assert [len(wanted) for wanted in components.values()] == [1, 2]
