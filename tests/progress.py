@@ -73,14 +73,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def say(config: pytest.Config, began: float, text: str) -> None:
     """Print a line past pytest's capturing; one of a worker process is also in the report of a failure."""
     worker = getattr(config, "workerinput", None)
-    line = f"{time.time() - (worker or {}).get(BEGAN, began):7.1f} s  {text}"
+    seconds = time.time() - (worker or {}).get(BEGAN, began)
     if worker is not None:
-        print(line)
+        print(f"{seconds:7.1f} s  {text}")
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         if worker is None:
             reporter = config.pluginmanager.getplugin("terminalreporter")
             reporter.ensure_newline()
-            reporter.write_line(line)
+            reporter.write_line(f"{seconds:7.1f} s  {text}")
         else:
             # A worker has no terminal; its standard error is that of the process that prints.
-            os.write(2, f"{line}\n".encode())
+            os.write(2, f"{seconds:7.1f} s         {text}\n".encode())
