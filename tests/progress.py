@@ -28,9 +28,10 @@ class Progress:
         self.told: set[str] = set()
 
     def line(self, text: str, **markup: bool) -> None:
-        share = f"{100 * self.done // max(self.total, 1):3} %"
+        # No share in per cent: a test of the lab takes as long as a hundred others.
+        count = f"{self.done:5}/{self.total}"
         self.reporter.ensure_newline()
-        self.reporter.write_line(f"{time.time() - self.began:7.1f} s {share}  {text}", **markup)
+        self.reporter.write_line(f"{time.time() - self.began:7.1f} s {count}  {text}", **markup)
         self.reporter.flush()
 
     @pytest.hookimpl(optionalhook=True)
@@ -83,4 +84,4 @@ def say(config: pytest.Config, began: float, text: str) -> None:
             reporter.write_line(f"{seconds:7.1f} s  {text}")
         else:
             # A worker has no terminal; its standard error is that of the process that prints.
-            os.write(2, f"{seconds:7.1f} s         {text}\n".encode())
+            os.write(2, f"{seconds:7.1f} s {'':10}  {text}\n".encode())

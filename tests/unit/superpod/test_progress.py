@@ -41,8 +41,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_files_and_slow_tests_are_told_when_they_begin_and_failures_at_once(lines: list[str]) -> None:
-    told = {line.partition("%  ")[2] for line in lines if "%  " in line}
-    assert told == {
+    assert {line.partition("/5  ")[2] for line in lines if "/5  " in line} == {
         "tests/unit/test_a.py",
         "tests/unit/test_b.py",
         "tests/integration/test_c.py::test_four",
