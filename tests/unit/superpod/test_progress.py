@@ -33,8 +33,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for name, text in {"tests/conftest.py": CONFTEST, "pytest.ini": "[pytest]\n", **SUITE}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-n", "2", "--dist", "loadfile"]
+    # Other plugins take longer to load than the suite to run.
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     return [re.sub(r"[0-9.]+ ?s\b", "", line).strip() for line in done.stdout.splitlines()]
