@@ -8,14 +8,6 @@ venv=${SUPERPOD_VENV:-$here/.venv}
 kept=CI,TERM,NO_COLOR,SUPERPOD_LAB,SUPERPOD_LAB_CACHE,SUPERPOD_LAB_STATE,SUPERPOD_DEBIAN_MIRROR,SSL_CERT_FILE,PIP_CERT
 kept+=,PIP_INDEX_URL,PIP_EXTRA_INDEX_URL,PIP_FIND_LINKS,http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY,GOPROXY
 
-usage() {
-    cat <<TEXT
-usage: ./setup.sh lab [SUB-COMMAND …]       a miniature SuperPOD on this machine; alone: start it, deploy, show the result
-       ./setup.sh test [--fast] [PYTEST …]  all tests that CI runs; --fast: those that need neither root nor the lab
-       ./setup.sh COMMAND --help            what a command can do
-TEXT
-}
-
 say() { printf '%s\n' "$*"; }
 
 die() {
@@ -29,6 +21,31 @@ as_root() {
     else
         sudo --preserve-env="$kept" -- "$@"
     fi
+}
+
+# True if help is asked for; what stands behind -- belongs to a command on a machine of the lab.
+asks_help() {
+    local word
+    for word in "$@"; do
+        case "$word" in
+            --) return 1 ;;
+            -h | --help) return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# What the command line itself says to --help, from the file that `python -m superpod.help` writes: nothing is installed for it.
+help_of() {
+    local line wanted="== ./setup.sh${1:+ $1}" found=no
+    while IFS= read -r line; do
+        case "$line" in
+            "$wanted") found=yes ;;
+            "== "*) [ "$found" = no ] || return 0 ;;
+            *) [ "$found" = no ] || say "$line" ;;
+        esac
+    done <"$here/superpod/help.txt"
+    [ "$found" = yes ] || { printf 'Error: There is no command "%s".\n' "$1" >&2 && return 2; }
 }
 
 # One sentence for what this machine cannot do, before anything on it is changed.
@@ -115,21 +132,26 @@ sub_command() {
         esac
         shift
     done
-    printf up
 }
 
 needs_root=yes starts_lab=no requirements=requirements.txt
 # shellcheck source=/dev/null
 distribution=$(. /etc/os-release 2>/dev/null && printf '%s-%s' "${ID:-}" "${VERSION_ID:-}") || distribution=''
 case "${1:-}" in
-    '' | -h | --help) usage && exit 0 ;;
-    lab) [ "$(sub_command "${@:2}")" != up ] || starts_lab=yes ;;
+    '' | -h | --help) command='' ;;
+    lab) command=$(sub_command "${@:2}") && command="lab${command:+ $command}" ;;
+    *) command=$1 ;;
+esac
+if [ $# -eq 0 ] || asks_help "$@"; then
+    help_of "$command"
+    exit
+fi
+case "$command" in
+    lab | 'lab up') starts_lab=yes ;;
+    'lab '*) ;;
     test) requirements=requirements-test.txt starts_lab=yes ;;
     *) needs_root=no ;;
 esac
-# What stands behind -- belongs to a command on a machine of the lab.
-before=" ${*:2} "
-case "${before%% -- *} " in *" --help "* | *" -h "*) needs_root=no ;; esac
 [[ "$*" != test*" --fast"* ]] || needs_root=no
 
 check_machine "$1"

@@ -1,5 +1,5 @@
 """Lets `python -m superpod` do the same as the installed command."""
 
-from superpod.cli import main
+from superpod.cli import PROGRAM, main
 
-main()
+main(prog_name=PROGRAM)

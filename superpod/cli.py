@@ -9,6 +9,9 @@ from superpod.errors import SuperpodError
 from superpod.lab.cli import lab
 from superpod.testing import test
 
+# What users type.
+PROGRAM = "./setup.sh"
+
 
 class Reporting(click.Group):
     """Turns our errors into one sentence on stderr and an exit code."""

@@ -10,29 +10,37 @@ import click
 
 from superpod.lab.layout import CHECKOUT
 
-# More would only wait for tests/integration, which one process does in two minutes.
+# More would only wait for the longest file.
 MOST_WORKERS = 4
+# The tests share two labs, whose processes wait most of the time (tests/groups.py).
+LABS = 2
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option(
     "--fast",
     is_flag=True,
-    help="Leave out what needs root and the lab; worker processes run the others (-n 0: none, for --pdb).",
+    help="Leave out what needs root and the lab.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]")
 def test(fast: bool, arguments: tuple[str, ...]) -> None:
-    """Run the tests; what this machine cannot run is listed with the reason, and fails where CI=true."""
+    """
+    Run all tests that CI runs, in worker processes (-n 0: in one process, for --pdb).
+
+    What this machine cannot run is counted with the reason, and fails where CI=true. Other
+    arguments are for pytest: paths, -k, -x, -rs …
+    """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    workers = []
+    workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     if fast:
         environment["SUPERPOD_TEST_FAST"] = "1"
-        # Files stay whole, so that there is one Salt master. What the user says comes later, and wins.
-        count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-        workers = ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"]
+    else:
+        workers += LABS - 1
+    # What the user says comes later, and wins.
+    side_by_side = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     # Root must leave no files of its own in somebody's checkout.
     cache = ["-p", "no:cacheprovider"] if os.geteuid() != CHECKOUT.stat().st_uid else []
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *cache, *workers, *arguments], cwd=CHECKOUT, env=environment, check=False
+        [sys.executable, "-m", "pytest", *cache, *side_by_side, *arguments], cwd=CHECKOUT, env=environment, check=False
     )
     sys.exit(done.returncode)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import salt._logging
 
+from tests.groups import GroupScheduling, rank
 from tests.left_out import pytest_terminal_summary, pytest_testnodedown  # noqa: F401
+from tests.progress import pytest_sessionstart  # noqa: F401
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = {
@@ -43,8 +45,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if folders[0] == "tests" and folders[1] in LEVELS:
             item.add_marker(folders[1])
     if hasattr(config, "workerinput"):
-        # Of all files those take longest, so one worker process begins with them.
-        items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

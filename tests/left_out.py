@@ -1,4 +1,4 @@
-"""Says at the end of a run which tests were left out, and why; also when worker processes ran the others."""
+"""Says at the end of a run how many tests were left out, and why; also when worker processes ran the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OF_WORKER = "superpod_left_out"
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item], reason: str, unwanted: list[pytest.Item]) -> None:
-    """Take ``unwanted`` from ``items``; they are listed with ``reason``, never counted as passed."""
+    """Take ``unwanted`` from ``items``; they are told with ``reason``, never counted as passed."""
     items[:] = [item for item in items if item not in unwanted]
     names = [item.nodeid for item in unwanted]
     config.stash[_FOUND] = (reason, names)
@@ -30,8 +30,11 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     reason, names = config.stash.get(_FOUND, ("", []))
-    if names:
-        terminalreporter.section(f"not run: {len(names)} tests that need the lab")
-        terminalreporter.line(reason)
+    if not names:
+        return
+    # As pytest does with skipped tests; the project's own -ra asks for no names.
+    if "s" in config.option.reportchars:
+        terminalreporter.section("not run")
         for name in names:
-            terminalreporter.line(f"  {name}")
+            terminalreporter.line(name)
+    terminalreporter.line(f"not run: {len(names)} of the lab's tests: {reason} (-rs lists them)")

@@ -10,7 +10,7 @@ import click
 
 from superpod import ui
 from superpod.errors import SuperpodError
-from superpod.lab import preflight, show
+from superpod.lab import deployment, preflight, report, show
 from superpod.lab.lab import Lab
 
 
@@ -49,7 +49,7 @@ def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: 
     preflight.check()
     log = ui.open_log(f"lab-{context.obj}-up")
     there = Lab(context.obj, ui.Progress(log), log)
-    there.up(nodes, upstream, deploy)
+    deployment.up(there, nodes, upstream, deploy)
     show.result(there, deploy)
 
 
@@ -57,8 +57,8 @@ def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: 
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
-    """Show machines, roles, service, version and GPUs; exit code 1 unless all is up."""
-    found = _lab(context).status()
+    """Show machines, roles, service, version and GPUs. The exit code is 1 unless all is up."""
+    found = report.status(_lab(context))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -71,7 +71,11 @@ def status(context: click.Context, as_json: bool) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def execute(context: click.Context, node: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND on a machine, with its output and exit code: exec dgx-01 -- nvidia-smi -L"""
+    """
+    Run COMMAND on a machine, with its output and exit code.
+
+    For example: exec dgx-01 -- nvidia-smi -L
+    """
     argv = _lab(context).machine(node).command(command, {"TERM": os.environ.get("TERM", "dumb")})
     sys.stdout.flush()
     os.execvp(argv[0], argv)

@@ -1,17 +1,15 @@
-"""What an administrator does by hand on a real site, done in the lab: configuration, credential, state.apply."""
+"""Up, and what an administrator does by hand on a real site: configuration, credential, state.apply."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from superpod.errors import SuperpodError
+from superpod.lab.lab import Lab
 from superpod.lab.layout import CONFIG
-
-if TYPE_CHECKING:
-    from superpod.lab.lab import Lab
 
 ROLES = "/var/lib/superpod-dcgm/roles.json"
 CERTIFICATE, KEY = "/etc/superpod-dcgm/bcm.pem", "/etc/superpod-dcgm/bcm.key"
@@ -42,6 +40,15 @@ def put(lab: Lab, path: str, text: str) -> None:
     """Write a file on the head node."""
     lab.exec("head", ["mkdir", "-p", path.rpartition("/")[0]], check=True)
     lab.exec("head", ["tee", path], check=True, input=text)
+
+
+def up(lab: Lab, nodes: int | None = None, upstream: str | None = None, deploy: bool = True) -> None:
+    """Start what is not running, deploy, and leave alone what is right."""
+    with lab.locked():
+        lab.start(nodes, upstream)
+        prepare(lab)
+        if deploy:
+            apply(lab)
 
 
 def prepare(lab: Lab) -> None:

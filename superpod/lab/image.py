@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from superpod.errors import SuperpodError
 from superpod.lab.layout import LAB, cache_dir
@@ -45,10 +46,25 @@ def is_built() -> bool:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file; the kernel lets go of it whatever happens to us."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    while (handle := _lock(path)) is None:
+        pass
+    with handle:
         yield
+
+
+def _lock(path: Path) -> IO[str] | None:
+    """The locked file; None if `down` of a lab removed file or directory in this moment, and one has to begin again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = path.open("w")
+    except FileNotFoundError:
+        return None
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+            return handle
+    handle.close()
+    return None
 
 
 def ensure_image(log: Path, progress: Progress) -> Path:

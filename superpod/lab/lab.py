@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superpod.errors import SuperpodError
-from superpod.lab import deployment, forward, report, site, sources
+from superpod.lab import forward, site, sources
 from superpod.lab.holder import Holder
 from superpod.lab.image import ensure_image, locked
 from superpod.lab.layout import MAX_NODES, Layout, node_names, state_root
@@ -72,23 +73,20 @@ class Lab:
             raise SuperpodError(f"There is no machine '{name}' in the lab '{self.name}' (machines: {known}).", 2)
         return Machine(name, self.holder, Path(self.record["image"]))
 
-    def _locked(self) -> AbstractContextManager[None]:
+    def locked(self) -> AbstractContextManager[None]:
+        """For whoever changes the lab: others wait until it is done."""
         return locked(self.layout.lock)
 
     # Up and down
 
-    def up(self, nodes: int | None = None, upstream: str | None = None, deploy: bool = True) -> None:
-        """Start what is not running, deploy, and leave alone what is right."""
-        with self._locked():
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            self._start(nodes, upstream)
-            self._boot()
-            self._repair()
-            deployment.prepare(self)
-            if deploy:
-                deployment.apply(self)
+    def start(self, nodes: int | None = None, upstream: str | None = None) -> None:
+        """Start what is not running, and leave alone what is right; whoever calls it holds the lock."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._make(nodes, upstream)
+        self._boot()
+        self._repair()
 
-    def _start(self, nodes: int | None, upstream: str | None) -> None:
+    def _make(self, nodes: int | None, upstream: str | None) -> None:
         before = self.record
         count = self._count(nodes, before)
         image = Path(before["image"]) if self.holder.pid and before else ensure_image(self.log, self.progress)
@@ -173,12 +171,13 @@ class Lab:
 
     def down(self) -> None:
         """Take everything away at once: processes, and with them mounts, links and namespaces; then the files."""
-        with self._locked():
+        with self.locked():
             self.holder.kill()
             if self.layout.root.exists():
                 shutil.rmtree(self.layout.root)
         self.layout.lock.unlink(missing_ok=True)
-        if state_root().is_dir() and not any(state_root().iterdir()):
+        # It is not empty where there are other labs.
+        with contextlib.suppress(OSError):
             state_root().rmdir()
 
     # One machine
@@ -195,7 +194,7 @@ class Lab:
 
     def reboot(self, node: str, provision: bool = False) -> None:
         """Shut a machine down in order and start it again; with provision its disk becomes the image again first."""
-        with self._locked():
+        with self.locked():
             machine = self.machine(node)
             machine.stop()
             if provision:
@@ -205,7 +204,7 @@ class Lab:
 
     def kill(self, node: str) -> None:
         """Cut a machine's power; `up` starts it again."""
-        with self._locked():
+        with self.locked():
             self.machine(node).kill()
 
     # The cluster
@@ -249,10 +248,6 @@ class Lab:
         if status != 200:
             raise SuperpodError(f"Prometheus answered {status} to {query}: {body.strip()[:200]}")
         return list(json.loads(body)["data"]["result"])
-
-    def status(self) -> dict[str, Any]:
-        """What runs where; for `status --json` and the table."""
-        return report.status(self)
 
     def prometheus_address(self) -> str:
         """An address on this machine's loopback that leads to the lab's Prometheus."""

@@ -19,11 +19,17 @@ ADDRESSES = {"master": 254, "head": 1, "bcm-02": 2}
 ALIASES = {"head": ["bcm-01", "slurmctl"]}
 HOLDER_ADDRESS = f"{NETWORK}.250"
 MAX_NODES = 32
+GO_CACHE = "/var/cache/go-build"
 
 
 def cache_dir() -> Path:
     """Directory of machine images and archives; survives `down` and the checkout."""
     return Path(os.environ.get("SUPERPOD_LAB_CACHE", "/var/cache/superpod-lab"))
+
+
+def go_cache() -> Path:
+    """Directory of Go's build cache, which all labs share; nodes see it as GO_CACHE."""
+    return cache_dir() / "go-build"
 
 
 def state_root() -> Path:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from superpod.errors import SuperpodError
+from superpod.lab.lab import Lab
 from superpod.lab.layout import addresses_of
-
-if TYPE_CHECKING:
-    from superpod.lab.lab import Lab
 
 PROBE = """
 echo "system $(systemctl is-system-running)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
@@ -10,9 +10,7 @@ from superpod import ui
 from superpod.errors import SuperpodError
 from superpod.lab import report
 from superpod.lab.deployment import wait_until
-
-if TYPE_CHECKING:
-    from superpod.lab.lab import Lab
+from superpod.lab.lab import Lab
 
 
 def table(found: dict[str, Any]) -> None:
@@ -46,7 +44,7 @@ def result(lab: Lab, deployed: bool) -> None:
         job = report.running_job(lab) or lab.run_job(2, 600)
         metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
     ui.out.print()
-    found = lab.status()
+    found = report.status(lab)
     table(found)
     address = report.prometheus_address(lab)
     if deployed:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from superpod.errors import SuperpodError
 from superpod.lab.image import locked
-from superpod.lab.layout import CONFIG, LAB, cache_dir
+from superpod.lab.layout import CONFIG, GO_CACHE, LAB, cache_dir
 from superpod.process import output
 
 GO_PIN = CONFIG / "go.txt"
@@ -92,15 +92,20 @@ def ensure_upstream(directory: Path, source: str | None) -> dict[str, str]:
     """Make the exporter's bare git repository: the stand-in, or a mirror of another one; its release and commit."""
     target = directory / REPOSITORY
     target.parent.mkdir(parents=True, exist_ok=True)
-    modules = "{}"
+    environment = {"GOCACHE": GO_CACHE}
     if source:
         _mirror(source, target)
-        modules = _fetch_modules(target, directory)
+        environment |= _fetch_modules(target, directory)
     else:
         output([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
     revision = ["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"]
     commit = output(revision, f"{source or 'The stand-in'} has no tag {RELEASE}")
-    return {"upstream": source or "", "release": RELEASE, "commit": commit.strip(), "build_environment": modules}
+    return {
+        "upstream": source or "",
+        "release": RELEASE,
+        "commit": commit.strip(),
+        "build_environment": json.dumps(environment),
+    }
 
 
 def _mirror(source: str, target: Path) -> None:
@@ -111,7 +116,7 @@ def _mirror(source: str, target: Path) -> None:
         output([*git, "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
 
 
-def _fetch_modules(repository: Path, directory: Path) -> str:
+def _fetch_modules(repository: Path, directory: Path) -> dict[str, str]:
     """Download the release's Go modules through this machine's proxy; the environment with which the lab finds them."""
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         with tarfile.open(next(directory.glob("go*.tar.gz"))) as archive:
@@ -125,5 +130,4 @@ def _fetch_modules(repository: Path, directory: Path) -> str:
         }
         command = [f"{scratch}/go/bin/go", "-C", f"{scratch}/source", "mod", "download"]
         output(command, "The Go modules of upstream could not be downloaded", {**settings, "GOTOOLCHAIN": "local"})
-    offline = {"GOPROXY": "file:///cm/shared/lab/modules/cache/download", "GOSUMDB": "off", "GOFLAGS": "-mod=mod"}
-    return json.dumps(offline)
+    return {"GOPROXY": "file:///cm/shared/lab/modules/cache/download", "GOSUMDB": "off", "GOFLAGS": "-mod=mod"}

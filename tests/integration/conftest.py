@@ -83,7 +83,7 @@ class Cluster:
         return self.master.salt_cli(timeout=60).run(*argv, minion_tgt=NODE).data
 
     @staticmethod
-    def until(what: str, condition: Callable[[], Any], timeout: float = 30) -> float:
+    def until(what: str, condition: Callable[[], Any], timeout: float = 90) -> float:
         """Wait; return the seconds it took."""
         began = time.monotonic()
         while not condition():
@@ -121,6 +121,7 @@ def master_options(found: Cluster, repository: Path) -> dict[str, Any]:
         "superpod_dcgm_settings": str(found.settings_file),
         "log_level_logfile": "warning",
         "worker_threads": 3,
-        "gather_job_timeout": 2,
-        "timeout": 3,
+        # On a busy machine a minion is slow to say that a job still runs; it must not count as lost.
+        "gather_job_timeout": 8,
+        "timeout": 5,
     }

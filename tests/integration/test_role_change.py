@@ -19,7 +19,7 @@ def running(cluster):
     """Every test begins with a node that has its role and is owed nothing."""
     cluster.bcm("slurmclient", "storage")
     quiet = lambda: cluster.service == "running" and not cluster.snapshot["tries"]  # noqa: E731
-    cluster.until("the node has its roles", quiet, timeout=60)
+    cluster.until("the node has its roles", quiet, timeout=120)
     return cluster
 
 
@@ -165,7 +165,7 @@ def test_a_node_that_is_down_is_reported_stays_pending_and_fails_nothing(cluster
     shutil.copy(accepted + NODE, accepted + "dgx-02")
     cluster.bcm("slurmclient", "storage", **{"dgx-02": ["slurmclient"]})
     cluster.until("tried", lambda: "dgx-02" in cluster.snapshot["tries"])
-    cluster.until("reported", lambda: cluster.snapshot["tries"]["dgx-02"]["problem"], timeout=40)
+    cluster.until("reported", lambda: cluster.snapshot["tries"]["dgx-02"]["problem"])
     assert cluster.hosts == [NODE, "dgx-02"], "a node that is down is a target that is down"
     code, report = cluster.run("bcm.sync", "dgx-02")
     assert (code, report["failed"], report["down"]) == (0, [], ["dgx-02"])

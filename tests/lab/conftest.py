@@ -1,4 +1,4 @@
-"""The lab for tests: one lab per session, and what to do where no lab can run."""
+"""The lab for tests: one lab per process that runs tests, and what to do where no lab can run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from product import Cluster
 
 from superpod.lab import Lab, deployment, preflight
 from superpod.lab.layout import cache_dir
+from tests import progress
+from tests.groups import group
 from tests.left_out import leave_out
 
 HERE = Path(__file__).resolve().parent
@@ -39,14 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Print a line of progress past pytest's capturing."""
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
-    started = time.monotonic()
+    began = time.time()
+    # Two labs at once would not know whose line it is.
+    worker = hasattr(pytestconfig, "workerinput")
 
     def line(message: str) -> None:
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(f"  {time.monotonic() - started:6.1f} s  {message}")
+        where = f"{group(os.environ['PYTEST_CURRENT_TEST'])}: " if worker else ""
+        progress.say(pytestconfig, began, f"{where}{message}")
 
     return line
 
@@ -65,7 +66,7 @@ def wait_until(say: Callable[[str], None]) -> Callable[..., Any]:
 
 
 def _alone(lock: IO[str]) -> bool:
-    """True if no other session of tests runs on this machine; a second one has to use other names."""
+    """True if no other session of tests uses these names on this machine; a second one has to use others."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -81,8 +82,12 @@ def new_lab(say: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
         pytest.fail(f"This machine cannot run the lab: {reason}")
     made: list[Lab] = []
     cache_dir().mkdir(parents=True, exist_ok=True)
-    lock = (cache_dir() / "tests.lock").open("w")
-    suffix = "" if _alone(lock) else f"-{os.getpid()}"
+    # Each worker process has labs of its own. The same names in every session: what a crash left is found again.
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    suffix = f"-{worker}" if worker else ""
+    lock = (cache_dir() / f"tests{suffix}.lock").open("w")
+    if not _alone(lock):
+        suffix += f"-{os.getpid()}"
 
     def make(name: str) -> Lab:
         lab = Lab(name + suffix, say, tmp_path_factory.mktemp(name) / "log")
@@ -111,5 +116,5 @@ def cluster(lab: Lab) -> Cluster:
 @pytest.fixture(scope="module")
 def deployed(lab: Lab) -> Lab:
     """The session's lab, running and deployed; what an earlier module broke is repaired."""
-    lab.up(nodes=2)
+    deployment.up(lab, nodes=2)
     return lab

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from product import NODES, FOLLOWING, Cluster
 
+from superpod.lab.deployment import up
+
 pytestmark = pytest.mark.usefixtures("from_nothing")
 
 
@@ -12,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("from_nothing")
 def from_nothing(cluster: Cluster) -> None:
     """A lab whose machines run and have nothing of the product on them."""
     cluster.lab.down()
-    cluster.lab.up(deploy=False)
+    up(cluster.lab, deploy=False)
 
 
 @pytest.fixture(scope="module")

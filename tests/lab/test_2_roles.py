@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from product import NODES, Cluster
 
+from superpod.lab.deployment import wait_answering
+
 pytestmark = pytest.mark.usefixtures("deployed")
 
 
@@ -129,7 +131,8 @@ def test_a_node_that_boots_without_its_master_goes_by_the_roles_it_knows(cluster
         cluster.wait("the exporter runs", lambda: cluster.active("dgx-01"), 30)
     finally:
         cluster.shell("head", "systemctl start salt-master")
-        cluster.lab.up()
+        wait_answering(cluster.lab)
+        cluster.apply("dgx-01").succeeded()
 
 
 def test_a_restarted_master_changes_nothing(cluster: Cluster) -> None:

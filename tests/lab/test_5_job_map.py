@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from product import Cluster
 
+from superpod.lab.deployment import up
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODE, OTHER = "dgx-02", "dgx-01"
 DISPATCHER = "/etc/lab/dispatcher.env"
@@ -152,7 +154,7 @@ def test_the_tasks_of_an_array_have_ids_of_their_own(cluster: Cluster) -> None:
 def test_the_components_of_a_heterogeneous_job_have_ids_of_their_own_and_keep_them(cluster: Cluster) -> None:
     argv = "sbatch --parsable --chdir=/tmp --output=/dev/null --gpus-per-node=1 : --gpus-per-node=2 --wrap 'sleep 300'"
     first = int(cluster.shell("head", f"runuser -u alice -- {argv}").split(";")[0])
-    # Slurm tries to start all components together only every half minute.
+    # All components start together, when the backfill scheduler looks next.
     cluster.wait("both run", lambda: cluster.running(first) and cluster.running(first + 1), 90)
     components = {first: places(cluster, first), first + 1: places(cluster, first + 1)}
     assert [len(wanted) for wanted in components.values()] == [1, 2]
@@ -221,7 +223,7 @@ def test_a_node_that_lost_power_comes_back_with_an_empty_map_and_a_table(cluster
     job = started(cluster, "--gpus-per-node=2", "--no-requeue")
     in_prometheus(cluster, job, places(cluster, job))
     cluster.lab.kill(NODE)
-    cluster.lab.up()
+    up(cluster.lab, deploy=False)
     assert cluster.ids(NODE) == {}
     assert "position 0 0" in cluster.shell(NODE, "cat /run/superpod-dcgm/devices")
     # Until Slurm has noticed that the job is gone, the node counts as partly used.
@@ -396,9 +398,11 @@ def test_the_start_of_a_job_is_not_delayed(cluster: Cluster, say: Callable[[str]
         seconds = []
         for _ in range(12):
             begin = time.monotonic()
-            argv = f"srun -Q -w {NODE} --gpus-per-node=1 --chdir=/tmp true"
+            argv = f"timeout 60 srun -Q -w {NODE} --gpus-per-node=1 --chdir=/tmp true"
             cluster.shell("head", f"runuser -u alice -- {argv}")
             seconds.append(time.monotonic() - begin)
+        # The last epilog may still run, and must not lose its script.
+        cluster.wait("all epilogs have run", lambda: not cluster.shell("head", "squeue -h"))
         return statistics.median(seconds)
 
     ours = [f"{PROLOGS}/60-prolog-dcgm.sh", f"{EPILOGS}/60-epilog-dcgm.sh"]

