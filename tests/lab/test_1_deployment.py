@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from product import NODES, FOLLOWING, Cluster
+from product import FOLLOWING, NODES, Cluster
 
 from superpod.lab.deployment import up
 
