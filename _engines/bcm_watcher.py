@@ -61,9 +61,9 @@ class _Watcher:
 
     def run(self) -> None:
         """Poll for ever. A second watcher (a master that is just being restarted) waits until the first has gone."""
-        first = __runners__["bcm.settings"]()
+        watcher_settings = __runners__["bcm.settings"]()
         with (
-            files.lock_local(f"{first['snapshot']}.watcher", wait=_PAUSE),
+            files.lock_local(f"{watcher_settings['snapshot']}.watcher", _PAUSE),
             salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=True) as bus,
         ):
             audited = float("-inf")
