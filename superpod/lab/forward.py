@@ -23,8 +23,9 @@ def ensure(layout: Layout, holder: Holder, port: int) -> str:
         # By path, not as a module of the package: it needs nothing of it.
         cgroups.spawn(group, [sys.executable, str(Path(__file__).with_name("forwarder.py")), *arguments], log)
     deadline = time.monotonic() + 10
-    while not record.exists():
+    # It is there a moment before its number is.
+    while not (number := record.read_text().strip() if record.exists() else ""):
         if time.monotonic() > deadline:
             raise SuperpodError(f"The forwarder for port {port} did not start; see {log}")
         time.sleep(0.05)
-    return f"http://127.0.0.1:{record.read_text().strip()}"
+    return f"http://127.0.0.1:{number}"
