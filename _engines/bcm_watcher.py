@@ -1,11 +1,11 @@
 """
 Engine ``bcm_watcher``: follows BCM roles from the Salt master, one watcher for the whole cluster.
 
-At every interval it asks for the roles, writes the target files and, when nodes are to be served, fires
+At every interval it asks for the roles, writes the target files and, when nodes are owed a delivery, fires
 ``superpod/bcm/roles/changed`` {seq}. Every poll ends with ``superpod/bcm/heartbeat`` {seq, updated, failures, error}.
 
 It listens for minions that start and for what nodes tell: ``superpod/dcgm/deployed`` {roles_known} and
-``superpod/dcgm/removed``. All of it is collected and served once per poll. What is told while nobody listens is found
+``superpod/dcgm/removed``. All of it is collected and answered once per poll. What is told while nobody listens is found
 out by asking the deployed nodes how they are, at the start and from time to time.
 
 .. code-block:: yaml
@@ -101,7 +101,7 @@ class _Watcher:
     def _hear(self, tag: str, data: dict[str, Any]) -> None:
         # A minion chooses tag and data of its events. Where it sends a list of them, not even `id` is the master's
         # word: it can speak for another. That may cause or spare a node the whole apply when its minion starts, or a
-        # delivery again; roles are never taken from an event, and only accepted minions that are nodes are served.
+        # delivery again; roles are never taken from an event, and only accepted minions that are nodes get anything.
         minion = str(data.get("id", ""))
         if tag == DEPLOYED:
             self._news["deployed"].add(minion)

@@ -1,4 +1,4 @@
-"""What a node tells the watcher on the master, so that it is looked after from then on, or no longer."""
+"""What a node tells the watcher on the master: that it is deployed, or removed."""
 
 from __future__ import annotations
 

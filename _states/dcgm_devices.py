@@ -16,11 +16,11 @@ def current(name: str, positions: str | None = None) -> dict[str, Any]:
     last good one stays.
 
     :param name: what the report calls the table.
-    :param positions: ``auto``, ``index`` or ``minor``; by default what the settings of the job map on this node say.
+    :param positions: ``auto``, ``index`` or ``minor``; by default what job-map.conf of this node says.
 
     .. code-block:: yaml
 
-        Make the device table of prolog and epilog:
+        Make the device table:
           dcgm_devices.current: []
     """
     test = __opts__["test"]

@@ -26,7 +26,7 @@ def reconciled(name: str) -> dict[str, Any]:
 
     .. code-block:: yaml
 
-        The job map names living jobs only:
+        Remove finished jobs from the job map:
           job_map.reconciled: []
     """
     try:
@@ -80,7 +80,7 @@ def script(name: str, source: str) -> dict[str, Any]:
 
     .. code-block:: yaml
 
-        Write the shared prolog of the job map:
+        Write the shared prolog:
           job_map.script:
             - name: /cm/shared/apps/slurm/var/cm/prolog-dcgm.sh
             - source: salt://dcgm/slurm/files/job-map.sh
@@ -111,7 +111,7 @@ def moved(name: str, former: str) -> dict[str, Any]:
 
     .. code-block:: yaml
 
-        Move the job map to where it is now:
+        Move the job map from its former directory:
           job_map.moved:
             - name: /run/dcgm-job-map
             - former: /run/other-dcgm-map
@@ -138,7 +138,7 @@ def linked(name: str, target: str, coming: bool = False) -> dict[str, Any]:
 
     .. code-block:: yaml
 
-        Run the prolog of the job map:
+        Link the prolog where slurmd runs it:
           job_map.linked:
             - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
             - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
@@ -170,7 +170,7 @@ def unlinked(name: str, target: str) -> dict[str, Any]:
 
     .. code-block:: yaml
 
-        Run the prolog of the job map no longer:
+        Remove the prolog link:
           job_map.unlinked:
             - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
             - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh

@@ -158,7 +158,7 @@ dcgm:
     confirm: 3
     # Nodes that get a change at the same time (number or percentage).
     batch: 20%
-    # Seconds after which a node that still works on a change is no longer waited for; it is tried again later.
+    # Seconds that a node may work on a change; after that it is not waited for, and tried again later.
     deadline: 600
     # Seconds between two questions to the deployed nodes whether they are as they should be: no event need be lost.
     audit: 900

@@ -18,7 +18,7 @@ _RECONCILE_SECONDS = 300
 
 
 def make_devices() -> int:
-    """Make the device table anew and return the exit code."""
+    """Make the device table and return the exit code."""
     from superpod_dcgm.agent import devices
 
     problem = devices.refresh(job_map_conf.of_this_node(), force=True)["problem"]
@@ -28,40 +28,40 @@ def make_devices() -> int:
 
 def tick() -> int:
     """Do what is due and return the exit code; one step that fails does not keep the others from being done."""
-    settings = job_map_conf.of_this_node()
+    conf = job_map_conf.of_this_node()
     steps: dict[str, Callable[[dict[str, str]], None]] = {
         "device table": _refresh,
         "reconciliation": _reconcile,
         "spool": _count,
         "metrics": _write,
     }
-    return 1 if [name for name, step in steps.items() if not _done(name, step, settings)] else 0
+    return 1 if [name for name, step in steps.items() if not _done(name, step, conf)] else 0
 
 
-def _done(name: str, step: Callable[[dict[str, str]], None], settings: dict[str, str]) -> bool:
+def _done(name: str, step: Callable[[dict[str, str]], None], conf: dict[str, str]) -> bool:
     try:
-        step(settings)
+        step(conf)
     except Exception as exc:
         say(f"{name}: {exc if isinstance(exc, OSError) else repr(exc)}")
         return False
     return True
 
 
-def _refresh(settings: dict[str, str]) -> None:
+def _refresh(conf: dict[str, str]) -> None:
     # Loaded here, so that the other steps are done even if this one cannot be.
     from superpod_dcgm.agent import devices
 
     before = devices.read_status().get("problem")
-    problem = devices.refresh(settings)["problem"]
+    problem = devices.refresh(conf)["problem"]
     # Said once; a metric tells how long it lasts.
     say(problem if problem != before else "")
 
 
-def _reconcile(settings: dict[str, str]) -> None:
-    if not counters.reconciliation_due(job_map_conf.number(settings, "reconcile", _RECONCILE_SECONDS)):
+def _reconcile(conf: dict[str, str]) -> None:
+    if not counters.reconciliation_due(job_map_conf.number(conf, "reconcile", _RECONCILE_SECONDS)):
         return
     try:
-        result = reconcile.reconcile(settings)
+        result = reconcile.reconcile(conf)
     except OSError:
         counters.note_reconciliation({}, False)
         raise
@@ -74,15 +74,15 @@ def _reconcile(settings: dict[str, str]) -> None:
         raise OSError(result.problem)
 
 
-def _count(_settings: dict[str, str]) -> None:
+def _count(_conf: dict[str, str]) -> None:
     counters.count_spool()
 
 
-def _write(settings: dict[str, str]) -> None:
+def _write(conf: dict[str, str]) -> None:
     from superpod_dcgm.agent import devices
 
     table = devices.current() or device_table.Table()
-    metrics.write(settings, table, devices.read_status().get("ok") is True)
+    metrics.write(conf, table, devices.read_status().get("ok") is True)
 
 
 COMMANDS = {"devices": make_devices, "tick": tick, "serve": server.serve}

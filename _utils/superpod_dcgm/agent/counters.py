@@ -37,7 +37,7 @@ def _store(known: dict[str, Any]) -> None:
 
 
 def load() -> dict[str, Any]:
-    """Return the counters, with 0 for all that is lost or no number: any counter may start anew."""
+    """Return the counters, with 0 for all that is lost or no number: any counter may start again."""
     found = files.read_json(paths.JOB_MAP_STATE)
     found = found if isinstance(found, dict) else {}
 

@@ -34,11 +34,11 @@ class Made:
     ask_again: bool = False
 
 
-def refresh(settings: dict[str, str], force: bool = False) -> dict[str, Any]:
+def refresh(conf: dict[str, str], force: bool = False) -> dict[str, Any]:
     """
-    Make the table anew if driver, GPUs or MIG layout changed since, or in any case.
+    Make the table again if driver, GPUs or MIG layout changed since, or in any case.
 
-    :param settings: the settings of prolog and epilog on this node.
+    :param conf: job-map.conf of this node.
     :param force: make it in any case.
     :return: ``changed``: whether it differs from the one before; ``problem``: why it could not be made, or ``""``;
         ``made``: when the table in place was made (0: there is none); ``gpus``: its UUIDs per DCGM id.
@@ -50,7 +50,7 @@ def refresh(settings: dict[str, str], force: bool = False) -> dict[str, Any]:
             files = nvidia.tree(deadline)
             mark = nvidia.fingerprint(files)
             if force or _is_due(mark, deadline):
-                changed, problem = put(make(settings, files, deadline)), ""
+                changed, problem = put(make(conf, files, deadline)), ""
     except (Trouble, OSError) as exc:
         problem = str(exc)
         note_failure(problem, mark)
@@ -80,17 +80,17 @@ def _is_due(mark: str, deadline: float) -> bool:
     return False
 
 
-def plan(settings: dict[str, str]) -> Made:
+def plan(conf: dict[str, str]) -> Made:
     """
     Return the table as it would be made now, without putting it in place.
 
     :raises Trouble: it cannot be made.
     """
     deadline = time.monotonic() + _SECONDS
-    return make(settings, nvidia.tree(deadline), deadline)
+    return make(conf, nvidia.tree(deadline), deadline)
 
 
-def make(settings: dict[str, str], files: dict[str, list[str]], deadline: float) -> Made:
+def make(conf: dict[str, str], files: dict[str, list[str]], deadline: float) -> Made:
     """
     Make a table of what the driver says.
 
@@ -101,7 +101,7 @@ def make(settings: dict[str, str], files: dict[str, list[str]], deadline: float)
     gpus = nvidia.gpus(files, deadline)
     devices = nvidia.devices(deadline) if any(gpu.divided for gpu in gpus) else []
     table = _table(gpus, devices, nvidia.fingerprint(files))
-    wanted = settings.get("positions", "auto")
+    wanted = conf.get("positions", "auto")
     if wanted != "auto":
         order = sorted(gpus, key=_minor) if wanted == "minor" else gpus
         return Made(dataclasses.replace(table, positions=_counted(order, devices)), wanted)
@@ -153,7 +153,7 @@ def _slurmd_positions(
     found = [slurmd.name(devices, ids, capabilities, known) for devices in order]
     positions = {position: name for position, name in enumerate(found) if name}
     if not positions:
-        # What slurmd says will not change by itself: it is not asked again before it is started anew.
+        # What slurmd says will not change by itself: it is not asked again before it starts again.
         raise slurmd.NoSlurmd("slurmd -G names no GPU of this node")
     return positions
 

@@ -12,27 +12,27 @@ from superpod_dcgm.base import files, paths
 from superpod_dcgm.base.exposition import Family, render
 
 
-def write(settings: dict[str, str], table: Table, table_ok: bool) -> None:
+def write(conf: dict[str, str], table: Table, table_ok: bool) -> None:
     """
-    Write all metrics into the directory that the settings name; none named, nothing is written.
+    Write all metrics into the directory that job-map.conf names; none named, nothing is written.
 
     :param table_ok: the last attempt to make it worked.
     :raises OSError: it cannot be written. Only the directory of our own server is made.
     """
-    directory = settings.get("textfile", "")
+    directory = conf.get("textfile", "")
     if not directory:
         return
     if directory == paths.TEXTFILE_DIRECTORY:
         os.makedirs(directory, mode=0o755, exist_ok=True)
     try:
-        view = job_map.look(settings.get("directory", ""))
+        view = job_map.look(conf.get("directory", ""))
     except OSError:
         # Said by the reconciliation; the other metrics are still true.
         view = View({}, {})
     families = [
         *_counted(counters.load()),
         *_devices(table, table_ok),
-        *_jobs(view, table, settings.get("users") == "yes"),
+        *_jobs(view, table, conf.get("users") == "yes"),
     ]
     path = os.path.join(directory, paths.TEXTFILE)
     files.write_atomic(path, render(families))

@@ -49,19 +49,19 @@ class Result:
 
 
 def reconcile(
-    settings: dict[str, str], test: bool = False, run: Runner | None = None, steps: set[str] | None = None
+    conf: dict[str, str], test: bool = False, run: Runner | None = None, steps: set[str] | None = None
 ) -> Result:
     """
     Remove the ids of jobs that are gone, and replace map files that another program made.
 
-    :param settings: those of prolog and epilog on this node.
+    :param conf: job-map.conf of this node.
     :param test: only say what would be removed.
     :param run: runs one of Slurm's commands; for tests.
     :param steps: the jobs with a step on this node; for tests.
     :raises OSError: the map cannot be read.
     """
-    grace = job_map_conf.number(settings, "grace", 120)
-    seen, now = job_map.look(settings.get("directory", "")), time.time()
+    grace = job_map_conf.number(conf, "grace", 120)
+    seen, now = job_map.look(conf.get("directory", "")), time.time()
     steps = slurm.jobs_with_steps() if steps is None else steps
     kept, doubtful = sort_out(seen, steps, now, grace)
     verdicts: dict[str, Verdict] = {}
@@ -72,7 +72,7 @@ def reconcile(
     gone = {job for jobs in result.removed.values() for job in jobs}
     foreign = any(not entry.ours for entry in seen.files.values())
     if not test and (gone or foreign or old_records(seen, gone, now, grace)):
-        _act(result, seen, gone, settings, grace)
+        _act(result, seen, gone, conf, grace)
     return result
 
 
@@ -176,7 +176,7 @@ def summarize(seen: View, kept: dict[str, str], verdicts: dict[str, Verdict]) ->
 
 
 def old_records(view: View, gone: set[str], now: float, grace: float) -> list[str]:
-    """Return the ids whose record serves no more: emptied by the epilog, or in no map file."""
+    """Return the ids whose record is of no use: emptied by the epilog, or in no map file."""
     live = view.holders().keys() - gone
     old = []
     for job, entry in view.records.items():
@@ -186,8 +186,8 @@ def old_records(view: View, gone: set[str], now: float, grace: float) -> list[st
     return old
 
 
-def _act(result: Result, seen: View, gone: set[str], settings: dict[str, str], grace: float) -> None:
-    directory, planned = settings["directory"], result.removed
+def _act(result: Result, seen: View, gone: set[str], conf: dict[str, str], grace: float) -> None:
+    directory, planned = conf["directory"], result.removed
     result.removed = {}
     try:
         with files.lock_local(os.path.join(directory, ".lock"), _LOCK_SECONDS):
@@ -197,7 +197,7 @@ def _act(result: Result, seen: View, gone: set[str], settings: dict[str, str], g
             for name, entry in current.files.items():
                 if name not in planned and entry.ours:
                     continue
-                if removed := _rewrite(directory, name, entry, safe, settings.get("idle", "empty")):
+                if removed := _rewrite(directory, name, entry, safe, conf.get("idle", "empty")):
                     result.removed[name] = removed
             for job in old_records(current, safe, time.time(), grace):
                 os.unlink(os.path.join(directory, f".job-{job}"))

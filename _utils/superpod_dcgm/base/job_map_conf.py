@@ -25,7 +25,7 @@ def read(path: str) -> dict[str, str]:
         return {key: value for key, separator, value in pairs if separator}
 
 
-def number(settings: dict[str, str], key: str, default: int) -> int:
+def number(conf: dict[str, str], key: str, default: int) -> int:
     """Return a setting that is a whole number, or ``default`` where it is missing or something else."""
-    text = settings.get(key, "")
+    text = conf.get(key, "")
     return int(text) if text.isdecimal() else default

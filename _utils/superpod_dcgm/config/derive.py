@@ -155,7 +155,7 @@ def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
 
 def job_map_conf(configuration: dict[str, Any]) -> dict[str, str]:
     """
-    Return the settings of job-map.conf by key, in the order in which they are written.
+    Return job-map.conf by key, in the order in which they are written.
 
     :param configuration: the whole, as ``resolve.configuration`` returns it.
     """
@@ -174,7 +174,7 @@ def job_map_conf(configuration: dict[str, Any]) -> dict[str, str]:
 
 def of_release(facts: dict[str, Any], label: bool) -> dict[str, str]:
     """
-    Return the settings that depend on how a release of the exporter reads the map.
+    Return the keys that depend on how a release of the exporter reads the map.
 
     :param facts: what compatibility.yaml says of it.
     :param label: whether it reads the map; what it cannot read does no harm where it reads nothing.

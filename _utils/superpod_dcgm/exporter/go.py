@@ -15,14 +15,14 @@ class GoError(Exception):
     """A Go compiler does not run. Its text says which and why."""
 
 
-def prefix(settings: dict[str, Any]) -> str:
-    """Return the directory with ``bin/go`` that the settings ``dcgm:go`` choose."""
-    if settings["enabled"] and settings["method"] == "archive":
+def prefix(go: dict[str, Any]) -> str:
+    """Return the directory with ``bin/go`` that the section ``go`` chooses."""
+    if go["enabled"] and go["method"] == "archive":
         # The archive has one folder `go`. Unpacked as it is, Salt finds what an interrupted unpacking left out.
-        return os.path.join(settings["directory"], f"go{settings['version']}", "go")
+        return os.path.join(go["directory"], f"go{go['version']}", "go")
     # Where Go's own instructions put it, if an administrator did; else the distribution's.
     by_hand = "/usr/local/go"
-    return by_hand if not settings["enabled"] and os.path.exists(f"{by_hand}/bin/go") else "/usr"
+    return by_hand if not go["enabled"] and os.path.exists(f"{by_hand}/bin/go") else "/usr"
 
 
 def version(command: str) -> str:

@@ -95,7 +95,7 @@ def can_go_back(good: dict[str, Any], bad: dict[str, Any]) -> bool:
     """Return whether ``good`` is another state than ``bad`` and its release is still installed."""
     release = good.get("release")
     binary = os.path.join(paths.EXPORTER_ROOT, str(release), artifacts.BINARY)
-    # A release that was built anew took the good binary's place.
+    # A release that was built again took the good binary's place.
     if not release or _digest(binary) != good.get("binary"):
         return False
     return any(good.get(key) != bad[key] for key in ("release", "binary", "files"))

@@ -20,11 +20,11 @@ def bundle(store: str, commit: str) -> str:
     return os.path.join(store, "source", f"dcgm-exporter-{commit}.bundle")
 
 
-def choose(settings: dict[str, Any], offered: str) -> str:
+def choose(source: dict[str, Any], offered: str) -> str:
     """Return what to clone: ``exporter:source:path`` if given, else the bundle if there is one, else the URL."""
-    if settings["path"]:
-        return str(settings["path"])
-    return offered if os.path.exists(offered) else str(settings["url"])
+    if source["path"]:
+        return str(source["path"])
+    return offered if os.path.exists(offered) else str(source["url"])
 
 
 def publish(checkout: str, release: str, commit: str, target: str) -> None:

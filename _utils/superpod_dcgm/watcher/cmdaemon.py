@@ -39,7 +39,7 @@ class Access:
 
 
 def access(watcher: dict[str, Any]) -> Access:
-    """Return how to reach CMDaemon, from the section ``watcher`` of the settings."""
+    """Return how to reach CMDaemon, from the section ``watcher`` of the configuration."""
     names = Access.__dataclass_fields__
     return Access(**{key: value for key, value in watcher.items() if key in names})
 

@@ -56,7 +56,7 @@ def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> 
     """
     Remember what was heard of the members.
 
-    A minion that starts is served at once, whatever back-off it is in. It gets the whole apply only if the
+    A minion that starts gets its delivery at once, whatever back-off it is in. It gets the whole apply only if the
     administrator deployed to it: nobody wants a new node to be changed by a restart of the master.
     """
     deployed = snapshot["deployed"]
