@@ -5,34 +5,33 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from superpod_dcgm.base import state
+from superpod_dcgm.base import package, state
 
 # Compiled by whoever imports the code: neither copied nor a reason to report a change.
 _NOT_COPIED = r"E@(^|/)__pycache__(/|$)|[.]pyc$"
 
 
-def copied(name: str, source: str, folders: list[str] | None = None, include_pat: str | None = None) -> dict[str, Any]:
+def copied(name: str, source: str, folders: list[str]) -> dict[str, Any]:
     """
-    Make sure that a directory holds just the files of one on the file server, and report that as one change.
+    Make sure that folders hold just the files of those on the file server, and report that as one change.
 
     :param name: the directory.
     :param source: the directory on the file server, as ``salt://…``.
-    :param folders: only these folders in it, each as a whole.
-    :param include_pat: only the files whose path below ``source`` matches (``file.recurse``).
+    :param folders: the folders in it.
 
     .. code-block:: yaml
 
-        Install the code of the agent:
+        Install the code of the watcher:
           dcgm_path.copied:
-            - name: /usr/local/lib/superpod-dcgm-node
-            - source: salt://_utils
+            - name: /usr/local/lib/superpod-dcgm
+            - source: salt://
+            - folders: [_engines, _runners, _utils]
     """
-    options = {"include_pat": include_pat} if include_pat else {"exclude_pat": _NOT_COPIED}
-    options |= {"clean": True, "dir_mode": "0755", "file_mode": "0644"}
+    options = {"exclude_pat": _NOT_COPIED, "clean": True, "dir_mode": "0755", "file_mode": "0644"}
     changed: set[str] = set()
-    for folder in folders or [""]:
-        place, origin = (f"{start.rstrip('/')}/{folder}".rstrip("/") for start in (name, source))
-        ret = __states__["file.recurse"](place, f"salt://{origin.removeprefix('salt:').lstrip('/')}", **options)
+    for folder in folders:
+        origin = f"salt://{os.path.join(source.removeprefix('salt://'), folder)}"
+        ret = __states__["file.recurse"](os.path.join(name, folder), origin, **options)
         if ret["result"] is False:
             return state.result(name, False, ret["comment"], _summary(changed | set(ret["changes"])))
         changed |= set(ret["changes"])
@@ -46,6 +45,34 @@ def copied(name: str, source: str, folders: list[str] | None = None, include_pat
 def _summary(changed: set[str]) -> dict[str, Any]:
     """Salt lists what ``clean`` removes under one key."""
     return {"files": f"{len(changed)} differed"} if changed else {}
+
+
+def parts_copied(name: str, parts: list[str]) -> dict[str, Any]:
+    """
+    Make sure that a directory holds just some parts of this project's package, as this minion has it.
+
+    The minion synced it from the file server before states run: nothing is asked for again.
+
+    :param name: the directory, which gets a folder ``superpod_dcgm``.
+    :param parts: folders of the package.
+
+    .. code-block:: yaml
+
+        Install the code of the agent:
+          dcgm_path.parts_copied:
+            - name: /usr/local/lib/superpod-dcgm-node
+            - parts: [base, agent]
+    """
+    differing = package.differences(name, parts)
+    if not differing:
+        return state.result(name, True, f"{name} is up to date")
+    if __opts__["test"]:
+        return state.result(name, None, f"{name} would be brought up to date", _summary(differing))
+    try:
+        package.copy(name, parts)
+    except OSError as exc:
+        return state.result(name, False, f"{name} cannot be brought up to date: {exc}")
+    return state.result(name, True, f"{name} is brought up to date", _summary(differing))
 
 
 def emptied(name: str) -> dict[str, Any]:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
-
 import pytest
 import yaml
-from rendering import FILE_ROOT, MACHINES, REPOSITORY, UBUNTU, unresolved
+from rendering import FILE_ROOT, MACHINES, UBUNTU, unresolved
 
 TEMPLATES = {path.relative_to(FILE_ROOT).as_posix() for path in FILE_ROOT.glob("dcgm/**/files/**/*.jinja")}
 
@@ -59,24 +54,6 @@ def test_a_password_of_the_exporters_is_not_sent_to_our_own_metrics(compiler) ->
     step = next(chunk for chunk in chunks if chunk["__id__"] == "Write the configuration of Prometheus")
     first, own = yaml.safe_load(step["contents"])["scrape_configs"]
     assert "basic_auth" in first and not {"basic_auth", "scheme"} & own.keys()
-
-
-def test_the_agent_gets_all_its_files_and_runs_on_python_alone(compiler, tmp_path) -> None:
-    with compiler(UBUNTU, {}) as compile_states:
-        (step,) = compile_states.low("dcgm.agent.install")
-    pattern, root = re.compile(step["include_pat"].removeprefix("E@")), REPOSITORY / "_utils"
-    copied = [path.relative_to(root) for path in root.rglob("*.py") if pattern.search(str(path.relative_to(root)))]
-    for path in copied:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / path, tmp_path / path)
-    assert {path.parts[1] for path in copied} == {"__init__.py", "agent", "base"}
-    modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in copied]
-    program = f"import sys; sys.path[:0] = [sys.argv[1]]; import {', '.join(modules)}"
-    # Without site-packages: nothing but Python itself is there.
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", program, str(tmp_path)], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_no_unit_that_asks_the_driver_loses_its_device_files(applied) -> None:

@@ -2,7 +2,6 @@
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
 Install the code of the agent:
-  dcgm_path.copied:
+  dcgm_path.parts_copied:
     - name: {{ dcgm.paths.node_code }}
-    - source: salt://_utils
-    - include_pat: 'E@^superpod_dcgm/(__init__[.]py|(base|agent)/[^/]+[.]py)$'
+    - parts: [base, agent]

@@ -1,0 +1,70 @@
+"""Copies parts of this package to where programs run them without Salt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+
+from superpod_dcgm.base import files
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_NAME = os.path.basename(_ROOT)
+_MODE = 0o644
+
+
+def _sources(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Path below the directory, and the file that belongs there."""
+    for folder in ("", *parts):
+        for name in sorted(os.listdir(os.path.join(_ROOT, folder))):
+            if name.endswith(".py"):
+                yield os.path.join(_NAME, folder, name), os.path.join(_ROOT, folder, name)
+
+
+def _present(directory: str) -> set[str]:
+    """The paths of all that lies below a directory and is no directory."""
+    found = set()
+    for place, folders, names in os.walk(directory):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found |= {os.path.relpath(os.path.join(place, name), directory) for name in (*names, *links)}
+    return found
+
+
+def _same(path: str, source: str) -> bool:
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != _MODE or found.st_uid != os.geteuid():
+            return False
+        return files.sha256(path) == files.sha256(source)
+    except OSError:
+        return False
+
+
+def differences(directory: str, parts: Sequence[str]) -> set[str]:
+    """Return the paths below ``directory`` that are missing, differ, or belong to no part."""
+    sources = dict(_sources(parts))
+    present = _present(directory)
+    wrong = {path for path, source in sources.items() if not _same(os.path.join(directory, path), source)}
+    return wrong | (present - sources.keys())
+
+
+def copy(directory: str, parts: Sequence[str]) -> None:
+    """
+    Make ``directory`` hold just these parts; it is replaced as a whole once all of it is written.
+
+    :raises OSError: it cannot be written; what was there stays.
+    """
+    fresh = f"{directory}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    os.makedirs(fresh, mode=0o755)
+    for path, source in _sources(parts):
+        target = os.path.join(fresh, path)
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        with open(source, encoding="utf-8") as stream:
+            files.write_atomic(target, stream.read(), _MODE)
+    for place, folders, _ in os.walk(fresh):
+        for folder in (place, *(os.path.join(place, name) for name in folders)):
+            # Whatever the umask: the server of the metrics runs as another user.
+            os.chmod(folder, 0o755)
+    files.replace_directory(fresh, directory)

@@ -1,0 +1,85 @@
+"""The agent's code on a node: whole, nothing else, and enough for Python alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from superpod_dcgm.base import package
+
+PARTS = ("base", "agent")
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    package.copy(str(tmp_path / "code"), PARTS)
+    return tmp_path / "code"
+
+
+def test_what_was_copied_does_not_differ(code: Path) -> None:
+    assert package.differences(str(code), PARTS) == set()
+    assert {path.name for path in (code / "superpod_dcgm").iterdir()} == {"__init__.py", *PARTS}
+
+
+def test_it_runs_on_python_alone(code: Path) -> None:
+    paths = [path.relative_to(code).with_suffix("") for path in code.rglob("*.py")]
+    modules = [".".join(path.parts).removesuffix(".__init__") for path in paths]
+    program = f"import sys; sys.path[:0] = [sys.argv[1]]; import {', '.join(modules)}"
+    # Without site-packages: nothing but Python itself is there.
+    done = subprocess.run([sys.executable, "-I", "-S", "-B", "-c", program, str(code)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr, len(modules) > 20) == (0, "", True)
+
+
+def test_another_user_can_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        package.copy(str(tmp_path / "code"), PARTS)
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "code").rglob("*") if path.is_dir()}
+    assert modes == {0o755} and (tmp_path / "code").stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "code").rglob("*.py")} == {0o644}
+
+
+def break_content(code: Path) -> None:
+    (code / "superpod_dcgm/base/paths.py").write_text("")
+
+
+def break_mode(code: Path) -> None:
+    (code / "superpod_dcgm/base/paths.py").chmod(0o666)
+
+
+def remove(code: Path) -> None:
+    (code / "superpod_dcgm/agent/log.py").unlink()
+
+
+def add_old_code(code: Path) -> None:
+    (code / "superpod_node.py").touch()
+
+
+def add_compiled(code: Path) -> None:
+    (code / "superpod_dcgm/base/__pycache__").mkdir()
+    (code / "superpod_dcgm/base/__pycache__/paths.cpython-311.pyc").touch()
+
+
+def link(code: Path) -> None:
+    (code / "superpod_dcgm/config").symlink_to("/etc")
+
+
+@pytest.mark.parametrize("change", [break_content, break_mode, remove, add_old_code, add_compiled, link])
+def test_whatever_differs_is_found_and_put_right(code: Path, change) -> None:
+    change(code)
+    assert len(package.differences(str(code), PARTS)) == 1
+    package.copy(str(code), PARTS)
+    assert package.differences(str(code), PARTS) == set()
+    assert os.path.isdir("/etc"), "a link is removed, not followed"
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_and_keeps_what_it_has(code: Path) -> None:
+    (code.parent / "code.new").write_text("in the way")
+    with pytest.raises(OSError):
+        package.copy(str(code), PARTS)
+    assert package.differences(str(code), PARTS) == set()
