@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_
 def pytest_configure(config: pytest.Config) -> None:
     # Salt keeps early messages for a console that it never gets here, and would print them after the last test.
     salt._logging.shutdown_temp_handler()
+    # It logs every event of Salt's bus, in thousands of lines below a failure.
+    logging.getLogger("saltfactories.plugins.event_listener").setLevel(logging.WARNING)
     for name, meaning in LEVELS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 

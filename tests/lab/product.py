@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from superpod.lab import Lab
 from superpod.lab.deployment import apply_when_free, wait_until
 
 NODES = ("dgx-01", "dgx-02")
+# Seconds after which somebody who looks on wants to know what was waited for.
+LONG = 5
 UNIT = "dcgm-exporter.service"
 FOLLOWING = "Start or stop dcgm-exporter as the node's roles say"
 # Everything that the product puts on a node; the test of `clean` looks for each.
@@ -53,6 +56,7 @@ class Cluster:
             arguments.append("test=True")
         if pillar:
             arguments.append(f"pillar={json.dumps(pillar)}")
+        self.lab.progress(f"salt '{target}' {' '.join(arguments[:2])}")
         return Applied(*apply_when_free(self.lab, target, *arguments))
 
     def shell(self, node: str, script: str) -> str:
@@ -128,7 +132,12 @@ class Cluster:
         return text
 
     def wait(self, what: str, condition: Callable[[], Any], timeout: float = 60) -> Any:
-        return wait_until(what, condition, timeout)
+        """Ask until the answer is true; says so if that took long."""
+        began = time.monotonic()
+        answer = wait_until(what, condition, timeout)
+        if (seconds := time.monotonic() - began) > LONG:
+            self.lab.progress(f"{what}: after {seconds:.1f} s")
+        return answer
 
 
 class Applied:
