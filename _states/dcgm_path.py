@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import state
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__states__: dict[str, Callable[..., dict[str, Any]]]
 
 # Compiled by whoever imports the code: neither copied nor a reason to report a change.
 _NOT_COPIED = r"E@(^|/)__pycache__(/|$)|[.]pyc$"
@@ -27,8 +32,8 @@ def copied(name: str, source: str, folders: list[str] | None = None, include_pat
             - name: /usr/local/lib/superpod-dcgm-node
             - source: salt://_utils
     """
-    options = {"include_pat": include_pat} if include_pat else {"exclude_pat": _NOT_COPIED}
-    options |= {"clean": True, "dir_mode": "0755", "file_mode": "0644"}
+    options: dict[str, Any] = {"clean": True, "dir_mode": "0755", "file_mode": "0644"}
+    options |= {"include_pat": include_pat} if include_pat else {"exclude_pat": _NOT_COPIED}
     changed: set[str] = set()
     for folder in folders or [""]:
         place, origin = (f"{start.rstrip('/')}/{folder}".rstrip("/") for start in (name, source))
