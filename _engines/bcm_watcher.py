@@ -19,11 +19,16 @@ from __future__ import annotations
 import collections
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import salt.utils.event
 from salt.exceptions import SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import files
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__runners__: dict[str, Callable[..., Any]]
 
 log = logging.getLogger(__name__)
 

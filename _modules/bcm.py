@@ -7,12 +7,18 @@ The master's snapshot travels over Salt's own bus, so that no node holds a BCM c
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import salt.config
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import names, paths
 from superpod_dcgm.base import roles as node_roles
+
+# Given by Salt's loader.
+__grains__: dict[str, Any]
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 
 def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def health(roles_settings: dict[str, Any]) -> dict[str, Any]:
     """
     record = node_roles.read(_file())
     runs = __salt__["service.status"](paths.UNIT)
-    wanted = node_roles.decide(roles_settings, record)
+    wanted = node_roles.decide(roles_settings, node_roles.names_in(record))
     release = os.path.basename(os.path.realpath(paths.EXPORTER_CURRENT))
     return {
         "roles": record["roles"] if record else None,
@@ -92,7 +98,7 @@ def master_user() -> str:
         salt 'bcm-01' bcm.master_user
     """
     path = os.path.join(os.path.dirname(__opts__["conf_file"]), "master")
-    return salt.config.master_config(path)["user"]
+    return str(salt.config.master_config(path)["user"])
 
 
 def _names() -> list[str]:
@@ -100,4 +106,4 @@ def _names() -> list[str]:
 
 
 def _file() -> str:
-    return __opts__.get("superpod_dcgm_roles", paths.ROLES_FILE)
+    return str(__opts__.get("superpod_dcgm_roles", paths.ROLES_FILE))

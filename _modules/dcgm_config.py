@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import salt.config
@@ -19,6 +20,12 @@ from superpod_dcgm.base import paths
 from superpod_dcgm.config import derive, releases
 from superpod_dcgm.config import resolve as pillar_over_defaults
 from superpod_dcgm.exporter import installed
+
+# Given by Salt's loader.
+__context__: dict[str, Any]
+__grains__: dict[str, Any]
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _FILES = ("defaults", "schema", "compatibility")
@@ -47,16 +54,17 @@ def resolve(pillar: dict[str, Any] | None) -> dict[str, Any]:
     state = [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in run["paths"]]
     # A run is known by what its loader carries: what a machine has installed may be another in the next.
     key = (id(run), repr(pillar), state)
-    known = __context__.get(_ANSWER)
+    known: dict[str, Any] | None = __context__.get(_ANSWER)
     if known is None or known["key"] != key:
         known = {"key": key, "run": run, "configuration": _configuration(pillar or {}, *map(_read, run["paths"]))}
         __context__[_ANSWER] = known
-    return known["configuration"]
+    configuration: dict[str, Any] = known["configuration"]
+    return configuration
 
 
 def _files() -> dict[str, Any]:
     """Return this minion's copies of the three files; the master is asked for newer ones once per run."""
-    known = __opts__.get(_RUN)
+    known: dict[str, Any] | None = __opts__.get(_RUN)
     if known is None:
         known = __opts__[_RUN] = {"paths": [], "asked": float("-inf")}
     # A minion without a master reads its own disk.
@@ -74,7 +82,8 @@ def _files() -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as stream:
-        return salt.utils.yaml.safe_load(stream)
+        content: dict[str, Any] = salt.utils.yaml.safe_load(stream)
+    return content
 
 
 def _configuration(

@@ -12,6 +12,9 @@ from superpod_dcgm.agent import reconcile as reconciliation
 from superpod_dcgm.base import job_map_conf, paths
 from superpod_dcgm.slurm import wiring as slurm_wiring
 
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+
 _SCONTROL_SECONDS = 20
 _PLACES = ("prolog_link", "epilog_link", "textfile", "directory")
 

@@ -22,6 +22,10 @@ from superpod_dcgm.watcher import deliveries, snapshot
 from superpod_dcgm.watcher import poll as watcher_poll
 from superpod_dcgm.watcher import status as watcher_status
 
+# Given by Salt's loader.
+__context__: dict[str, Any]
+__opts__: dict[str, Any]
+
 log = logging.getLogger(__name__)
 
 CHANGED = "superpod/bcm/roles/changed"

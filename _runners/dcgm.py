@@ -8,12 +8,18 @@ watcher (runner ``bcm``).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from salt.exceptions import SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import paths, process
 from superpod_dcgm.fleet import minions, outcomes, rollout
 from superpod_dcgm.fleet import report as fleet_report
+
+# Given by Salt's loader.
+__context__: dict[str, Any]
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 # Seconds for a question that a minion answers at once.
 _QUESTION = 30

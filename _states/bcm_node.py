@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import paths, roles
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 
 def deployed(name: str) -> dict[str, Any]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import state
 from superpod_dcgm.watcher import head, targets
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__states__: dict[str, Callable[..., dict[str, Any]]]
 
 
 def authorities(name: str, files: list[str]) -> dict[str, Any]:

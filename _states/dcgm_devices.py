@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import devices
 from superpod_dcgm.agent.nvidia import Trouble
 from superpod_dcgm.base import state
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 
 def current(name: str, positions: str | None = None) -> dict[str, Any]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import package, state
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__states__: dict[str, Callable[..., dict[str, Any]]]
 
 # Compiled by whoever imports the code: neither copied nor a reason to report a change.
 _NOT_COPIED = r"E@(^|/)__pycache__(/|$)|[.]pyc$"
@@ -27,7 +32,7 @@ def copied(name: str, source: str, folders: list[str]) -> dict[str, Any]:
             - source: salt://
             - folders: [_engines, _runners, _utils]
     """
-    options = {"exclude_pat": _NOT_COPIED, "clean": True, "dir_mode": "0755", "file_mode": "0644"}
+    options: dict[str, Any] = {"exclude_pat": _NOT_COPIED, "clean": True, "dir_mode": "0755", "file_mode": "0644"}
     changed: set[str] = set()
     for folder in folders:
         origin = f"salt://{os.path.join(source.removeprefix('salt://'), folder)}"

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import paths, state
 from superpod_dcgm.exporter import artifacts, build
 from superpod_dcgm.exporter import go as compiler
 from superpod_dcgm.exporter import installed as releases
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__states__: dict[str, Callable[..., dict[str, Any]]]
 
 _ERRORS = (build.BuildError, compiler.GoError, artifacts.ReleaseError, OSError)
 

@@ -14,6 +14,9 @@ from superpod_dcgm.base import paths, state, systemd
 from superpod_dcgm.base import roles as node_roles
 from superpod_dcgm.exporter import installed, last_good, service
 
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+
 _ERRORS = (systemd.UnitError, OSError)
 _ROLES_MISSING = (
     "No roles were delivered to this node: look at `salt-run bcm.status` on the head, then `salt-run bcm.sync`"
@@ -69,7 +72,7 @@ def _follow(
     if not os.path.exists(paths.UNIT_FILE) and not (deploying and test):
         return state.result(unit.name, not deploying, f"{unit.name} is not deployed on this node yet")
     record = node_roles.read(paths.ROLES_FILE)
-    decision = node_roles.decide(roles, record)
+    decision = node_roles.decide(roles, node_roles.names_in(record))
     try:
         desired = last_good.fingerprint(_choose(release, deploying), others)
         changes = service.plan(unit, decision, desired, changed)

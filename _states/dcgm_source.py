@@ -7,6 +7,9 @@ from typing import Any
 
 from superpod_dcgm.exporter import source
 
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+
 
 def published(name: str, checkout: str, release: str, commit: str) -> dict[str, Any]:
     """

@@ -8,12 +8,18 @@ a link is made only when its target can be run, and nothing of somebody else's i
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import job_map
 from superpod_dcgm.base import files, state
 from superpod_dcgm.slurm import scripts
+
+# Given by Salt's loader.
+__env__: str
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 
 def reconciled(name: str) -> dict[str, Any]:

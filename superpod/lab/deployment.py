@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from superpod.errors import SuperpodError
@@ -139,7 +140,11 @@ def master_process(lab: Lab) -> str:
 def wait_delivered(lab: Lab) -> None:
     """Wait until every node has its roles."""
     for node in lab.nodes:
-        wait_until(f"roles on {node}", lambda node=node: lab.exec(node, ["test", "-s", ROLES]).returncode == 0, 90)
+        wait_until(f"roles on {node}", partial(_has_roles, lab, node), 90)
+
+
+def _has_roles(lab: Lab, node: str) -> bool:
+    return lab.exec(node, ["test", "-s", ROLES]).returncode == 0
 
 
 def apply_nodes(lab: Lab) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def status(lab: Lab) -> dict[str, Any]:
 
 def _machine(lab: Lab, name: str) -> dict[str, Any]:
     machine = lab.machine(name)
-    base = {"name": name, "address": addresses_of(name)[0], "state": "off", "stopped": [], "failed": []}
+    base: dict[str, Any] = {"name": name, "address": addresses_of(name)[0], "state": "off", "stopped": [], "failed": []}
     if machine.pid is None:
         return base
     probe = parse_probe(lab.exec(name, ["bash", "-c", PROBE]).stdout)

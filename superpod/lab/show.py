@@ -39,21 +39,26 @@ def table(found: dict[str, Any]) -> None:
 
 def result(lab: Lab, deployed: bool) -> None:
     """The end of `up`: the table, a metric with a job's id, Prometheus, and what to try."""
-    if deployed:
-        lab.progress("A GPU job, to see its id on a metric")
-        job = report.running_job(lab) or lab.run_job(2, 600)
-        metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
+    metric = _metric(lab) if deployed else ""
     ui.out.print()
     found = report.status(lab)
     table(found)
     address = report.prometheus_address(lab)
-    if deployed:
-        ui.out.print(f"\nA metric of job {job}:\n  {metric}", markup=False)
+    if metric:
+        ui.out.print(metric, markup=False)
     if address:
         ui.out.print(f"\nPrometheus: {address}")
     ui.out.print(f"\nTry next:\n{next_commands(lab.name)}", markup=False)
     if found["state"] != "up":
         raise SuperpodError("Not everything in the lab runs as it should; the lines below the table say what.")
+
+
+def _metric(lab: Lab) -> str:
+    """Start a job on GPUs if none runs, and return how it is seen."""
+    lab.progress("A GPU job, to see its id on a metric")
+    job = report.running_job(lab) or lab.run_job(2, 600)
+    metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
+    return f"\nA metric of job {job}:\n  {metric}"
 
 
 def next_commands(name: str) -> str:

@@ -27,6 +27,11 @@ def test_the_python_code_is_formatted() -> None:
     clean(run(tool("ruff"), "format", "--no-cache", "--check", *PYTHON))
 
 
+def test_mypy_finds_nothing_in_the_code_of_the_product() -> None:
+    # All folders that pyproject.toml names, at once; a cache would be left in the checkout.
+    clean(run(tool("mypy"), "--cache-dir", os.devnull, "--no-error-summary"))
+
+
 def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     clean(run(tool("shellcheck"), *SHELL))
 
@@ -54,6 +59,7 @@ def test_go_vet_finds_nothing() -> None:
     [
         (("ruff", "check"), ".py", '"""A module."""\nimport os\n'),
         (("ruff", "format", "--check"), ".py", "x = {  'a':1}\n"),
+        (("mypy", "--cache-dir", os.devnull, "--config-file", REPOSITORY / "pyproject.toml"), ".py", "x: int = None\n"),
         (("shellcheck",), ".sh", "#!/bin/bash\nrm -rf $1/*\n"),
         (("yamllint", "--strict"), ".yaml", "a: 1\na: 2\n"),
         (("salt-lint",), ".sls", "a:\n  file.managed:\n    - mode: 644\n"),

@@ -44,7 +44,10 @@ def load() -> dict[str, Any]:
     def number(key: str, group: str = "") -> float:
         values = found.get(group) if group else found
         value = values.get(key) if isinstance(values, dict) else None
-        return value if type(value) in (int, float) and 0 <= value < float("inf") else 0
+        # JSON's true is a number for Python.
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return 0
+        return value if 0 <= value < float("inf") else 0
 
     return {
         "runs": {script: number(script, "runs") for script in SCRIPTS},
@@ -119,4 +122,4 @@ def note_reconciliation(removed: dict[str, list[str]], ok: bool) -> None:
 
 def reconciliation_due(interval: float) -> bool:
     """Return whether the last one was ``interval`` seconds ago, or there was none since the node started."""
-    return abs(time.time() - load()["tried"]) >= interval
+    return bool(abs(time.time() - load()["tried"]) >= interval)

@@ -85,7 +85,8 @@ def look(directory: str) -> View:
 
     :raises OSError: the directory cannot be read.
     """
-    files, records = {}, {}
+    files: dict[str, Entry] = {}
+    records: dict[str, Entry] = {}
     for name in sorted(os.listdir(directory)):
         record = _RECORD_NAME.fullmatch(name)
         if not record and not _MAP_NAME.fullmatch(name):

@@ -26,8 +26,10 @@ _MOST_QUESTIONS = 128
 _LOCK_SECONDS = 2.0
 _EMPTY_RECORD_SECONDS = 60
 _UNKNOWN_JOB = "Invalid job id specified"
-_FINISHED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
-_FINISHED += ("REVOKED", "TIMEOUT")
+_FINISHED = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
+    *("REVOKED", "TIMEOUT"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def reconcile(
 
 def sort_out(seen: View, steps: set[str], now: float, grace: float) -> tuple[dict[str, str], list[str]]:
     """Return the ids that stay without a question, and why, and those that the controller has to be asked for."""
-    kept, doubtful = {}, []
+    kept: dict[str, str] = {}
+    doubtful: list[str] = []
     for job, names in sorted(seen.holders().items(), key=lambda item: int(item[0])):
         entries = [seen.records[job]] if job in seen.records else [seen.files[name] for name in names]
         # A clock that was set back makes ages negative: then the controller decides.

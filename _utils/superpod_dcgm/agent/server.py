@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 from superpod_dcgm.agent import log
 from superpod_dcgm.base import job_map_conf, paths
@@ -19,6 +20,8 @@ _TEXT_BYTES = 1 << 22
 _REQUEST_BYTES = 8192
 _CONNECTION_SECONDS = 5.0
 _CONNECTIONS = 8
+# What the library allows; a TCP server has the first kind only.
+_Request = socket.socket | tuple[bytes, socket.socket]
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -84,7 +87,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.server_address = self.socket.getsockname()
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
 
-    def process_request(self, request: socket.socket, client_address: object) -> None:
+    def process_request(self, request: _Request, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -95,13 +98,13 @@ class Server(socketserver.ThreadingTCPServer):
             self._free.release()
             raise
 
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:
+    def process_request_thread(self, request: _Request, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
-    def handle_error(self, request: socket.socket, client_address: object) -> None:
+    def handle_error(self, request: _Request, client_address: Any) -> None:
         log.say(f"a request failed: {sys.exc_info()[1]!r}")
 
 

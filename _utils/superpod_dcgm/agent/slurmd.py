@@ -102,7 +102,7 @@ def _positions(count: int, files: list[str]) -> list[list[str]]:
 
 def _files(text: str) -> list[str]:
     """Return the names that a list with bracketed ranges, such as /dev/nvidia[0-3,5], stands for."""
-    names = []
+    names: list[str] = []
     for part in re.split(r",(?![^\[]*\])", text):
         match = _BRACKETS.fullmatch(part)
         numbers = _numbers(match[2]) if match else []

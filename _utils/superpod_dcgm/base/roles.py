@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from typing import Any, Literal
 
 from superpod_dcgm.base import files
@@ -39,18 +40,23 @@ def store(path: str, entry: dict[str, Any], seq: int, now: str) -> bool:
     return changed
 
 
-def decide(roles: dict[str, Any], record: dict[str, Any] | None) -> Decision:
+def decide(roles: dict[str, Any], names: Collection[str] | None) -> Decision:
     """
     Decide whether the exporter should run on a node. This is the only place that decides it.
 
     :param roles: the section ``roles`` of the configuration.
-    :param record: what was delivered to the node; None means that nobody knows, and then nothing may be changed.
+    :param names: the roles that the node has; None means that nobody knows, and then nothing may be changed.
     """
     if roles["source"] == "none":
         return "running"
-    if record is None or record.get("roles") is None:
+    if names is None:
         return "unknown"
-    return "running" if set(roles["run_on"]) & set(record["roles"]) else "stopped"
+    return "running" if set(roles["run_on"]) & set(names) else "stopped"
+
+
+def names_in(record: dict[str, Any] | None) -> list[str] | None:
+    """Return the roles in a record (of ``read``), or None when there is none."""
+    return record["roles"] if record else None
 
 
 def _is_names(value: Any) -> bool:

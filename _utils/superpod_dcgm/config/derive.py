@@ -67,7 +67,7 @@ def agent(configuration: dict[str, Any], textfile: str, executable: str) -> dict
 
 
 def _follows_roles(configuration: dict[str, Any]) -> bool:
-    return configuration["watcher"]["enabled"] and configuration["roles"]["source"] != "none"
+    return bool(configuration["watcher"]["enabled"] and configuration["roles"]["source"] != "none")
 
 
 def scripts(slurm: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -39,13 +39,12 @@ def configuration(
 
     :raises ConfigurationError: names every wrong key, its value, and what is allowed.
     """
-    found = validator.errors(pillar, schema, "dcgm")
-    if not found:
-        layout = pillar.get("slurm", {}).get("layout", defaults["slurm"]["layout"])
-        merged = merge(merge(defaults, {"slurm": compatibility["layouts"][layout]}), pillar)
-        found = list(_contradictions(merged, compatibility))
-    if found:
-        raise ConfigurationError("\n".join(found))
+    if wrong := validator.errors(pillar, schema, "dcgm"):
+        raise ConfigurationError("\n".join(wrong))
+    layout = pillar.get("slurm", {}).get("layout", defaults["slurm"]["layout"])
+    merged = merge(merge(defaults, {"slurm": compatibility["layouts"][layout]}), pillar)
+    if wrong := _contradictions(merged, compatibility):
+        raise ConfigurationError("\n".join(wrong))
     facts = releases.facts(merged["exporter"]["release"], compatibility)
     facts["commit"] = merged["exporter"]["commit"] or facts["commit"]
     merged["exporter"]["facts"] = facts

@@ -79,9 +79,9 @@ def _is_allowed(value: Any, schema: dict[str, Any]) -> bool:
         # `$` also matches before a last newline, which would let a second line into a file.
         return "pattern" not in schema or (re.search(schema["pattern"], value) is not None and value[-1:] != "\n")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return schema.get("minimum", value) <= value <= schema.get("maximum", value)
+        return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     if isinstance(value, (list, tuple)):
-        return len(value) >= schema.get("minItems", 0)
+        return bool(len(value) >= schema.get("minItems", 0))
     return True
 
 

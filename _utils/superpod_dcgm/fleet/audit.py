@@ -35,8 +35,9 @@ def missed(
         return {"started": [], "roleless": []}
     returns = run(sorted(members[name] for name in known), "bcm.health", [watcher_settings["roles"]], {})
     found = {name: returns[members[name]].get("ret") for name in sorted(known) if members[name] in returns}
-    empty = [name for name, health in found.items() if not isinstance(health, dict) or health["release"] is None]
-    roleless = [name for name, health in found.items() if name not in empty and not _fits(snapshot, name, health)]
+    whole = {name: health for name, health in found.items() if isinstance(health, dict) and health["release"]}
+    empty = [name for name in found if name not in whole]
+    roleless = [name for name, health in whole.items() if not _fits(snapshot, name, health)]
     return {"started": _booted(snapshot, empty, members, run), "roleless": roleless}
 
 

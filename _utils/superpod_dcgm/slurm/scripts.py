@@ -52,7 +52,7 @@ def syntax_problem(path: str) -> str:
 def script_changes(source: str, path: str) -> dict[str, Any]:
     """Return what ``write_script`` would change: ``sha256`` and ``mode``, each with old and new."""
     new = {"sha256": files.sha256(source), "mode": f"{_SCRIPT_MODE:04o}"}
-    old = {"sha256": None, "mode": None}
+    old: dict[str, str | None] = {"sha256": None, "mode": None}
     if os.path.isfile(path) and not os.path.islink(path):
         old = {"sha256": files.sha256(path), "mode": f"{stat.S_IMODE(os.stat(path).st_mode):04o}"}
     return {key: {"old": old[key], "new": value} for key, value in new.items() if old[key] != value}

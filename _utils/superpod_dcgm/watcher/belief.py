@@ -49,7 +49,7 @@ def failed(snapshot: Snapshot, reason: str, now: str) -> Step:
     new = copy.deepcopy(snapshot)
     lines = [] if new["error"] == reason else [f"roles are unknown, nothing is changed: {reason}"]
     since = new["error_since"] or now
-    new.update(failures=new["failures"] + 1, error=reason, error_since=since)
+    new.update({"failures": new["failures"] + 1, "error": reason, "error_since": since})
     return Step(new, believed=False, lines=lines)
 
 
@@ -68,7 +68,7 @@ def answered(snapshot: Snapshot, head: str, devices: Devices, now: str, rules: R
     new = step.snapshot
     if new["error"]:
         step.lines.append(f"{head} answers again after {new['failures']} failed polls")
-    new.update(updated=now, head=head, failures=0, error=None, error_since=None)
+    new.update({"updated": now, "head": head, "failures": 0, "error": None, "error_since": None})
     _take_over(step, devices, now, rules)
     _miss(step, devices, rules.confirm if accept else 1, rules)
     return step
@@ -83,7 +83,7 @@ def _doubt(nodes: dict[str, Node], devices: Devices, rules: Rules) -> str | None
     had_roles = [name for name in known if nodes[name]["roles"]]
     if had_roles and not any(device["roles"] for device in devices.values() if device["type"] != "HeadNode"):
         return "no node has any role"
-    have_roles = sum(bool(devices.get(name, {}).get("roles")) for name in had_roles)
+    have_roles = sum(name in devices and bool(devices[name]["roles"]) for name in had_roles)
     if have_roles < len(had_roles) and have_roles <= rules.minimum_share * len(had_roles):
         return f"only {have_roles} of {len(had_roles)} nodes that had roles have any"
     return None
@@ -102,7 +102,7 @@ def _take_over(step: Step, devices: Devices, now: str, rules: Rules) -> None:
             continue
         step.changed.append(name)
         step.lines.append(f"{name}: {_difference(node['roles'], roles)}, category {category or 'none'}")
-        node.update(roles=roles, category=category, since=now, seq=seq)
+        node.update({"roles": roles, "category": category, "since": now, "seq": seq})
     if step.changed:
         step.snapshot["seq"] = seq
 

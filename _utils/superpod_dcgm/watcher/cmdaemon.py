@@ -12,6 +12,7 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 
 from superpod_dcgm.base.names import short
 from superpod_dcgm.watcher.answer import Device, Devices, Heard, Unknown
@@ -138,12 +139,12 @@ def _get(access: Access, head: str, path: str) -> str:
             raise Unknown(f"a certificate or key cannot be used: {exc}") from exc
 
 
-def _credential(access: Access) -> tuple[tuple[str, bytes] | None, tuple[str, str] | None]:
+def _credential(access: Access) -> tuple[HTTPBasicAuth | None, tuple[str, str] | None]:
     if not access.user:
         return None, (access.certificate, access.key) if access.certificate else None
     try:
         with open(access.password_file, encoding="utf-8") as stream:
-            return (access.user, stream.read().rstrip("\r\n").encode()), None
+            return HTTPBasicAuth(access.user, stream.read().rstrip("\r\n").encode()), None
     except (OSError, UnicodeDecodeError) as exc:
         raise Unknown(f"the password file cannot be read: {exc}") from exc
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from superpod_dcgm.watcher.snapshot import Snapshot
+from superpod_dcgm.watcher.snapshot import Attempt, Snapshot
 
 # An orchestration takes seconds to begin, however often the watcher polls.
 _SHORTEST_WAIT, _LONGEST_WAIT = 5, 900
@@ -87,8 +87,8 @@ def claim(snapshot: Snapshot, members: Collection[str], moment: float, interval:
     """
     claimed = []
     for name in owed(snapshot, members):
-        seq = snapshot["nodes"].get(name, {}).get("seq", 0)
-        attempt = snapshot["tries"].get(name)
+        seq = _seq(snapshot, name)
+        attempt: Attempt | None = snapshot["tries"].get(name)
         if attempt is None or attempt["seq"] != seq:
             attempt = {"seq": seq, "count": 0, "next": moment, "problem": None}
         if attempt["next"] > moment:
@@ -106,23 +106,28 @@ def claim_again(snapshot: Snapshot, names: Collection[str], moment: float, inter
     """Claim nodes because the administrator wants it, although nothing changed; unknown roles are not delivered."""
     note_all(snapshot, names)
     for name in names:
-        seq = snapshot["nodes"].get(name, {}).get("seq", 0)
+        seq = _seq(snapshot, name)
         snapshot["tries"][name] = {"seq": seq, "count": 1, "next": moment + interval, "problem": None, "claimed": True}
 
 
 def claimed(snapshot: Snapshot) -> dict[str, Work]:
     """Return the work of a change set: ``{name: {"roles": [...] | None, "category", "seq", "started"}}``."""
-    work = {}
+    work: dict[str, Work] = {}
     for name, attempt in snapshot["tries"].items():
         if attempt.get("claimed"):
-            node = snapshot["nodes"].get(name, {})
+            node = snapshot["nodes"].get(name)
             work[name] = {
-                "roles": node.get("roles"),
-                "category": node.get("category"),
-                "seq": node.get("seq", 0),
+                "roles": node["roles"] if node else None,
+                "category": node["category"] if node else None,
+                "seq": _seq(snapshot, name),
                 "started": snapshot["started"].get(name),
             }
     return work
+
+
+def _seq(snapshot: Snapshot, name: str) -> int:
+    """The number of a node's last change; a node that no answer had yet may be owed an apply all the same."""
+    return snapshot["nodes"][name]["seq"] if name in snapshot["nodes"] else 0
 
 
 def settle(snapshot: Snapshot, work: Mapping[str, Work], problems: dict[str, str | None]) -> None:
@@ -136,7 +141,7 @@ def settle(snapshot: Snapshot, work: Mapping[str, Work], problems: dict[str, str
         attempt, node = snapshot["tries"].get(name), snapshot["nodes"].get(name)
         if problem is not None:
             if attempt:
-                attempt.update(claimed=False, problem=problem)
+                attempt.update({"claimed": False, "problem": problem})
             continue
         snapshot["tries"].pop(name, None)
         if node and node["seq"] == work[name]["seq"]:

@@ -17,11 +17,16 @@ def status(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mappin
     :param members: minion ids of the nodes by short name.
     """
     waiting = deliveries.owed(snapshot, members)
-    keys = ("seq", "updated", "head", "failures", "error", "error_since", "target_problems")
     names = sorted(members.keys() | snapshot["nodes"].keys())
     return {
         "source": watcher_settings["roles"]["source"],
-        **{key: snapshot[key] for key in keys},
+        "seq": snapshot["seq"],
+        "updated": snapshot["updated"],
+        "head": snapshot["head"],
+        "failures": snapshot["failures"],
+        "error": snapshot["error"],
+        "error_since": snapshot["error_since"],
+        "target_problems": snapshot["target_problems"],
         "nodes": {
             name: {
                 **_node(watcher_settings, snapshot["nodes"].get(name)),
@@ -37,6 +42,8 @@ def status(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mappin
 
 def _node(watcher_settings: dict[str, Any], node: Node | None) -> dict[str, Any]:
     return {
-        **{key: node[key] if node else None for key in ("roles", "category", "since")},
-        "wanted": roles.decide(watcher_settings["roles"], node),
+        "roles": node["roles"] if node else None,
+        "category": node["category"] if node else None,
+        "since": node["since"] if node else None,
+        "wanted": roles.decide(watcher_settings["roles"], node["roles"] if node else None),
     }

@@ -85,7 +85,7 @@ def wanted(
     if job not in ports(watcher_settings):
         return files, unknown
     for host in sorted(nodes):
-        decision = roles.decide(watcher_settings["roles"], nodes[host])
+        decision = roles.decide(watcher_settings["roles"], nodes[host]["roles"])
         if decision == "unknown":
             unknown.add(host)
         elif decision == "running" and host in members:

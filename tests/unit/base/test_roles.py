@@ -15,20 +15,24 @@ NODES = {"dgx-01.cluster": {"roles": ["slurmclient"], "category": "dgx"}, "dgx-0
 
 
 @pytest.mark.parametrize(
-    ("settings", "record", "expected"),
+    ("settings", "names", "expected"),
     [
-        (BCM, {"roles": ["gpu", "x"]}, "running"),
-        (BCM, {"roles": ["x"]}, "stopped"),
-        (BCM, {"roles": []}, "stopped"),
+        (BCM, ["gpu", "x"], "running"),
+        (BCM, ["x"], "stopped"),
+        (BCM, [], "stopped"),
         (BCM, None, "unknown"),
-        (BCM, {"roles": None}, "unknown"),
         ({**BCM, "source": "static"}, None, "unknown"),
         ({**BCM, "source": "none"}, None, "running"),
-        ({**BCM, "source": "none"}, {"roles": []}, "running"),
+        ({**BCM, "source": "none"}, [], "running"),
     ],
 )
-def test_whether_the_exporter_is_wanted(settings, record, expected) -> None:
-    assert roles.decide(settings, record) == expected
+def test_whether_the_exporter_is_wanted(settings, names, expected) -> None:
+    assert roles.decide(settings, names) == expected
+
+
+@pytest.mark.parametrize(("record", "expected"), [(None, None), ({"roles": []}, []), ({"roles": ["gpu"]}, ["gpu"])])
+def test_a_node_without_a_record_has_unknown_roles_not_none(record, expected) -> None:
+    assert roles.names_in(record) == expected
 
 
 def test_since_changes_with_the_roles_and_updated_with_every_delivery(tmp_path) -> None:
