@@ -18,7 +18,7 @@ __opts__: dict[str, Any]
 
 # Grains are loaded in the minion's long-lived process, whose jobs are forks that inherit sys.modules. What a grain
 # imports stays there until the minion restarts, so this one imports nothing of ours: jobs would run old utils after
-# a sync of newer ones. That is why path and reading are here a second time (superpod_paths, superpod_roles).
+# a sync of newer ones. That is why path and reading are here a second time (base/paths.py, base/roles.py).
 _ROLES_FILE = "/var/lib/superpod-dcgm/roles.json"
 
 

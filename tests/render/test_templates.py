@@ -65,6 +65,18 @@ def test_no_unit_that_asks_the_driver_loses_its_device_files(applied) -> None:
         assert not {"ProtectClock", "PrivateDevices", "DeviceAllow", "DevicePolicy"} & set(settings), name
 
 
+def test_systemd_reads_every_unit_that_a_state_writes(applied) -> None:
+    """Salt has it read a unit again only when it restarts just that unit."""
+    steps, _ = applied("Ubuntu 22.04")
+    units = [step for step in steps["dcgm"] if step["name"].startswith("/etc/systemd/") and step["fun"] == "managed"]
+    assert len(units) == 5
+    for unit in units:
+        name, wanted = unit["name"].rpartition("/")[2], {"file": unit["__id__"]}
+        restarted = [step for step in steps["dcgm"] if wanted in step.get("watch", []) and step["name"] == name]
+        read = [step["name"] for step in steps["dcgm"] if wanted in step.get("onchanges", [])]
+        assert restarted or read in (["systemctl daemon-reload"], [f"systemctl --quiet reenable {name}"]), name
+
+
 FORMER = {
     "prolog_link": "/etc/slurm/prolog.d/60-prolog-dcgm.sh",
     "epilog_link": "/etc/slurm/epilog.d/60-epilog-dcgm.sh",

@@ -21,6 +21,13 @@ Write {{ unit }}:
       - service: Start the job map timer
 {%- endfor %}
 
+# Salt has systemd read a unit again where it restarts that unit, which is the timer here; the next tick runs the other.
+Reload systemd after writing {{ dcgm.paths.job_map_unit }}:
+  cmd.run:
+    - name: systemctl daemon-reload
+    - onchanges:
+      - file: Write {{ dcgm.paths.job_map_unit }}
+
 Start the job map timer:
   service.running:
     - name: {{ dcgm.paths.job_map_timer }}

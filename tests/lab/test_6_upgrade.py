@@ -1,0 +1,169 @@
+"""An upgrade in place from the commit before the code moved into one package, with a job that runs meanwhile."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import former
+import pytest
+from product import Applied, Cluster
+
+from superpod.lab import Lab
+
+NODE = "dgx-01"
+UNITS = ("dcgm-exporter.service", "dcgm-devices.service", "dcgm-job-map.service", "dcgm-textfile.service")
+# Where units, master and minions have code of ours from; the name of each file or folder of it begins so.
+CODE = "find /usr/local/lib /var/cache/salt/*/extmods -name 'superpod_*' -not -path '*/superpod_dcgm/*'"
+# In the served tree; nothing else than its first line changes.
+TEMPLATE = "salt/dcgm/agent/files/dcgm-job-map.service.jinja"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is to survive."""
+
+    exporter: str
+    devices: str
+    prologs: int
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What was there before, and what each apply said."""
+
+    job: int
+    before: Found
+    head: Applied
+    nodes: Applied
+
+
+def prologs(cluster: Cluster) -> int:
+    (count,) = re.findall(r'^dcgm_job_map_runs_total{script="prolog"} (\d+)', cluster.own_metrics(NODE), re.MULTILINE)
+    return int(count)
+
+
+def look(cluster: Cluster) -> Found:
+    table = cluster.shell(NODE, "grep -v '^made ' /run/superpod-dcgm/devices")
+    return Found(cluster.started(NODE), table, prologs(cluster))
+
+
+def labelled(cluster: Cluster, job: int) -> set[tuple[str, str]]:
+    """Return (host, GPU) of what the exporter itself gives a job's id to."""
+    pattern = rf'^DCGM_FI_DEV_GPU_UTIL{{gpu="(\d+)",.*hpc_job="{job}"'
+    return {(NODE, gpu) for gpu in re.findall(pattern, cluster.metrics(NODE), re.MULTILINE)}
+
+
+def mapped(cluster: Cluster, job: int) -> set[tuple[str, str]]:
+    return {(NODE, gpu) for gpu, jobs in cluster.ids(NODE).items() if str(job) in jobs}
+
+
+@pytest.fixture(scope="module")
+def lab(new_lab: Callable[[str], Lab], say: Callable[[str], None]) -> Iterator[former.FormerLab]:
+    """The lab of the earlier commit, deployed by it."""
+    if reason := former.why_not():
+        pytest.fail(reason)
+    with tempfile.TemporaryDirectory() as place:
+        earlier = former.FormerLab(new_lab("upgrade").name, Path(place), say)
+        try:
+            earlier.up(nodes=1)
+            yield earlier
+        finally:
+            earlier.down()
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: former.FormerLab) -> Cluster:
+    return Cluster(lab)
+
+
+@pytest.fixture(scope="module")
+def job(cluster: Cluster) -> int:
+    """A job that runs on GPUs; what the earlier code makes of it is known to the earlier code's metrics as well."""
+    job = cluster.lab.run_job(2, 3600)
+    cluster.wait(f"job {job} is labelled", lambda: labelled(cluster, job))
+    cluster.wait(f"the prolog of job {job} is counted", lambda: prologs(cluster) >= 2)
+    assert labelled(cluster, job) == cluster.allocated(job)
+    return job
+
+
+@pytest.fixture(scope="module")
+def upgrade(cluster: Cluster, lab: former.FormerLab, job: int) -> Upgrade:
+    """The steps of the README: pull, apply the head, wait for its master, apply the nodes."""
+    before = look(cluster)
+    assert "superpod_node.py" in cluster.shell(NODE, CODE)
+    former.replace(lab.served)
+    head = cluster.apply("head", "dcgm.head", "sync_mods=all")
+    lab.exec("head", ["salt-run", "dcgm.ready"], check=True)
+    return Upgrade(job, before, head, cluster.apply(NODE, "dcgm", "sync_mods=all"))
+
+
+def test_one_apply_of_head_and_node_fails_nowhere(upgrade: Upgrade) -> None:
+    upgrade.head.succeeded()
+    upgrade.nodes.succeeded()
+    assert "Install the code of the watcher" in upgrade.head.changed("head")
+
+
+def test_the_next_one_changes_nothing(cluster: Cluster, upgrade: Upgrade) -> None:
+    again = cluster.apply("*")
+    again.succeeded()
+    assert {minion: again.changed(minion) for minion in again.answers} == {"head": set(), NODE: set()}
+
+
+def test_the_job_kept_running_with_its_label(cluster: Cluster, upgrade: Upgrade) -> None:
+    assert cluster.running(upgrade.job)
+    gpus = cluster.allocated(upgrade.job)
+    assert (mapped(cluster, upgrade.job), labelled(cluster, upgrade.job)) == (gpus, gpus)
+
+
+def test_exporter_table_and_counters_survived(cluster: Cluster, upgrade: Upgrade) -> None:
+    assert look(cluster) == upgrade.before
+
+
+@pytest.mark.parametrize("machine", ["head", NODE])
+def test_only_the_new_code_is_left(cluster: Cluster, upgrade: Upgrade, machine: str) -> None:
+    found = cluster.shell(machine, CODE).splitlines()
+    assert {Path(path).name for path in found} == {"superpod_dcgm"}
+    # Its own copies, and what the minion synced; the head has no agent, and the node no watcher.
+    assert len(found) == 2
+    assert "serving.lock" not in cluster.shell(machine, "ls /var/lib/superpod-dcgm")
+
+
+def test_units_run_the_new_code_and_none_failed(cluster: Cluster, upgrade: Upgrade) -> None:
+    starts = cluster.shell(NODE, f"systemctl show -P ExecStart {' '.join(UNITS[1:])}")
+    assert re.findall(r"-m superpod_dcgm\.agent (\w+) ;", starts) == ["devices", "tick", "serve"]
+    serving = cluster.shell(NODE, "tr '\\0' ' ' < /proc/$(systemctl show -P MainPID dcgm-textfile)/cmdline")
+    assert serving.endswith("-m superpod_dcgm.agent serve")
+    cluster.shell(NODE, "systemctl start dcgm-job-map dcgm-devices")
+    for machine in ("head", NODE):
+        assert cluster.shell(machine, "systemctl --failed --no-legend") == ""
+
+
+def test_systemd_runs_a_unit_that_alone_changes(cluster: Cluster, lab: former.FormerLab, upgrade: Upgrade) -> None:
+    template = lab.served / TEMPLATE
+    template.write_text(f"# Changed.\n{template.read_text()}")
+    applied = cluster.apply(NODE, "dcgm.agent")
+    applied.succeeded()
+    assert applied.changed(NODE)
+    assert cluster.shell(NODE, f"systemctl show -P NeedDaemonReload {' '.join(UNITS)}").split() == ["no"] * len(UNITS)
+
+
+def test_the_watcher_follows_roles(cluster: Cluster, upgrade: Upgrade) -> None:
+    cluster.lab.roles(NODE, "-slurmclient")
+    cluster.wait("the exporter is stopped", lambda: not cluster.active(NODE))
+    cluster.wait("its target is gone", lambda: cluster.targets() == set())
+    cluster.lab.roles(NODE, "+slurmclient")
+    cluster.wait("the exporter runs", lambda: cluster.active(NODE))
+    cluster.wait("its target is back", lambda: cluster.targets() == {NODE})
+
+
+def test_the_epilog_removes_the_id_when_the_job_ends(cluster: Cluster, upgrade: Upgrade) -> None:
+    cluster.wait("/metrics answers", lambda: cluster.lab.http(f"http://{NODE}:9400/metrics")[0] == 200)
+    cluster.shell("head", f"scancel {upgrade.job}")
+    cluster.wait("the job is gone", lambda: cluster.gone(upgrade.job))
+    assert mapped(cluster, upgrade.job) == set()
+    cluster.wait("its label too", lambda: not labelled(cluster, upgrade.job), 20)
+    assert "drain" not in cluster.shell("head", "sinfo -h -o %T")
