@@ -18,11 +18,6 @@ Create the directories that the watcher writes to:
     - mode: '0755'
     - makedirs: True
 
-# deliveries.lock took its place; whoever upgrades from the commits before has it.
-Remove {{ path.head_state }}/serving.lock:
-  file.absent:
-    - name: {{ path.head_state }}/serving.lock
-
 {%- if dcgm.roles.source == "bcm" %}
 {%- set credential = [watcher.password_file] if watcher.user else [watcher.certificate, watcher.key] %}
 
