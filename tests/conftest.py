@@ -15,6 +15,7 @@ import salt._logging
 
 from tests.groups import GroupScheduling, rank
 from tests.left_out import pytest_terminal_summary, pytest_testnodedown  # noqa: F401
+from tests.measured import measure
 from tests.progress import pytest_sessionstart  # noqa: F401
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger("saltfactories.plugins.event_listener").setLevel(logging.WARNING)
     for name, meaning in LEVELS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    measure(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,10 +12,10 @@ from superpod_dcgm.base import files, paths
 from superpod_dcgm.exporter import artifacts, last_good
 
 
-def linked_release(link: str = paths.EXPORTER_CURRENT) -> str | None:
+def linked_release() -> str | None:
     """Return the release that the link ``current`` chooses, or None."""
     try:
-        return os.path.basename(os.readlink(link))
+        return os.path.basename(os.readlink(paths.EXPORTER_CURRENT))
     except OSError:
         return None
 

@@ -10,29 +10,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths, roles
 
-BCM = {"source": "bcm", "run_on": ["slurmclient", "gpu"]}
 NODES = {"dgx-01.cluster": {"roles": ["slurmclient"], "category": "dgx"}, "dgx-02": {"roles": [], "category": None}}
-
-
-@pytest.mark.parametrize(
-    ("settings", "names", "expected"),
-    [
-        (BCM, ["gpu", "x"], "running"),
-        (BCM, ["x"], "stopped"),
-        (BCM, [], "stopped"),
-        (BCM, None, "unknown"),
-        ({**BCM, "source": "static"}, None, "unknown"),
-        ({**BCM, "source": "none"}, None, "running"),
-        ({**BCM, "source": "none"}, [], "running"),
-    ],
-)
-def test_whether_the_exporter_is_wanted(settings, names, expected) -> None:
-    assert roles.decide(settings, names) == expected
-
-
-@pytest.mark.parametrize(("record", "expected"), [(None, None), ({"roles": []}, []), ({"roles": ["gpu"]}, ["gpu"])])
-def test_a_node_without_a_record_has_unknown_roles_not_none(record, expected) -> None:
-    assert roles.names_in(record) == expected
 
 
 def test_since_changes_with_the_roles_and_updated_with_every_delivery(tmp_path) -> None:

@@ -1,10 +1,12 @@
-"""A source repository whose `make binary` is quick: the real chain of clone, verification, make and collection."""
+"""A source repository whose `make binary` is quick, for the real chain of a build; and state modules to call."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from superpod_dcgm.exporter import build
@@ -68,3 +70,19 @@ def move_tag(source: Path) -> Callable[[str], None]:
         git(source, "tag", "-f", RELEASE)
 
     return move
+
+
+@pytest.fixture
+def call(load: Callable[..., Any]) -> Callable[..., SimpleNamespace]:
+    """
+    Return a function that calls a state and returns its return: ``call("dcgm_path.emptied", test=True, name=…)``.
+
+    Through Salt's loader a call takes a hundred times as long, which is for the functional level.
+    """
+
+    def run(function: str, test: bool = False, states: dict[str, Any] | None = None, **arguments: Any) -> Any:
+        module, name = function.split(".")
+        loaded = load(f"_states/{module}.py", __opts__={"test": test}, __states__=states or {})
+        return SimpleNamespace(**{"warnings": [], **getattr(loaded, name)(**arguments)})
+
+    return run

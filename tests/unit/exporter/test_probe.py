@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from superpod_dcgm.base import systemd
 from superpod_dcgm.exporter import probe
 
 from tests.fake_bcm import Authority
@@ -100,3 +103,58 @@ def test_a_server_that_hangs_is_not_asked_twice(serve: Serve, monkeypatch: pytes
 
     monkeypatch.setattr(probe.requests, "get", hangs)
     assert "read timed out" in probe._no_answer(url)
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_only_the_process_that_listens_itself_counts(family: socket.AddressFamily, address: str) -> None:
+    with socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        assert probe.listens(os.getpid(), port) is True
+        # The process that started this one, and one that is gone, hold no such socket.
+        assert probe.listens(os.getppid(), port) is False
+        assert probe.listens(2**22 + 1, port) is False
+    assert probe.listens(os.getpid(), port) is False
+
+
+def test_a_connection_from_a_port_is_no_listening_on_it(serve: Serve) -> None:
+    host, _, port = serve(status=200).partition("/")[0].partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        assert probe.listens(os.getpid(), connection.getsockname()[1]) is False
+
+
+RUNS = {"ActiveState": "active", "SubState": "running", "Result": "success"}
+FAILED = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "MainPID": "0"}
+
+
+def test_metrics_count_only_from_the_main_process_of_an_active_unit(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://{serve(status=200)}"
+
+    def found(state: dict[str, str]) -> str:
+        monkeypatch.setattr(systemd, "show", lambda unit: state)
+        return probe.await_metrics("x.service", url, -1)
+
+    assert found({**RUNS, "MainPID": str(os.getpid())}) == ""
+    assert found({**RUNS, "MainPID": str(os.getppid())}) == f"{url} is answered by another process than x.service's"
+    assert found(FAILED) == "x.service is failed (failed, result exit-code)"
+
+
+def test_an_exporter_that_answers_late_is_waited_for_and_a_silent_one_no_longer_than_told(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://{serve(status=200)}"
+    answers = iter([FAILED, FAILED, {**RUNS, "MainPID": str(os.getpid())}])
+    moments = []
+    monkeypatch.setattr(systemd, "show", lambda unit: next(answers, FAILED))
+    monkeypatch.setattr(probe.time, "sleep", moments.append)
+    assert probe.await_metrics("x.service", url, 60) == ""
+    assert moments == [0.5, 0.5]
+    clock = iter(range(100))
+    monkeypatch.setattr(probe.time, "monotonic", lambda: float(next(clock)))
+    assert probe.await_metrics("x.service", url, 3).startswith("x.service is failed")
+    assert moments == [0.5] * 5
+
+
+def test_a_certificate_is_asked_for_only_where_there_is_tls() -> None:
+    assert probe._wants_certificate("http://127.0.0.1:1/metrics") is False

@@ -1,0 +1,129 @@
+"""A node with releases of dcgm-exporter in a temporary folder, and a systemd that runs nothing, for unit and states."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from superpod_dcgm.base import files, paths, systemd
+from superpod_dcgm.exporter import artifacts, installed, last_good, service
+
+OLD, NEW = "4.5.2-4.8.1", "4.5.3-4.8.2"
+URL = "http://127.0.0.1:9400/metrics"
+SECONDS = 7
+_PATHS = {
+    "NODE_STATE": "var",
+    "RUNNING_FILE": "var/running.json",
+    "ROLES_FILE": "var/roles.json",
+    "ENABLED_FLAG": "var/enabled",
+    "NODE_RUNTIME": "run",
+    "MAY_START": "run/may-start",
+    "EXPORTER_ROOT": "opt",
+    "EXPORTER_CURRENT": "opt/current",
+    "UNIT_FILE": "etc/dcgm-exporter.service",
+    "EXPORTER_ENVIRONMENT": "etc/exporter.env",
+    "EXPORTER_COUNTERS": "etc/default-counters.csv",
+}
+_FILES = ("UNIT_FILE", "EXPORTER_ENVIRONMENT", "EXPORTER_COUNTERS")
+
+
+class ExporterNode:
+    """
+    What the code finds on a node: files, and a unit that is up or not, enabled or not.
+
+    A restart takes release and environment as they are. The exporter answers unless one of them is in ``silent``.
+    """
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        for name, place in _PATHS.items():
+            monkeypatch.setattr(paths, name, str(root / place))
+        monkeypatch.setattr(last_good, "_GOOD", str(root / "var/good"))
+        monkeypatch.setattr(last_good, "_FILES", tuple(str(root / _PATHS[name]) for name in _FILES))
+        # Nobody looks at what a power failure would leave, and a busy disk makes these tests slow.
+        monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
+        for folder in ("var", "run", "opt", "etc"):
+            (root / folder).mkdir()
+        self.up = self.enabled = False
+        self.calls: list[str] = []
+        self.silent: set[str] = set()
+        self.refused = ""
+        self.loaded: tuple[str | None, str] = (None, "")
+        self.unit_file, self.environment = root / _PATHS["UNIT_FILE"], root / _PATHS["EXPORTER_ENVIRONMENT"]
+        self.counters, self.flag = root / _PATHS["EXPORTER_COUNTERS"], root / _PATHS["ENABLED_FLAG"]
+        self.current = root / _PATHS["EXPORTER_CURRENT"]
+        self.configure("first")
+
+    def install(self, release: str, content: str = "") -> Path:
+        folder = self.root / "opt" / release
+        folder.mkdir(exist_ok=True)
+        (folder / artifacts.BINARY).write_text(content or release)
+        (folder / artifacts.COUNTERS).write_text(f"{release}\n")
+        return folder
+
+    def link(self, release: str | None) -> None:
+        self.current.unlink(missing_ok=True)
+        if release:
+            self.current.symlink_to(release)
+
+    def configure(self, environment: str) -> None:
+        self.unit_file.write_text("[Service]\n")
+        self.environment.write_text(environment)
+        self.counters.unlink(missing_ok=True)
+        self.counters.symlink_to(self.current / artifacts.COUNTERS)
+
+    def runs(self, release: str, enabled: bool = True) -> dict[str, Any]:
+        """Be a node on which a release runs, answered once and starts at boot; return its fingerprint."""
+        self.install(release)
+        self.link(release)
+        self.up, self.enabled = True, enabled
+        if enabled:
+            self.flag.write_text("")
+        good = last_good.fingerprint(release)
+        last_good.remember(good)
+        self._load()
+        return good
+
+    def _load(self) -> None:
+        self.loaded = (installed.linked_release(), self.environment.read_text())
+
+    def unit(self) -> service.Unit:
+        return service.Unit(paths.UNIT, URL, SECONDS, self.systemctl, self.show, self.await_metrics)
+
+    def systemctl(self, *arguments: str) -> str:
+        self.calls.append(" ".join(argument for argument in arguments if argument != paths.UNIT))
+        if self.refused in self.calls[-1:]:
+            raise systemd.UnitError(f"systemctl {self.refused}: refused")
+        if arguments[0] == "restart":
+            self.up = True
+            self._load()
+        elif arguments[0] == "enable":
+            self.enabled = True
+        elif arguments[:2] == ("disable", "--now"):
+            self.up = self.enabled = False
+        return ""
+
+    def show(self, unit: str) -> dict[str, str]:
+        assert unit == paths.UNIT
+        if self.refused == "show":
+            raise systemd.UnitError("systemctl show: refused")
+        return {
+            "ActiveState": "active" if self.up else "inactive",
+            "UnitFileState": "enabled" if self.enabled else "disabled",
+        }
+
+    def await_metrics(self, unit: str, url: str, seconds: float) -> str:
+        assert (unit, url, seconds) == (paths.UNIT, URL, SECONDS)
+        silent = self.silent.intersection(self.loaded)
+        return f"{' and '.join(sorted(map(str, silent)))}: no answer" if silent else ""
+
+    def picture(self) -> dict[str, tuple[int, int, int, str]]:
+        """Return all files and links with mode, owner and content; equal pictures mean that nothing was touched."""
+        found = {}
+        for path in sorted(self.root.rglob("*")):
+            state = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else ""
+            found[str(path.relative_to(self.root))] = (state.st_mode, state.st_uid, state.st_mtime_ns, content)
+        return {**found, "unit": (self.up, self.enabled, len(self.calls), "")}

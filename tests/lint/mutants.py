@@ -1,0 +1,129 @@
+"""
+Faults planted in what decides, restarts and rolls back, each in a copy of the code; the tables must find every one.
+
+A program, since the tables must import the copy: ``mutants.py FOLDER`` prints the faults that no test found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Not ours, and slow to import: once here instead of in every child.
+import requests  # noqa: F401
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TABLES = (
+    "tests/unit/base/test_decision.py",
+    *(f"tests/unit/exporter/test_{name}.py" for name in ("service", "last_good")),
+)
+SERVICE, GOOD, ROLES = "exporter/service.py", "exporter/last_good.py", "base/roles.py"
+# fault: (file, text that is there once, what stands there instead)
+FAULTS = {
+    "an unknown decision stops": (SERVICE, '"unknown": up}', '"unknown": False}'),
+    "an unknown decision starts": (SERVICE, '"unknown": up}', '"unknown": True}'),
+    "an unknown decision changes the boot": (SERVICE, 'decision != "unknown" and (enabled', "(enabled"),
+    "a stale configuration is no reason": (SERVICE, "(changed or found or _stale(desired))", "(changed or found)"),
+    "a watched change is no reason": (SERVICE, "(changed or found or", "(found or"),
+    "the flag does not count": (SERVICE, "(enabled, flag) != (target, target)", "enabled != target"),
+    "the release is not linked": (SERVICE, 'if "release" in changes:', "if False:"),
+    "the unit is not restarted": (
+        SERVICE,
+        'unit.systemctl("restart", unit.name)\n    if problem := unit.problem():\n        return f"dcgm',
+        'if problem := unit.problem():\n        return f"dcgm',
+    ),
+    "the unit is restarted without a reason": (SERVICE, 'if "service" not in changes:', "if False:"),
+    "the unit is not stopped": (SERVICE, 'unit.systemctl("disable", "--now"', 'unit.systemctl("disable"'),
+    "the unit is not enabled": (SERVICE, 'unit.systemctl("enable", unit.name)', "pass"),
+    "the flag stays": (SERVICE, "os.unlink(paths.ENABLED_FLAG)", "pass"),
+    "nobody waits for an answer": (
+        SERVICE,
+        "return self.await_metrics(self.name, self.url, self.timeout)",
+        'return ""',
+    ),
+    "remembered before it answered": (
+        SERVICE,
+        'unit.systemctl("daemon-reload")\n    if decision',
+        'last_good.remember(desired)\n    unit.systemctl("daemon-reload")\n    if decision',
+    ),
+    "never remembered": (SERVICE, "    last_good.remember(desired)\n", ""),
+    "no way back": (SERVICE, "if not last_good.can_go_back(good, bad):", "if True:"),
+    "a way back to nothing": (SERVICE, "if not last_good.can_go_back(good, bad):", "if not good:"),
+    "files are not put back": (
+        SERVICE,
+        "    last_good.restore(good)\n",
+        "    files.link_atomic(good['release'], paths.EXPORTER_CURRENT)\n",
+    ),
+    "the link is not put back": (GOOD, '    files.link_atomic(good["release"], paths.EXPORTER_CURRENT)\n', ""),
+    "owners are lost": (GOOD, "os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)", "pass"),
+    "modes are lost": (GOOD, "shutil.copy2(source", "shutil.copyfile(source"),
+    "a link becomes a file": (
+        GOOD,
+        "shutil.copy2(source, target, follow_symlinks=False)",
+        "shutil.copy2(source, target)",
+    ),
+    "a lost copy is passed over": (GOOD, "if digest and not os.path.lexists(kept):", "if False:"),
+    "a release that was built again is good": (
+        GOOD,
+        'if not release or _digest(binary) != good.get("binary"):',
+        "if not release:",
+    ),
+    "unknown roles are no roles": (
+        ROLES,
+        'if names is None:\n        return "unknown"',
+        'if names is None:\n        return "stopped"',
+    ),
+    "every role counts": (ROLES, 'set(roles["run_on"]) & set(names)', 'set(roles["run_on"]) | set(names)'),
+    "roles count although nobody asks": (ROLES, 'if roles["source"] == "none":', "if False:"),
+}
+
+
+def run_tables(code: Path) -> int:
+    """Run the tables against the code below a folder and return pytest's exit code."""
+    options = f"-q -x --assert=plain -p no:cacheprovider --rootdir={REPOSITORY} --basetemp={code / 'tmp'}".split()
+    # Only what the tables need: the conftest of all tests imports Salt.
+    options += [f"--confcutdir={REPOSITORY / 'tests/unit/exporter'}", "-o", f"pythonpath={code} {REPOSITORY}"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return int(pytest.main([*options, *(str(REPOSITORY / table) for table in TABLES)]))
+
+
+def plant(folder: Path, file: str, old: str, new: str) -> Path:
+    """Make a folder with the code, of which one file has a fault."""
+    package = REPOSITORY / "_utils/superpod_dcgm"
+    for path in (package / "__init__.py", *package.glob("base/*.py"), *package.glob("exporter/*.py")):
+        link = folder / path.relative_to(package.parent)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    text = (package / file).read_text()
+    if text.count(old) != 1:
+        raise SystemExit(f"{file} has {text.count(old)} times {old!r}: the fault cannot be planted any more")
+    planted = folder / package.name / file
+    planted.unlink()
+    planted.write_text(text.replace(old, new))
+    return folder
+
+
+def main(folder: Path) -> None:
+    """Print what went wrong, one line each."""
+    whole = plant(folder / "whole", SERVICE, "_COMPARED =", "_COMPARED =")
+    planted = [plant(folder / str(number), *edit) for number, edit in enumerate(FAULTS.values())]
+    # Each in a process of its own, since what a run imported would be there in the next.
+    with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
+        code, *codes = pool.map(run_tables, [whole, *planted], chunksize=1)
+    if code:
+        print(f"without a fault the tables end with exit code {code}")
+    for fault, code in zip(FAULTS, codes, strict=True):
+        # Anything but failed tests, such as an error while collecting, proves nothing.
+        if code != pytest.ExitCode.TESTS_FAILED:
+            print(f"{fault}: exit code {code}")
+
+
+if __name__ == "__main__":
+    sys.dont_write_bytecode = True
+    main(Path(sys.argv[1]))

@@ -1,0 +1,41 @@
+"""What systemctl says, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from superpod_dcgm.base import systemd
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path / "systemctl"
+
+
+def say(systemctl: Path, script: str) -> None:
+    systemctl.write_text(f"#!/bin/sh\n{script}\n")
+    systemctl.chmod(0o755)
+
+
+def test_the_properties_of_a_unit_are_read(systemctl: Path) -> None:
+    say(systemctl, 'echo "$@" >&2; echo ActiveState=active; echo; echo Environment=a=b; echo nonsense')
+    assert systemd.show("x.service") == {"ActiveState": "active", "Environment": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"), [("echo no unit x >&2; exit 5", "no unit x"), ("echo out; exit 1", "out")]
+)
+def test_a_refusal_has_the_command_and_the_reason(systemctl: Path, script: str, reason: str) -> None:
+    say(systemctl, script)
+    with pytest.raises(systemd.UnitError, match=f"systemctl --no-pager restart x.service: {reason}"):
+        systemd.systemctl("restart", "x.service")
+
+
+@pytest.mark.parametrize(
+    ("state", "up"),
+    [("active", True), ("activating", True), ("reloading", True), ("failed", False), ("inactive", False), ("", False)],
+)
+def test_a_unit_is_up_also_between_two_of_its_restarts(state: str, up: bool) -> None:
+    assert systemd.is_up({"ActiveState": state} if state else {}) is up

@@ -1,0 +1,233 @@
+"""Follow roles: what is changed in every state of a node, and the way back from a release that does not answer."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from superpod_dcgm.base import systemd
+from superpod_dcgm.base.roles import Decision
+from superpod_dcgm.exporter import installed, last_good, service
+
+from tests.exporter_node import NEW, OLD, SECONDS, ExporterNode
+
+DECISIONS: tuple[Decision, ...] = ("running", "stopped", "unknown")
+BOTH = (False, True)
+STARTED, STOPPED, RESTARTED = ("stopped", "running"), ("running", "stopped"), ("running", "restarted")
+# (decision, runs now, differs from what it was started with): what happens to the service
+SERVICE = {
+    ("running", False, False): STARTED,
+    ("running", False, True): STARTED,
+    ("running", True, False): None,
+    ("running", True, True): RESTARTED,
+    ("stopped", False, False): None,
+    ("stopped", False, True): None,
+    ("stopped", True, False): STOPPED,
+    ("stopped", True, True): STOPPED,
+    ("unknown", False, False): None,
+    ("unknown", False, True): None,
+    ("unknown", True, False): None,
+    ("unknown", True, True): RESTARTED,
+}
+STARTS, STARTS_NOT = "starts", "does not start"
+# (decision, unit is enabled, flag is there): what happens at boot
+BOOT = {
+    ("running", True, True): None,
+    ("running", True, False): (STARTS_NOT, STARTS),
+    ("running", False, True): (STARTS_NOT, STARTS),
+    ("running", False, False): (STARTS_NOT, STARTS),
+    ("stopped", True, True): (STARTS, STARTS_NOT),
+    ("stopped", True, False): (STARTS_NOT, STARTS_NOT),
+    ("stopped", False, True): (STARTS_NOT, STARTS_NOT),
+    ("stopped", False, False): None,
+    **{("unknown", enabled, flag): None for enabled in BOTH for flag in BOTH},
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExporterNode:
+    return ExporterNode(tmp_path, monkeypatch)
+
+
+def put(here: ExporterNode, up: bool, enabled: bool, flag: bool, linked: str | None, stale: bool) -> dict[str, Any]:
+    """Make a node, on which NEW ran, so; return the fingerprint that it shall run with."""
+    here.up, here.enabled = up, enabled
+    here.flag.write_text("")
+    if not flag:
+        here.flag.unlink()
+    here.link(linked)
+    here.environment.write_text("second" if stale else "first")
+    return last_good.fingerprint(NEW)
+
+
+def words(change: dict[str, Any] | None) -> tuple[str, str] | None:
+    return (change["old"], change["new"]) if change else None
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+@pytest.mark.parametrize("linked", [NEW, OLD, None])
+def test_the_plan_in_every_state_of_a_node(here: ExporterNode, decision: Decision, linked: str | None) -> None:
+    here.runs(NEW, enabled=False)
+    for up, enabled, flag, stale, changed in itertools.product(BOTH, repeat=5):
+        desired = put(here, up, enabled, flag, linked, stale)
+        plan = service.plan(here.unit(), decision, desired, changed)
+        case = f"{up=} {enabled=} {flag=} {stale=} {changed=}"
+        assert words(plan.get("release")) == (None if linked == NEW else (linked, NEW)), case
+        assert words(plan.get("service")) == SERVICE[decision, up, linked != NEW or stale or changed], case
+        assert words(plan.get("boot")) == BOOT[decision, enabled, flag], case
+        assert plan.keys() <= {"release", "service", "boot"}
+    assert here.calls == []
+
+
+def test_a_node_that_never_answered_is_started_and_remembered(here: ExporterNode) -> None:
+    here.install(NEW)
+    desired = last_good.fingerprint(NEW)
+    assert service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False)) == ""
+    assert last_good.read().items() >= desired.items()
+
+
+def test_the_unit_may_start_in_this_boot(here: ExporterNode) -> None:
+    (here.root / "run").rmdir()
+    service.let_start()
+    assert (here.root / "run/may-start").read_text() == ""
+
+
+@pytest.mark.parametrize("state", ["failed", "inactive", "deactivating"])
+def test_a_unit_that_failed_is_started_again(here: ExporterNode, state: str) -> None:
+    desired = here.runs(NEW)
+    unit = service.Unit("x", "", 1, here.systemctl, lambda name: {"ActiveState": state, "UnitFileState": "enabled"})
+    assert service.plan(unit, "running", desired, False) == {"service": {"old": "stopped", "new": "running"}}
+
+
+@pytest.mark.parametrize("state", ["active", "activating", "reloading"])
+def test_a_unit_between_two_restarts_counts_as_running(here: ExporterNode, state: str) -> None:
+    desired = here.runs(NEW)
+    unit = service.Unit("x", "", 1, here.systemctl, lambda name: {"ActiveState": state, "UnitFileState": "enabled"})
+    assert service.plan(unit, "running", desired, False) == {}
+
+
+def upgrade(here: ExporterNode, silent: str, decision: Decision = "running") -> str:
+    """Upgrade a node that runs OLD to NEW with another environment, of which something never answers."""
+    here.install(NEW)
+    here.environment.write_text("second")
+    here.environment.chmod(0o640)
+    here.unit_file.write_text("[Service]\nNew=1\n")
+    here.counters.unlink()
+    here.counters.write_text("own\n")
+    here.silent = {silent}
+    desired = last_good.fingerprint(NEW)
+    return service.act(here.unit(), decision, desired, service.plan(here.unit(), decision, desired, False))
+
+
+@pytest.mark.parametrize("decision", ["running", "unknown"])
+@pytest.mark.parametrize("silent", [NEW, "second"], ids=["the release", "its configuration"])
+def test_what_does_not_answer_is_taken_back_as_a_whole(here: ExporterNode, silent: str, decision: Decision) -> None:
+    here.environment.chmod(0o600)
+    good = here.runs(OLD)
+    problem = upgrade(here, silent, decision)
+    assert problem.startswith(f"dcgm-exporter {NEW}: {silent}: no answer after {SECONDS} s. ")
+    assert problem.endswith(
+        f"Release {OLD} and its configuration were put back and answer. See `journalctl -u dcgm-exporter.service`."
+    )
+    assert here.loaded == (OLD, "first")
+    assert last_good.fingerprint(OLD) == good
+    assert here.environment.stat().st_mode & 0o7777 == 0o600
+    assert here.unit_file.read_text() == "[Service]\n"
+    assert here.counters.is_symlink()
+    assert here.calls[-3:] == ["restart", "daemon-reload", "restart"]
+
+
+def test_what_was_good_stays_so_after_the_way_back(here: ExporterNode) -> None:
+    here.runs(OLD)
+    before = (here.root / "var/running.json").read_text()
+    upgrade(here, NEW)
+    assert (here.root / "var/running.json").read_text() == before
+    # The next deployment tries again, and needs no other reason than the release.
+    assert "release" in service.plan(here.unit(), "running", last_good.fingerprint(NEW), False)
+    here.silent.clear()
+    assert upgrade(here, "nothing") == ""
+    assert last_good.read()["release"] == NEW
+
+
+def test_what_does_not_answer_either_is_said(here: ExporterNode) -> None:
+    here.runs(OLD)
+    here.silent = {OLD, NEW}
+    desired = (here.install(NEW), last_good.fingerprint(NEW))[1]
+    problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False))
+    assert f"Release {OLD} and its configuration were put back and do not answer either: {OLD}: no answer." in problem
+    assert last_good.read()["release"] == OLD
+
+
+def never_answered(here: ExporterNode) -> None:
+    (here.root / "var/running.json").unlink()
+
+
+def removed(here: ExporterNode) -> None:
+    for path in (here.root / "opt" / OLD).iterdir():
+        path.unlink()
+
+
+def built_again(here: ExporterNode) -> None:
+    here.install(OLD, "another binary")
+
+
+@pytest.mark.parametrize("lost", [never_answered, removed, built_again])
+def test_without_an_earlier_good_state_the_release_stays_and_that_is_said(here: ExporterNode, lost: Any) -> None:
+    here.runs(OLD)
+    lost(here)
+    problem = upgrade(here, NEW)
+    assert f"{NEW}: no answer after {SECONDS} s. There is no earlier good state to go back to." in problem
+    assert installed.linked_release() == NEW
+    assert here.calls.count("restart") == 1
+
+
+def test_what_was_good_until_now_is_not_gone_back_to(here: ExporterNode) -> None:
+    desired = here.runs(NEW)
+    here.up, here.silent = False, {NEW}
+    problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False))
+    assert "There is no earlier good state" in problem
+    assert here.calls.count("restart") == 1
+
+
+@pytest.mark.parametrize("refused", ["daemon-reload", "enable", "restart"])
+def test_what_systemd_refuses_is_raised(here: ExporterNode, refused: str) -> None:
+    here.runs(OLD)
+    here.refused = refused
+    with pytest.raises(systemd.UnitError, match=refused):
+        upgrade(here, "nothing")
+    assert last_good.read()["release"] == OLD
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+@pytest.mark.parametrize(
+    ("linked", "stale"), [(NEW, False), (NEW, True), (OLD, False)], ids=["same", "stale", "another release"]
+)
+def test_what_is_planned_is_done_and_then_nothing_is_left_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decision: Decision, linked: str, stale: bool
+) -> None:
+    for number, was in enumerate(itertools.product(BOTH, repeat=3)):
+        (tmp_path / str(number)).mkdir()
+        here = ExporterNode(tmp_path / str(number), monkeypatch)
+        here.runs(NEW, enabled=False)
+        desired = put(here, *was, linked, stale)
+        before = here.picture()
+        plan = service.plan(here.unit(), decision, desired, False)
+        assert here.picture() == before, "a plan changes nothing"
+        if plan:
+            assert service.act(here.unit(), decision, desired, plan) == ""
+        check(here, decision, plan, was)
+        assert service.plan(here.unit(), decision, desired, False) == {}
+
+
+def check(here: ExporterNode, decision: Decision, plan: dict[str, Any], was: tuple[bool, ...]) -> None:
+    target = {"running": (True, True, True), "stopped": (False, False, False), "unknown": was}[decision]
+    assert (here.up, here.enabled, here.flag.exists()) == target, was
+    assert installed.linked_release() == NEW, was
+    restarts = ["restart"] if "service" in plan and decision != "stopped" else []
+    own = {"running": ["enable"], "stopped": ["disable --now"], "unknown": []}[decision]
+    assert here.calls == (["daemon-reload", *own, *restarts] if plan else []), was
+    if restarts:
+        assert here.loaded == (NEW, here.environment.read_text()), was
+        assert last_good.read().items() >= last_good.fingerprint(NEW).items(), was
