@@ -52,8 +52,8 @@ def shortfalls(
     for name in held:
         _, statements, _, missing, text = measured.analysis2(str(root / name))
         share = 100 * (1 - len(missing) / len(statements))
-        problem = f"{name}: {share:.1f} % of its lines are run, less than {FLOOR} %; missing are {text}"
-        found[name] = "" if share >= FLOOR else problem
+        problem = f"{name}: {share:.1f} % of its lines are run, less than {floor} %; missing are {text}"
+        found[name] = "" if share >= floor else problem
     return found
 
 
