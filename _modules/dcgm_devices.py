@@ -9,6 +9,9 @@ from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import devices
 from superpod_dcgm.base import job_map_conf, paths
 
+# Salt prints its return by this outputter, unless the command line asks for another.
+__outputter__ = {"show": "dcgm_devices"}
+
 
 def settings() -> dict[str, str]:
     """
@@ -52,9 +55,9 @@ def refresh() -> dict[str, Any]:
 
 def show() -> dict[str, Any]:
     """
-    Return the device table of this node, its age in seconds, and how the last attempt to make it went.
+    Show the device table of this node, one row per GPU, its age, and how the last attempt to make it went.
 
-    ``order`` tells whence the positions are: slurmd, last table, index or minor.
+    ``order`` tells whence the positions are: slurmd, last table, index or minor. ``--out=json`` gives everything.
 
     :raises CommandExecutionError: there is none.
 
@@ -63,6 +66,7 @@ def show() -> dict[str, Any]:
     .. code-block:: bash
 
         salt 'dgx-*' dcgm_devices.show
+        salt 'dgx-*' dcgm_devices.show --out=json
     """
     table, status = devices.current(), devices.read_status()
     if table is None:

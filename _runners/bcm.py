@@ -8,15 +8,15 @@ Functions that return a per-node report end with exit code 1 if any node failed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import salt.utils.event
 import salt.utils.minions
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import files, names, paths
 from superpod_dcgm.fleet import audit as fleet_audit
-from superpod_dcgm.fleet import change_set, minions
+from superpod_dcgm.fleet import change_set, health, minions
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.watcher import deliveries, snapshot
 from superpod_dcgm.watcher import poll as watcher_poll
@@ -25,6 +25,7 @@ from superpod_dcgm.watcher import status as watcher_status
 # Given by Salt's loader.
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 log = logging.getLogger(__name__)
 
@@ -69,18 +70,36 @@ def members(match: str | None = None) -> dict[str, str]:
     return {names.short(name): name for name in sorted(found["minions"])}
 
 
-def status() -> dict[str, Any]:
+def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
     """
-    Return what the watcher knows: source, age and problems, and of each node roles, target and what it is owed.
+    Show in one screen what the watcher knows: of itself, and of each node what is wanted, what it last was, and why.
+
+    What a node last was is what it said when it was last asked. ``--out=json`` gives everything as data.
+
+    :param ask: ask every node first; the same as ``dcgm.report``.
+    :param tgt: only the nodes of this compound match.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt-run bcm.status
+        salt-run bcm.status ask=True
+        salt-run bcm.status --out=json
     """
-    watcher_settings = settings()
-    return watcher_status.status(watcher_settings, snapshot.read_snapshot(watcher_settings["snapshot"]), members())
+    if ask:
+        report: dict[str, Any] = __salt__["dcgm.report"](tgt)
+        return report
+    watcher_settings, known = settings(), members()
+    chosen = known if tgt is None else members(tgt)
+    heads = members(watcher_settings["hosts"]["head"])
+    found = watcher_status.status(
+        watcher_settings, snapshot.read_snapshot(watcher_settings["snapshot"]), {**known, **chosen}, heads
+    )
+    if tgt is not None:
+        found["nodes"] = {name: found["nodes"][name] for name in sorted(chosen)}
+    # By this key Salt prints the return as a table, unless the command line asks for another outputter.
+    return {"outputter": "bcm_status", **found}
 
 
 def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict[str, Any]:
@@ -89,7 +108,8 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
 
     Fires ``superpod/bcm/roles/changed`` {seq} when nodes are to be served.
 
-    :param news: minions by what the engine heard of them: ``started``, ``deployed``, ``removed``, ``roleless``.
+    :param news: minions by what the engine heard of them: ``started``, ``deployed``, ``removed``, ``roleless``,
+        ``strayed``.
     :param accept: see ``bcm.accept``.
 
     CLI Example:
@@ -104,6 +124,7 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
         log.warning("bcm: %s", line)
     if done.claimed:
         _fire(CHANGED, {"seq": done.snapshot["seq"]})
+    _remember(heard.get("deployed", set()))
     return {
         "believed": done.believed,
         "error": done.snapshot["error"],
@@ -191,6 +212,17 @@ def deliver_changes() -> dict[str, Any]:
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
         except files.Busy as exc:
             raise CommandExecutionError(f"{exc}: whatever was delivered is not noted and comes again") from exc
+
+
+def _remember(nodes: set[str]) -> None:
+    """Ask nodes that were just deployed what they are, so that ``status`` knows it."""
+    known_nodes = members() if nodes else {}
+    try:
+        with minions.client(__opts__["conf_file"], _QUESTION) as run:
+            if chosen := nodes & known_nodes.keys():
+                health.ask(settings(), known_nodes, chosen, run)
+    except (SaltClientError, SaltReqTimeoutError) as exc:
+        log.info("bcm: the deployed nodes cannot be asked how they are: %s", exc)
 
 
 def _fire(tag: str, data: dict[str, Any]) -> None:

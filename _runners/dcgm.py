@@ -7,13 +7,14 @@ watcher (runner ``bcm``).
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from salt.exceptions import SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import paths, process
-from superpod_dcgm.fleet import minions, outcomes, rollout
+from superpod_dcgm.fleet import health, minions, outcomes, rollout
 from superpod_dcgm.fleet import report as fleet_report
 
 # Given by Salt's loader.
@@ -21,8 +22,10 @@ __context__: dict[str, Any]
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
-# Seconds for a question that a minion answers at once.
-_QUESTION = 30
+# Seconds for systemd, and for a ping that is repeated until it is answered.
+_SYSTEMD = 30
+_PING = 1
+_PAUSE = 0.3
 
 
 def apply(
@@ -58,29 +61,37 @@ def apply(
     return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
 
 
-def report(tgt: str | None = None) -> dict[str, Any]:
+def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:
     """
     Ask every node how it is: roles, release, whether the exporter should run and does. It fails if nobody answers.
 
+    A node fails whose exporter does not follow its roles, or whose release is not the pillar's.
+
     :param tgt: another compound match than ``hosts:nodes``.
+    :param short: return one sentence per node, as orchestrations end with, in place of all that is known.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt-run dcgm.report
+        salt-run dcgm.report 'dgx-01'
     """
     known, watcher_settings = __salt__["bcm.members"](tgt), __salt__["bcm.settings"]()
     with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
-        up = rollout.answering(run, sorted(known.values()))
-        returns = run(up, "bcm.health", [watcher_settings["roles"]], {}) if up else {}
-    by_name = {name: outcomes.judge_health(returns.get(minion)) for name, minion in known.items()}
-    return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
+        answers = health.ask(watcher_settings, known, known, run)
+    release = watcher_settings["exporter"].get("release")
+    by_name = {name: outcomes.judge_health(answers.get(name), release) for name in known}
+    if short:
+        return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
+    return fleet_report.judged(fleet_report.on_health(__salt__["bcm.status"](tgt=tgt), by_name), __context__)
 
 
 def ready(timeout: int = 60) -> dict[str, Any]:
     """
     Wait until a restart of the master that the head's states ordered is over and minions answer again.
+
+    Returns ``ready`` and the seconds that it ``waited``.
 
     :param timeout: seconds.
 
@@ -90,21 +101,39 @@ def ready(timeout: int = 60) -> dict[str, Any]:
 
         salt-run dcgm.ready
     """
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        units = [f"{paths.WATCHER_RESTART}.{kind}" for kind in ("timer", "service")]
-        done = process.run(["systemctl", "is-active", *units], _QUESTION)
-        if not {"active", "activating"} & set(done.output.split()) and _head_answers():
-            return {"ready": True}
-        time.sleep(1)
+    began = time.monotonic()
+    while not (found := not _restarts() and _head_answers()) and time.monotonic() < began + timeout:
+        time.sleep(_PAUSE)
+    waited = round(time.monotonic() - began, 1)
+    if found:
+        return {"ready": True, "waited": waited}
     __context__["retcode"] = 1
-    return {"ready": False, "retcode": 1}
+    return {"ready": False, "waited": waited, "retcode": 1}
+
+
+def _restarts() -> bool:
+    units = [f"{paths.WATCHER_RESTART}.{kind}" for kind in ("timer", "service")]
+    done = process.run(["systemctl", "is-active", *units], _SYSTEMD)
+    return bool({"active", "activating"} & set(done.output.split()))
 
 
 def _head_answers() -> bool:
+    """Ask the head's minion, and soon again: what is sent before it has subscribed to the new master is lost."""
     heads = sorted(__salt__["bcm.members"](__salt__["bcm.settings"]()["hosts"]["head"]).values())
+    if not _listens():
+        return False
     try:
-        with minions.client(__opts__["conf_file"], _QUESTION) as run:
+        with minions.client(__opts__["conf_file"], _PING) as run:
             return bool(rollout.answering(run, heads))
     except (SaltClientError, SaltReqTimeoutError):
         return False
+
+
+def _listens() -> bool:
+    """Whether the master takes requests: to one that does not, Salt's client would wait long in vain."""
+    address = __opts__["interface"] if __opts__["interface"] not in ("0.0.0.0", "::") else "localhost"
+    try:
+        socket.create_connection((address, __opts__["ret_port"]), _PING).close()
+    except OSError:
+        return False
+    return True

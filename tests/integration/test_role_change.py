@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -88,12 +89,13 @@ def test_a_node_that_starts_gets_the_whole_apply_once_it_was_deployed(cluster) -
 def test_a_start_that_nobody_heard_is_found_by_asking(cluster) -> None:
     cluster.call("state.apply", "dcgm")
     cluster.until("told", lambda: NODE in cluster.snapshot["deployed"] and not cluster.snapshot["tries"])
-    assert cluster.run("bcm.audit") == (0, {"started": [], "roleless": []})
+    assert cluster.run("bcm.audit") == (0, {"started": [], "roleless": [], "strayed": []})
     snapshot = cluster.snapshot
     snapshot["deployed"][NODE] = "2020-01-01T00:00:00Z"
     with files.lock_local(f"{cluster.snapshot_file}.lock", 10):
         cluster.snapshot_file.write_text(json.dumps(snapshot))
-    assert cluster.run("bcm.audit") == (0, {"started": [NODE], "roleless": []}), "it has no release, and booted since"
+    code, missed = cluster.run("bcm.audit")
+    assert (code, missed["started"]) == (0, [NODE]), "it has no release, and booted since"
 
 
 def test_a_node_that_lost_its_roles_gets_them_again_when_it_is_deployed(cluster) -> None:
@@ -113,6 +115,27 @@ def test_a_failed_state_ends_the_orchestration_with_an_exit_code_and_is_tried_ag
     assert code == 1 and report["failed"] == [NODE] and problem in report["nodes"][NODE]
     code, status = cluster.run("bcm.status")
     assert code == 0 and status["nodes"][NODE]["pending"] and status["nodes"][NODE]["problem"] == problem
+
+
+def test_asking_is_the_report_and_what_was_said_is_known_without_asking(cluster) -> None:
+    code, found = cluster.run("bcm.status", "ask=True")
+    # Nothing is installed on this node, which its roles want to run the exporter.
+    assert (code, found["failed"], found["asked"]) == (1, [NODE], 1)
+    assert cluster.run("dcgm.report")[1].keys() == found.keys()
+    code, short = cluster.run("dcgm.report", "short=True")
+    assert code == 1 and short["nodes"][NODE].startswith("failed: release none, stopped, should be running")
+    code, later = cluster.run("bcm.status")
+    assert (code, later["nodes"][NODE]["service"], later["nodes"][NODE]["silent"]) == (0, "stopped", None)
+    assert later["nodes"][NODE]["seen"] and "failed" not in later
+
+
+def test_the_status_is_a_table_on_the_command_line(cluster) -> None:
+    command = cluster.master.salt_run_cli().cmdline("bcm.status")
+    argv = [part for part in command if not part.startswith("--out")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    titles = next(line.split() for line in done.stdout.splitlines() if "WANTED" in line)
+    assert titles[-5:] == ["WANTED", "IS", "RELEASE", "ASKED", "ROLES"]
+    assert any(line.startswith(NODE) for line in done.stdout.splitlines())
 
 
 def test_sync_delivers_again_and_reports_on_each_node(cluster) -> None:

@@ -123,7 +123,7 @@ def test_every_init_of_the_package_is_one_docstring() -> None:
 def test_all_python_files_have_postponed_annotations() -> None:
     paths = [
         path
-        for folder in ("_modules", "_states", "_runners", "_engines", "_grains")
+        for folder in ("_modules", "_states", "_runners", "_engines", "_grains", "_output")
         for path in (REPOSITORY / folder).glob("*.py")
     ]
     paths += [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]

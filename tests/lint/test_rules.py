@@ -102,5 +102,5 @@ def test_bash_reads_the_script_that_every_job_runs_at_once() -> None:
 
 def test_the_links_of_the_file_root_lead_to_the_folders_of_custom_code() -> None:
     links = {path.name: path.readlink().as_posix() for path in (REPOSITORY / "salt").iterdir() if path.is_symlink()}
-    kinds = ("_engines", "_grains", "_modules", "_runners", "_states", "_utils")
+    kinds = ("_engines", "_grains", "_modules", "_output", "_runners", "_states", "_utils")
     assert links == {kind: f"../{kind}" for kind in kinds}

@@ -10,6 +10,11 @@ def short(name: str) -> str:
     return name.split(".", 1)[0].lower()
 
 
+def seconds(timestamp: str) -> float:
+    """Return a moment as written by ``timestamp`` in seconds since the epoch."""
+    return datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
+
+
 def timestamp() -> str:
     """Return this moment as files and grains show it: UTC, ISO 8601."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,11 +7,12 @@ its nodes before its watcher. What was missed is found here, and noted as if the
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from superpod_dcgm.base import names
+from superpod_dcgm.fleet import health
 from superpod_dcgm.fleet.minions import Run
 from superpod_dcgm.watcher import deliveries
 from superpod_dcgm.watcher.snapshot import Snapshot
@@ -24,40 +25,35 @@ def missed(
     watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str], run: Run
 ) -> dict[str, list[str]]:
     """
-    Return the nodes of which an event was missed: ``started`` (to get the whole apply) and ``roleless``.
+    Return the nodes of which an event was missed, by what a poll does with them.
 
-    Nodes that are down or owed something anyway are not among them.
+    ``started`` get the whole apply. ``roleless`` have other roles than those that are known here, or none; ``strayed``
+    have the right ones and do not run, or not run, what those want. Nodes that are down or owed something anyway are
+    not among them.
 
     :param members: minion ids of the nodes by short name.
     """
     known = set(snapshot["deployed"]) & members.keys() - set(deliveries.owed(snapshot, members))
     if not watcher_settings["exporter"]["enabled"] or not known:
-        return {"started": [], "roleless": []}
-    returns = run(sorted(members[name] for name in known), "bcm.health", [watcher_settings["roles"]], {})
-    found = {name: returns[members[name]].get("ret") for name in sorted(known) if members[name] in returns}
-    whole = {name: health for name, health in found.items() if isinstance(health, dict) and health["release"]}
+        return {"started": [], "roleless": [], "strayed": []}
+    found = {name: answer.get("ret") for name, answer in health.ask(watcher_settings, members, known, run).items()}
+    whole = {name: answer for name, answer in found.items() if isinstance(answer, dict) and answer["release"]}
     empty = [name for name in found if name not in whole]
-    roleless = [name for name, health in whole.items() if not _fits(snapshot, name, health)]
-    return {"started": _booted(snapshot, empty, members, run), "roleless": roleless}
+    roleless = [name for name, answer in whole.items() if not _knows_roles(snapshot, name, answer)]
+    strayed = [name for name, answer in whole.items() if name not in roleless and not answer["right"]]
+    return {"started": _booted(snapshot, empty, members, run), "roleless": roleless, "strayed": strayed}
 
 
-def _fits(snapshot: Snapshot, name: str, health: dict[str, Any]) -> bool:
+def _knows_roles(snapshot: Snapshot, name: str, answer: dict[str, Any]) -> bool:
     node = snapshot["nodes"].get(name)
-    wanted = node["roles"] if node else None
-    return bool(health["right"]) and wanted in (None, health["roles"])
+    return (node["roles"] if node else None) in (None, answer["roles"])
 
 
-def _booted(snapshot: Snapshot, names: list[str], members: Mapping[str, str], run: Run) -> list[str]:
+def _booted(snapshot: Snapshot, nodes: list[str], members: Mapping[str, str], run: Run) -> list[str]:
     """Return the nodes that booted since they were deployed; one that has nothing and did not boot was cleaned."""
-    if not names:
+    if not nodes:
         return []
-    returns = run([members[name] for name in names], "cmd.run", _SINCE_BOOT, {"python_shell": False})
-    ages = {name: str(returns.get(members[name], {}).get("ret", "")).strip() for name in names}
-    now = time.time()
-    return [
-        name for name, age in ages.items() if age.isdigit() and now - int(age) > _moment(snapshot["deployed"][name])
-    ]
-
-
-def _moment(timestamp: str) -> float:
-    return datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
+    returns = run([members[name] for name in nodes], "cmd.run", _SINCE_BOOT, {"python_shell": False})
+    ages = {name: str(returns.get(members[name], {}).get("ret", "")).strip() for name in nodes}
+    began = {name: time.time() - int(age) for name, age in ages.items() if age.isdigit()}
+    return [name for name, moment in began.items() if moment > names.seconds(snapshot["deployed"][name])]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from superpod_dcgm.base import files
-from superpod_dcgm.fleet import report, rollout
+from superpod_dcgm.fleet import health, report, rollout
 from superpod_dcgm.fleet.minions import Run
 from superpod_dcgm.fleet.outcomes import DOWN, Outcome, judge_call
 from superpod_dcgm.watcher import deliveries
@@ -47,6 +47,10 @@ def carry_out(
         if work:
             with changing(watcher_settings["snapshot"]) as snapshot:
                 deliveries.settle(snapshot, work, problems)
+    # Without the lock: the next change set need not wait for what is only for display.
+    down = [name for name, outcome in by_name.items() if outcome is DOWN]
+    if work:
+        health.ask(watcher_settings, members, work.keys() - set(down), run, silent=down)
     return report.report(by_name, seq=snapshot["seq"])
 
 

@@ -51,13 +51,19 @@ def _first_line(value: Any) -> str:
     return str(lines[0])[:300] if lines else "no reason given"
 
 
-def judge_health(answer: dict[str, Any] | None) -> Outcome:
-    """Return a node's line in a report, from the full return of ``bcm.health``."""
+def judge_health(answer: dict[str, Any] | None, release: str | None = None) -> Outcome:
+    """
+    Return a node's line in a report, from the full return of ``bcm.health``.
+
+    :param release: the pillar's; a node that has another one is not as it should be.
+    """
     if not answer or "ret" not in answer:
         return DOWN
     found = answer["ret"]
     if answer.get("retcode") or not isinstance(found, dict):
         return Outcome("failed", _first_line(found))
     roles = "unknown" if found["roles"] is None else ", ".join(found["roles"]) or "none"
-    text = f"release {found['release'] or 'none'}, {found['service']}, should be {found['wanted']} (roles: {roles})"
-    return Outcome("ok" if found["right"] else "failed", text)
+    older = bool(release) and found["release"] not in (None, release)
+    has = f"release {found['release'] or 'none'}{f' (the pillar has {release})' if older else ''}"
+    text = f"{has}, {found['service']}, should be {found['wanted']} (roles: {roles})"
+    return Outcome("ok" if found["right"] and not older else "failed", text)

@@ -17,6 +17,19 @@ def report_on_all(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     return report(outcomes)
 
 
+def on_health(found: dict[str, Any], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """
+    Return the whole status of the nodes that were asked just now, with what is wrong with each by its own word.
+
+    :param found: the status (``watcher.status``), in which all of ``outcomes`` are nodes.
+    """
+    nodes = dict(found["nodes"])
+    for name, outcome in outcomes.items():
+        if outcome.state != "ok":
+            nodes[name] = {**nodes[name], "problem": nodes[name]["problem"] or outcome.text}
+    return {**found, **report_on_all(outcomes), "asked": len(outcomes), "nodes": nodes}
+
+
 def report(outcomes: Mapping[str, Outcome], **more: Any) -> dict[str, Any]:
     """Return the per-node report of an orchestration. Nodes that are down are listed and are not failures."""
     return {

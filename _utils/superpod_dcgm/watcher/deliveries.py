@@ -28,6 +28,8 @@ class News:
     removed: set[str] = field(default_factory=set)
     # An apply found that the node has no roles, for example because it was cleaned and deployed again.
     roleless: set[str] = field(default_factory=set)
+    # Its exporter does not follow its roles, for example because somebody stopped it.
+    strayed: set[str] = field(default_factory=set)
 
 
 class Work(TypedDict):
@@ -68,7 +70,7 @@ def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> 
         snapshot["tries"].pop(name, None)
         if name in deployed:
             snapshot["started"][name] = now
-    note_all(snapshot, news.roleless.intersection(members))
+    note_all(snapshot, (news.roleless | news.strayed).intersection(members))
 
 
 def note_all(snapshot: Snapshot, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from superpod_dcgm.base import files
 from superpod_dcgm.base.names import timestamp
-from superpod_dcgm.watcher import belief, deliveries, sources, targets
+from superpod_dcgm.watcher import belief, deliveries, seen, sources, targets
 from superpod_dcgm.watcher.answer import Heard, Unknown
 from superpod_dcgm.watcher.snapshot import Snapshot, changing
 
@@ -46,6 +46,8 @@ def poll(
         # In place, since this is what is written when the block ends.
         snapshot.update(step.snapshot)
         deliveries.note(snapshot, news or deliveries.News(), members or (), timestamp())
+        if members:
+            seen.forget(snapshot, members)
         claimed = _claim(watcher_settings, snapshot, members)
     lines = [*step.lines, *targets.write(watcher_settings, snapshot, members, step.believed)]
     return Poll(snapshot, step.believed, claimed, lines)

@@ -40,12 +40,25 @@ class Attempt(TypedDict, total=False):
     claimed: bool
 
 
+class Seen(TypedDict):
+    """
+    What a node last said of itself, and when; None as long as it said nothing.
+
+    ``silent``: since when it does not answer, or None.
+    """
+
+    at: str | None
+    service: str | None
+    release: str | None
+    silent: str | None
+
+
 class Snapshot(TypedDict):
     """
     All that the watcher remembers; times are UTC, ISO 8601.
 
     ``started``: deployed nodes whose minion started since their last apply. ``deployed``: when a node was deployed.
-    ``tries``: deliveries that are owed and were tried.
+    ``tries``: deliveries that are owed and were tried. ``seen``: what nodes last said when they were asked.
     """
 
     version: int
@@ -59,6 +72,7 @@ class Snapshot(TypedDict):
     started: dict[str, str]
     deployed: dict[str, str]
     tries: dict[str, Attempt]
+    seen: dict[str, Seen]
     target_problems: list[str]
 
 
@@ -76,6 +90,7 @@ def empty_snapshot() -> Snapshot:
         "started": {},
         "deployed": {},
         "tries": {},
+        "seen": {},
         "target_problems": [],
     }
 

@@ -1,23 +1,31 @@
-"""What the watcher knows, in the form that an administrator reads: of itself, and of each node."""
+"""What the watcher knows, as data: of itself, and of each node what is wanted, what it last was, and what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from superpod_dcgm.base import roles
+from superpod_dcgm.base import names, roles
 from superpod_dcgm.watcher import deliveries
-from superpod_dcgm.watcher.snapshot import Node, Snapshot
+from superpod_dcgm.watcher.seen import NEVER
+from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
+
+_HEAD = "HeadNode"
 
 
-def status(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str]) -> dict[str, Any]:
+def status(
+    watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str], heads: Collection[str] = ()
+) -> dict[str, Any]:
     """
-    Return source, age and problems, and of each node roles, what it should do and what it is owed.
+    Return source, age and problems, and of each node roles, what it should do, what it last did and what it is owed.
 
     :param members: minion ids of the nodes by short name.
+    :param heads: short names of the head nodes; those that BCM calls so are known anyway.
     """
-    waiting = deliveries.owed(snapshot, members)
-    names = sorted(members.keys() | snapshot["nodes"].keys())
+    waiting = set(deliveries.owed(snapshot, members))
+    known = members.keys() | snapshot["nodes"].keys()
+    moment = time.time()
     return {
         "source": watcher_settings["roles"]["source"],
         "seq": snapshot["seq"],
@@ -27,23 +35,79 @@ def status(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mappin
         "error": snapshot["error"],
         "error_since": snapshot["error_since"],
         "target_problems": snapshot["target_problems"],
+        "age": _age(snapshot["updated"], moment),
+        "release": watcher_settings["exporter"].get("release"),
         "nodes": {
-            name: {
-                **_node(watcher_settings, snapshot["nodes"].get(name)),
-                "minion": members.get(name),
-                "deployed": snapshot["deployed"].get(name),
-                "pending": name in waiting,
-                "problem": snapshot["tries"].get(name, {}).get("problem"),
-            }
-            for name in names
+            name: _line(watcher_settings, snapshot, name, members.get(name), name in heads, name in waiting, moment)
+            for name in sorted(known)
         },
     }
 
 
-def _node(watcher_settings: dict[str, Any], node: Node | None) -> dict[str, Any]:
-    return {
+def _line(
+    watcher_settings: dict[str, Any],
+    snapshot: Snapshot,
+    name: str,
+    minion: str | None,
+    is_head: bool,
+    pending: bool,
+    moment: float,
+) -> dict[str, Any]:
+    node, seen = snapshot["nodes"].get(name), snapshot["seen"].get(name, NEVER)
+    line: dict[str, Any] = {
         "roles": node["roles"] if node else None,
         "category": node["category"] if node else None,
+        "type": node["type"] if node else None,
         "since": node["since"] if node else None,
-        "wanted": roles.decide(watcher_settings["roles"], node["roles"] if node else None),
+        # A head that is no node is not asked to run anything.
+        "head": minion is None and (is_head or (node is not None and node["type"] == _HEAD)),
+        "minion": minion,
+        "deployed": snapshot["deployed"].get(name),
+        "service": seen["service"],
+        "release": seen["release"],
+        "seen": seen["at"],
+        "silent": seen["silent"],
+        "age": _age(seen["at"], moment),
+        "pending": pending,
     }
+    line["wanted"] = None if line["head"] else roles.decide(watcher_settings["roles"], line["roles"])
+    said = snapshot["tries"].get(name, {}).get("problem")
+    line["problem"] = said or (_problem(watcher_settings, node, seen, line) if minion else None)
+    return line
+
+
+def _age(timestamp: str | None, moment: float) -> int | None:
+    return max(0, int(moment - names.seconds(timestamp))) if timestamp else None
+
+
+def _problem(watcher_settings: dict[str, Any], node: Node | None, seen: Seen, line: dict[str, Any]) -> str | None:
+    """Return what is wrong with a node as far as it is known without asking, or None."""
+    source = watcher_settings["roles"]["source"]
+    if seen["silent"]:
+        return "did not answer when it was last asked"
+    if line["wanted"] == "unknown":
+        return f"its roles are not known: {source} {'did not tell them yet' if node else 'does not list it'}"
+    found = differences(watcher_settings, line["wanted"], seen, bool(line["deployed"]))
+    if line["pending"]:
+        found.append("waits for its roles and states, which the watcher delivers by itself")
+    return "; ".join(found) or None
+
+
+def differences(
+    watcher_settings: dict[str, Any], wanted: str | None, said: Mapping[str, Any], deployed: bool = True
+) -> list[str]:
+    """
+    Return in what a node is not as it should be, in sentences.
+
+    :param said: ``service`` and ``release`` as the node told them.
+    :param deployed: whether the administrator ever applied ``dcgm`` to it; before that it need not run anything.
+    """
+    exporter, found = watcher_settings["exporter"], []
+    if not exporter["enabled"]:
+        return []
+    is_there = deployed or said["release"] is not None
+    if is_there and wanted in ("running", "stopped") and said["service"] not in (None, wanted):
+        found.append(f"is {said['service']}, should be {wanted}")
+    if (ours := exporter.get("release")) and said["release"] not in (None, ours):
+        found.append(f"has release {said['release']}, the pillar has {ours}")
+    return found

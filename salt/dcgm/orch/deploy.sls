@@ -35,5 +35,6 @@ Apply {{ sls }} to {{ role }}:
 Report on every node:
   salt.runner:
     - name: dcgm.report
+    - short: True
     - order: last
 {%- endif %}

@@ -5,4 +5,4 @@ Install the code of the watcher:
   dcgm_path.copied:
     - name: {{ dcgm.paths.watcher_code }}
     - source: salt://
-    - folders: [_engines, _runners, _utils]
+    - folders: [_engines, _output, _runners, _utils]

@@ -7,13 +7,18 @@ import datetime
 import pytest
 from superpod_dcgm.fleet import audit
 from superpod_dcgm.watcher import belief
-from superpod_dcgm.watcher.snapshot import empty_snapshot
+from superpod_dcgm.watcher.snapshot import empty_snapshot, read_snapshot
 
 MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
 SETTINGS = {"exporter": {"enabled": True, "port": 9400}, "roles": {"source": "bcm", "run_on": ["slurmclient"]}}
 GOOD = {"roles": ["slurmclient"], "wanted": "running", "service": "running", "release": "4.5.3-4.8.2", "right": True}
 EMPTY = {**GOOD, "roles": None, "wanted": "unknown", "service": "stopped", "release": None}
-NOTHING = {"started": [], "roleless": []}
+NOTHING = {"started": [], "roleless": [], "strayed": []}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return {**SETTINGS, "snapshot": str(tmp_path / "snapshot.json")}
 
 
 @pytest.fixture
@@ -47,42 +52,49 @@ CASES = {
     "nobody answers": (Nodes(a=None, b=None, c=None), NOTHING),
     "a node that was provisioned has no modules": (
         Nodes(booted=60, a="'bcm.health' is not available."),
-        {"started": ["a"], "roleless": []},
+        {**NOTHING, "started": ["a"]},
     ),
     "a node that was provisioned has modules and no release": (
         Nodes(booted=60, b=EMPTY),
-        {"started": ["b"], "roleless": []},
+        {**NOTHING, "started": ["b"]},
     ),
     "a node that has nothing and did not boot was cleaned": (Nodes(booted=7200, b=EMPTY), NOTHING),
     "a node whose service is not as its roles want it": (
         Nodes(c={**GOOD, "service": "stopped", "right": False}),
-        {"started": [], "roleless": ["c"]},
+        {**NOTHING, "strayed": ["c"]},
     ),
-    "a node that knows other roles than BCM": (Nodes(c={**GOOD, "roles": []}), {"started": [], "roleless": ["c"]}),
-    "a node that knows no roles": (Nodes(c={**GOOD, "roles": None}), {"started": [], "roleless": ["c"]}),
+    "a node that knows other roles than BCM": (Nodes(c={**GOOD, "roles": []}), {**NOTHING, "roleless": ["c"]}),
+    "a node that knows no roles": (Nodes(c={**GOOD, "roles": None}), {**NOTHING, "roleless": ["c"]}),
 }
 
 
 @pytest.mark.parametrize(("nodes", "expected"), CASES.values(), ids=CASES.keys())
-def test_what_was_missed_is_found(snapshot, nodes, expected) -> None:
-    assert audit.missed(SETTINGS, snapshot, MEMBERS, nodes) == expected
+def test_what_was_missed_is_found(settings, snapshot, nodes, expected) -> None:
+    assert audit.missed(settings, snapshot, MEMBERS, nodes) == expected
 
 
-def test_a_node_that_was_never_deployed_or_is_owed_something_is_not_asked(snapshot) -> None:
+def test_a_node_that_was_never_deployed_or_is_owed_something_is_not_asked(settings, snapshot) -> None:
     del snapshot["deployed"]["a"]
     snapshot["nodes"]["b"]["delivered"] = -1
     nodes = Nodes()
-    audit.missed(SETTINGS, snapshot, MEMBERS, nodes)
+    audit.missed(settings, snapshot, MEMBERS, nodes)
     assert nodes.calls == [("bcm.health", ["c"])]
 
 
-def test_nobody_is_asked_where_the_exporter_is_switched_off(snapshot) -> None:
+def test_nobody_is_asked_where_the_exporter_is_switched_off(settings, snapshot) -> None:
     nodes = Nodes()
-    switched_off = {**SETTINGS, "exporter": {"enabled": False, "port": 9400}}
+    switched_off = {**settings, "exporter": {"enabled": False, "port": 9400}}
     assert audit.missed(switched_off, snapshot, MEMBERS, nodes) == NOTHING and nodes.calls == []
 
 
 @pytest.mark.parametrize("answer", ["", "ps: command not found"])
-def test_a_boot_that_cannot_be_dated_counts_as_none(snapshot, answer) -> None:
+def test_a_boot_that_cannot_be_dated_counts_as_none(settings, snapshot, answer) -> None:
     nodes = Nodes(booted=answer, a=EMPTY)
-    assert audit.missed(SETTINGS, snapshot, MEMBERS, nodes) == NOTHING
+    assert audit.missed(settings, snapshot, MEMBERS, nodes) == NOTHING
+
+
+def test_what_the_nodes_said_is_remembered(settings, snapshot) -> None:
+    audit.missed(settings, snapshot, MEMBERS, Nodes(a=None, b={**GOOD, "service": "stopped"}))
+    seen = read_snapshot(settings["snapshot"])["seen"]
+    assert (seen["a"]["at"], seen["b"]["service"], seen["c"]["service"]) == (None, "stopped", "running")
+    assert seen["a"]["silent"] and not seen["b"]["silent"]

@@ -19,6 +19,7 @@ from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
 GOOD = {"ret": {"x": {"result": True, "changes": {"new": 1}}, "y": {"result": True, "changes": {}}}, "retcode": 0}
 BAD = {"ret": {"x": {"result": False, "comment": "no room\nmore", "__id__": "Run it", "__run_num__": 1}}, "retcode": 2}
+HEALTH = {"ret": {"service": "running", "release": "1.0", "right": True}, "retcode": 0}
 NOT_AVAILABLE = {"ret": "'bcm.deliver' is not available.", "retcode": 254}
 
 
@@ -38,7 +39,9 @@ class Bus:
         queue = self.answers.get(f"{name.split('.')[0]}_{kind}")
         if queue:
             return queue.pop(0) if len(queue) > 1 else queue[0]
-        return {"ping": {"ret": True}, "apply": GOOD}.get(kind, {"ret": {"changed": True}, "retcode": 0})
+        return {"ping": {"ret": True}, "apply": GOOD, "health": HEALTH}.get(
+            kind, {"ret": {"changed": True}, "retcode": 0}
+        )
 
 
 @pytest.fixture
@@ -47,6 +50,7 @@ def watched(tmp_path):
         "snapshot": str(tmp_path / "snapshot.json"),
         "watcher": {"batch": "20%", "interval": 30, "deadline": 60},
         "states": {"changed": "service", "started": "whole"},
+        "roles": {"source": "bcm", "run_on": ["slurmclient"]},
     }
     devices = {name: {"roles": ["slurmclient"], "category": "dgx", "type": None} for name in MEMBERS}
     with changing(settings["snapshot"]) as snapshot:
@@ -71,6 +75,7 @@ def test_changed_nodes_get_the_service_state_and_started_ones_all(watched) -> No
         ("state.apply", ["a.cluster"], "service"),
         ("state.apply", ["b"], "service"),
         ("state.apply", ["c"], "whole"),
+        ("bcm.health", ["a.cluster", "b", "c"], watched["roles"]),
     ]
     good = "ok: 2 states, 1 changed"
     assert report == {"seq": 1, "nodes": {"a": good, "b": good, "c": good}, "failed": [], "down": []}
@@ -101,6 +106,15 @@ def test_a_node_that_is_down_stays_pending_and_is_no_failure(watched) -> None:
     report = change_set.carry_out(watched, MEMBERS, bus)
     assert (report["failed"], report["down"], pending(watched)) == ([], ["b"], ["b"])
     assert all("b" not in ids for fun, ids, *_ in bus.calls if fun != "test.ping")
+
+
+def test_what_the_nodes_are_afterwards_is_remembered(watched) -> None:
+    bus = Bus()
+    bus.down = {"b"}
+    change_set.carry_out(watched, MEMBERS, bus)
+    seen = read_snapshot(watched["snapshot"])["seen"]
+    assert (seen["a"]["service"], seen["a"]["release"], seen["a"]["silent"]) == ("running", "1.0", None)
+    assert seen["b"]["at"] is None and seen["b"]["silent"]
 
 
 def test_a_failed_state_fails_that_node_alone(watched) -> None:
@@ -228,4 +242,7 @@ def test_the_report_of_a_node_says_what_is_and_what_should_be() -> None:
     outcome = judge_health({"ret": health, "retcode": 0})
     assert str(outcome) == "failed: release 1.0, stopped, should be running (roles: slurmclient)"
     assert judge_health(None).state == "down"
+    well = {"ret": {**health, "service": "running", "right": True}, "retcode": 0}
+    assert (judge_health(well).state, judge_health(well, "1.0").state) == ("ok", "ok")
+    assert str(judge_health(well, "2.0")).startswith("failed: release 1.0 (the pillar has 2.0), running")
     assert judge_health({"ret": "boom", "retcode": 1}).state == "failed"

@@ -105,9 +105,10 @@ def test_a_removed_node_is_left_alone_when_it_starts(snapshot) -> None:
     assert owed(snapshot, MEMBERS) == [] and snapshot["deployed"] == {}
 
 
-def test_a_node_that_has_no_roles_gets_them_again(snapshot) -> None:
+@pytest.mark.parametrize("kind", ["roleless", "strayed"])
+def test_a_node_that_has_no_roles_or_does_not_follow_them_gets_them_again(snapshot, kind) -> None:
     delivered(snapshot)
-    note(snapshot, News(roleless={"a"}), MEMBERS, "t1")
+    note(snapshot, News(**{kind: {"a"}}), MEMBERS, "t1")
     assert owed(snapshot, MEMBERS) == ["a"]
 
 

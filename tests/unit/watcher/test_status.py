@@ -1,0 +1,133 @@
+"""What is known of a node without asking it: what is wanted, what it last said, and what is wrong, in one sentence."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import pytest
+from superpod_dcgm.watcher import belief, seen, status
+from superpod_dcgm.watcher.snapshot import empty_snapshot, read_snapshot
+
+RELEASE = "4.5.3-4.8.2"
+SETTINGS = {
+    "roles": {"source": "bcm", "run_on": ["slurmclient"]},
+    "exporter": {"enabled": True, "release": RELEASE},
+}
+RUNS = {"roles": ["slurmclient"], "service": "running", "release": RELEASE, "right": True}
+STOPPED = {**RUNS, "service": "stopped"}
+NOTHING = {**STOPPED, "release": None}
+WAITS = "waits for its roles and states, which the watcher delivers by itself"
+
+
+def moment(minutes: int) -> str:
+    past = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=minutes)
+    return past.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def known(said=None, silent=False, roles=("slurmclient",), deployed=True, delivered=True, problem=None):
+    """Return the snapshot of a cluster of one head and the node a."""
+    devices = {
+        "a": {"roles": list(roles) if roles is not None else None, "category": "dgx", "type": "PhysicalNode"},
+        "master-1": {"roles": ["headnode"], "category": None, "type": "HeadNode"},
+    }
+    found = belief.answered(empty_snapshot(), "master", devices, moment(1), belief.Rules()).snapshot
+    if deployed:
+        found["deployed"]["a"] = moment(60)
+    if delivered:
+        found["nodes"]["a"]["delivered"] = found["nodes"]["a"]["seq"]
+    if problem:
+        found["tries"]["a"] = {"seq": 1, "count": 1, "next": 0, "problem": problem}
+    if said is not None:
+        seen.note(found, ["a"], {"a": said}, moment(3))
+    if silent:
+        seen.note(found, ["a"], {}, moment(2))
+    return found
+
+
+CASES = {
+    "all is well": (known(RUNS), "running", "running", None),
+    "never asked": (known(), "running", None, None),
+    "not deployed, and not in the way": (known(NOTHING, deployed=False), "running", "stopped", None),
+    "deployed and empty": (known(NOTHING), "running", "stopped", "is stopped, should be running"),
+    "stopped by hand": (known(STOPPED), "running", "stopped", "is stopped, should be running"),
+    "running without a role": (known(RUNS, roles=[]), "stopped", "running", "is running, should be stopped"),
+    "stopped without a role": (known(STOPPED, roles=[]), "stopped", "stopped", None),
+    "another release": (
+        known({**RUNS, "release": "4.4.2-4.7.1"}),
+        *("running", "running", f"has release 4.4.2-4.7.1, the pillar has {RELEASE}"),
+    ),
+    "two things at once": (
+        known({**STOPPED, "release": "old"}),
+        *("running", "stopped", f"is stopped, should be running; has release old, the pillar has {RELEASE}"),
+    ),
+    "silent": (known(RUNS, silent=True), "running", "running", "did not answer when it was last asked"),
+    "roles not told": (
+        known(RUNS, roles=None),
+        "unknown",
+        "running",
+        "its roles are not known: bcm did not tell them yet",
+    ),
+    "owed": (known(RUNS, delivered=False), "running", "running", WAITS),
+    "a delivery that failed": (known(RUNS, delivered=False, problem="no room"), "running", "running", "no room"),
+    "without our modules": (known("'bcm.health' is not available.", deployed=False), "running", None, None),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "wanted", "service", "problem"), CASES.values(), ids=CASES.keys())
+def test_a_node_is_what_it_last_said_beside_what_is_wanted(snapshot, wanted, service, problem) -> None:
+    node = status.status(SETTINGS, snapshot, {"a": "a.cluster"})["nodes"]["a"]
+    assert (node["wanted"], node["service"], node["problem"]) == (wanted, service, problem)
+    assert (node["minion"], node["head"]) == ("a.cluster", False)
+
+
+def test_ages_are_in_seconds_and_a_silent_node_keeps_what_it_said_before() -> None:
+    found = status.status(SETTINGS, known(RUNS, silent=True), {"a": "a"})
+    node = found["nodes"]["a"]
+    assert 60 <= found["age"] < 90 and 180 <= node["age"] < 210
+    assert node["release"] == RELEASE and node["silent"] > node["seen"]
+
+
+def test_silence_is_dated_by_its_begin_and_ends_with_an_answer() -> None:
+    snapshot = known(RUNS, silent=True)
+    since = snapshot["seen"]["a"]["silent"]
+    seen.note(snapshot, ["a"], {}, moment(0))
+    assert snapshot["seen"]["a"]["silent"] == since
+    seen.note(snapshot, ["a"], {"a": RUNS}, moment(0))
+    assert snapshot["seen"]["a"]["silent"] is None
+
+
+def test_heads_are_known_by_bcm_or_by_the_pillar_and_nothing_is_wanted_of_them() -> None:
+    found = status.status(SETTINGS, known(), {"a": "a"}, heads=["a", "master-1"])["nodes"]
+    assert (found["master-1"]["head"], found["master-1"]["wanted"], found["master-1"]["problem"]) == (True, None, None)
+    assert not found["a"]["head"], "a head that is a node as well is one"
+    snapshot = known()
+    snapshot["nodes"]["master-1"]["type"] = None
+    assert status.status(SETTINGS, snapshot, {"a": "a"}, heads=["master-1"])["nodes"]["master-1"]["head"]
+
+
+def test_a_minion_that_the_source_does_not_list_has_a_problem_and_a_device_without_minion_none() -> None:
+    found = status.status(SETTINGS, known(STOPPED), {"b": "b"})["nodes"]
+    assert found["b"]["problem"] == "its roles are not known: bcm does not list it"
+    assert (found["a"]["problem"], found["a"]["minion"]) == (None, None)
+
+
+def test_nothing_is_wrong_with_nodes_where_the_exporter_is_switched_off() -> None:
+    settings = {**SETTINGS, "exporter": {"enabled": False, "release": RELEASE}}
+    assert status.status(settings, known(STOPPED), {"a": "a"})["nodes"]["a"]["problem"] is None
+
+
+def test_a_snapshot_from_before_nodes_were_remembered_is_read(tmp_path) -> None:
+    snapshot = known()
+    del snapshot["seen"]
+    (tmp_path / "snapshot.json").write_text(json.dumps(snapshot))
+    read = read_snapshot(str(tmp_path / "snapshot.json"))
+    assert read["seen"] == {} and read["nodes"] == snapshot["nodes"]
+    assert status.status(SETTINGS, read, {"a": "a"})["nodes"]["a"]["service"] is None
+
+
+def test_a_node_that_is_gone_is_forgotten() -> None:
+    snapshot = known(RUNS)
+    seen.note(snapshot, ["b", "c"], {"b": RUNS, "c": RUNS}, moment(0))
+    seen.forget(snapshot, ["b"])
+    assert sorted(snapshot["seen"]) == ["a", "b"], "a is known to BCM, b is a minion, c is neither"
