@@ -16,9 +16,9 @@ import salt.utils.minions
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import files, names, paths
 from superpod_dcgm.fleet import audit as fleet_audit
-from superpod_dcgm.fleet import change_set, health, minions
+from superpod_dcgm.fleet import deliver, health, minions
 from superpod_dcgm.fleet import report as fleet_report
-from superpod_dcgm.watcher import deliveries, snapshot
+from superpod_dcgm.watcher import owed, snapshot
 from superpod_dcgm.watcher import poll as watcher_poll
 from superpod_dcgm.watcher import status as watcher_status
 
@@ -119,7 +119,7 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
         salt-run bcm.poll
     """
     heard = {kind: {names.short(name) for name in heard_of} for kind, heard_of in (news or {}).items()}
-    done = watcher_poll.poll(settings(), members() or None, deliveries.News(**heard), accept)
+    done = watcher_poll.poll(settings(), members() or None, owed.News(**heard), accept)
     for line in done.lines:
         log.warning("bcm: %s", line)
     if done.claimed:
@@ -185,7 +185,7 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
     watcher_settings = settings()
     with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
         try:
-            return fleet_report.judged(change_set.carry_out(watcher_settings, known, run, again=chosen), __context__)
+            return fleet_report.judged(deliver.carry_out(watcher_settings, known, run, again=chosen), __context__)
         except files.Busy as exc:
             raise CommandExecutionError(f"{exc}: look at `salt-run jobs.active` and try again") from exc
 
@@ -206,8 +206,8 @@ def deliver_changes() -> dict[str, Any]:
     watcher_settings = settings()
     with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
         try:
-            return fleet_report.judged(change_set.carry_out(watcher_settings, members(), run), __context__)
-        except change_set.AtWork as exc:
+            return fleet_report.judged(deliver.carry_out(watcher_settings, members(), run), __context__)
+        except deliver.AtWork as exc:
             log.info("bcm: %s: a later poll delivers what is left", exc)
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
         except files.Busy as exc:

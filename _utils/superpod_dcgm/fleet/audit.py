@@ -14,7 +14,7 @@ from typing import Any
 from superpod_dcgm.base import names
 from superpod_dcgm.fleet import health
 from superpod_dcgm.fleet.minions import Run
-from superpod_dcgm.watcher import deliveries
+from superpod_dcgm.watcher import owed
 from superpod_dcgm.watcher.snapshot import Snapshot
 
 # Seconds since the node's init began: unlike /proc/uptime it is right in a container as well.
@@ -33,7 +33,7 @@ def missed(
 
     :param members: minion ids of the nodes by short name.
     """
-    known = set(snapshot["deployed"]) & members.keys() - set(deliveries.owed(snapshot, members))
+    known = set(snapshot["deployed"]) & members.keys() - set(owed.nodes(snapshot, members))
     if not watcher_settings["exporter"]["enabled"] or not known:
         return {"started": [], "roleless": [], "strayed": []}
     found = {name: answer.get("ret") for name, answer in health.ask(watcher_settings, members, known, run).items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from superpod_dcgm.base import files
 from superpod_dcgm.base.names import timestamp
-from superpod_dcgm.watcher import belief, deliveries, seen, sources, targets
+from superpod_dcgm.watcher import belief, owed, seen, sources, targets
 from superpod_dcgm.watcher.answer import Heard, Unknown
 from superpod_dcgm.watcher.snapshot import Snapshot, changing
 
@@ -27,7 +27,7 @@ class Poll:
 def poll(
     watcher_settings: dict[str, Any],
     members: Mapping[str, str] | None,
-    news: deliveries.News | None = None,
+    news: owed.News | None = None,
     accept: bool = False,
 ) -> Poll:
     """
@@ -45,7 +45,7 @@ def poll(
         step = _step(watcher_settings["watcher"], snapshot, heard, accept)
         # In place, since this is what is written when the block ends.
         snapshot.update(step.snapshot)
-        deliveries.note(snapshot, news or deliveries.News(), members or (), timestamp())
+        owed.note(snapshot, news or owed.News(), members or (), timestamp())
         if members:
             seen.forget(snapshot, members)
         claimed = _claim(watcher_settings, snapshot, members)
@@ -69,6 +69,6 @@ def _step(watcher: dict[str, Any], snapshot: Snapshot, heard: Heard | Unknown, a
 
 def _claim(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str] | None) -> list[str]:
     # Orchestrations that start nearly together were unreliable for years (saltstack/salt#54045): one at a time.
-    if not members or not files.is_free(deliveries.lock_file(watcher_settings["snapshot"])):
+    if not members or not files.is_free(owed.lock_file(watcher_settings["snapshot"])):
         return []
-    return deliveries.claim(snapshot, members, time.time(), watcher_settings["watcher"]["interval"])
+    return owed.claim(snapshot, members, time.time(), watcher_settings["watcher"]["interval"])

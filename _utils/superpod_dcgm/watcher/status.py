@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from superpod_dcgm.base import names, roles
-from superpod_dcgm.watcher import deliveries
+from superpod_dcgm.watcher import owed
 from superpod_dcgm.watcher.seen import NEVER
 from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
 
@@ -23,7 +23,7 @@ def status(
     :param members: minion ids of the nodes by short name.
     :param heads: short names of the head nodes; those that BCM calls so are known anyway.
     """
-    waiting = set(deliveries.owed(snapshot, members))
+    waiting = set(owed.nodes(snapshot, members))
     known = members.keys() | snapshot["nodes"].keys()
     moment = time.time()
     return {

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from superpod_dcgm.base.files import lock_local
-from superpod_dcgm.watcher import cmdaemon, deliveries, sources, targets
+from superpod_dcgm.watcher import cmdaemon, owed, sources, targets
 from superpod_dcgm.watcher import poll as watcher_poll
 from superpod_dcgm.watcher.answer import Heard
-from superpod_dcgm.watcher.deliveries import News
+from superpod_dcgm.watcher.owed import News
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 
 MEMBERS = {"dgx-01": "dgx-01", "dgx-02": "dgx-02.cluster", "dgx-03": "dgx-03"}
@@ -130,7 +130,7 @@ def test_files_are_made_good_also_while_bcm_is_down(world) -> None:
 
 
 def test_nobody_is_claimed_while_an_orchestration_serves(world) -> None:
-    with lock_local(deliveries.lock_file(world.settings["snapshot"]), 0):
+    with lock_local(owed.lock_file(world.settings["snapshot"]), 0):
         assert world.poll().claimed == []
     assert world.poll().claimed == ["dgx-01", "dgx-02", "dgx-03"]
 
@@ -164,8 +164,8 @@ def test_an_unusable_snapshot_counts_as_none(world, text) -> None:
 def test_a_started_node_is_claimed_also_while_bcm_is_down(world) -> None:
     world.poll(News(deployed=set(MEMBERS)))
     with changing(world.settings["snapshot"]) as snapshot:
-        work = deliveries.claimed(snapshot)
-        deliveries.settle(snapshot, work, dict.fromkeys(work))
+        work = owed.claimed(snapshot)
+        owed.settle(snapshot, work, dict.fromkeys(work))
     world.text = "down"
     assert world.poll(News(started={"dgx-02"})).claimed == ["dgx-02"]
 
@@ -186,8 +186,8 @@ def test_no_unreadable_answer_stops_or_removes_anything(tmp_path_factory, texts,
         world = make_world(tmp_path_factory.mktemp("world"), patch)
         world.poll()
         with changing(world.settings["snapshot"]) as snapshot:
-            work = deliveries.claimed(snapshot)
-            deliveries.settle(snapshot, work, dict.fromkeys(work))
+            work = owed.claimed(snapshot)
+            owed.settle(snapshot, work, dict.fromkeys(work))
         before = copy.deepcopy(world.nodes())
         for text in texts:
             world.text = text

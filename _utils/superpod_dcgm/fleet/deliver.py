@@ -11,7 +11,7 @@ from superpod_dcgm.base import files
 from superpod_dcgm.fleet import health, report, rollout
 from superpod_dcgm.fleet.minions import Run
 from superpod_dcgm.fleet.outcomes import DOWN, Outcome, judge_call
-from superpod_dcgm.watcher import deliveries
+from superpod_dcgm.watcher import owed
 from superpod_dcgm.watcher.snapshot import changing
 
 # A node may have to build first: later orchestrations rather leave their nodes to the next poll.
@@ -38,15 +38,15 @@ def carry_out(
     with _alone(watcher_settings):
         # Under the lock, or another orchestration could settle these before they are reported on.
         with changing(watcher_settings["snapshot"]) as snapshot:
-            deliveries.claim_again(snapshot, again, time.time(), watcher_settings["watcher"]["interval"])
-        claimed = deliveries.claimed(snapshot)
+            owed.claim_again(snapshot, again, time.time(), watcher_settings["watcher"]["interval"])
+        claimed = owed.claimed(snapshot)
         work = {name: entry for name, entry in claimed.items() if name in members}
         outcomes = _Change(watcher_settings, {members[name]: entry for name, entry in work.items()}, run).made()
         by_name = {name: outcomes[members[name]] for name in work}
         problems = {name: None if outcome.state == "ok" else outcome.text for name, outcome in by_name.items()}
         if work:
             with changing(watcher_settings["snapshot"]) as snapshot:
-                deliveries.settle(snapshot, work, problems)
+                owed.settle(snapshot, work, problems)
     # Without the lock: the next change set need not wait for what is only for display.
     down = [name for name, outcome in by_name.items() if outcome is DOWN]
     if work:
@@ -59,7 +59,7 @@ def _alone(watcher_settings: dict[str, Any]) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         # Only taking this lock is guarded: the block takes that of the snapshot.
         try:
-            held.enter_context(files.lock_local(deliveries.lock_file(watcher_settings["snapshot"]), _PATIENCE))
+            held.enter_context(files.lock_local(owed.lock_file(watcher_settings["snapshot"]), _PATIENCE))
         except files.Busy as exc:
             raise AtWork(f"another orchestration delivers: {exc}") from exc
         yield
@@ -68,7 +68,7 @@ def _alone(watcher_settings: dict[str, Any]) -> Iterator[None]:
 class _Change:
     """One change set on its way: every minion gets an outcome, and who has one gets no further step."""
 
-    def __init__(self, watcher_settings: dict[str, Any], work: Mapping[str, deliveries.Work], run: Run) -> None:
+    def __init__(self, watcher_settings: dict[str, Any], work: Mapping[str, owed.Work], run: Run) -> None:
         self._settings, self._work, self._run = watcher_settings, work, run
         self._outcomes: dict[str, Outcome] = {}
 

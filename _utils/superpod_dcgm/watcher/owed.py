@@ -46,11 +46,11 @@ def lock_file(snapshot_file: str) -> str:
     return os.path.join(os.path.dirname(snapshot_file), "deliveries.lock")
 
 
-def owed(snapshot: Snapshot, members: Collection[str]) -> list[str]:
+def nodes(snapshot: Snapshot, members: Collection[str]) -> list[str]:
     """Return the members that are owed a delivery, in order."""
-    nodes, started = snapshot["nodes"], snapshot["started"]
+    known, started = snapshot["nodes"], snapshot["started"]
     return sorted(
-        name for name in members if name in started or (name in nodes and nodes[name]["delivered"] < nodes[name]["seq"])
+        name for name in members if name in started or (name in known and known[name]["delivered"] < known[name]["seq"])
     )
 
 
@@ -88,7 +88,7 @@ def claim(snapshot: Snapshot, members: Collection[str], moment: float, interval:
     :param moment: seconds of any clock that does not go back when the watcher restarts.
     """
     claimed = []
-    for name in owed(snapshot, members):
+    for name in nodes(snapshot, members):
         seq = _seq(snapshot, name)
         attempt: Attempt | None = snapshot["tries"].get(name)
         if attempt is None or attempt["seq"] != seq:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from superpod_dcgm.watcher import belief, deliveries
-from superpod_dcgm.watcher.deliveries import News, claim, claimed, note, note_all, owed, settle
+from superpod_dcgm.watcher import belief, owed
+from superpod_dcgm.watcher.owed import News, claim, claimed, note, note_all, settle
 from superpod_dcgm.watcher.snapshot import empty_snapshot
 
 MEMBERS = {"a": "a.cluster", "b": "b.cluster"}
@@ -29,8 +29,8 @@ def change(snapshot, name):
 
 
 def test_every_member_is_owed_its_first_roles_and_nobody_else(snapshot) -> None:
-    assert owed(snapshot, MEMBERS) == ["a", "b"]
-    assert owed(snapshot, {**MEMBERS, "new": "new"}) == ["a", "b"], "its roles are not known"
+    assert owed.nodes(snapshot, MEMBERS) == ["a", "b"]
+    assert owed.nodes(snapshot, {**MEMBERS, "new": "new"}) == ["a", "b"], "its roles are not known"
 
 
 def test_one_change_set_is_claimed_once(snapshot) -> None:
@@ -54,7 +54,7 @@ def test_a_new_change_does_not_wait_for_the_back_off(snapshot) -> None:
 def test_a_delivery_that_worked_is_settled(snapshot) -> None:
     claim(snapshot, MEMBERS, 0, 30)
     settle(snapshot, claimed(snapshot), {"a": None, "b": "does not answer"})
-    assert owed(snapshot, MEMBERS) == ["b"] and claimed(snapshot) == {}
+    assert owed.nodes(snapshot, MEMBERS) == ["b"] and claimed(snapshot) == {}
     assert snapshot["tries"]["b"]["problem"] == "does not answer"
     assert claim(snapshot, MEMBERS, 30, 30) == ["b"]
 
@@ -64,7 +64,7 @@ def test_a_change_during_a_delivery_stays_owed(snapshot) -> None:
     work = claimed(snapshot)
     change(snapshot, "a")
     settle(snapshot, work, {"a": None, "b": None})
-    assert owed(snapshot, MEMBERS) == ["a"]
+    assert owed.nodes(snapshot, MEMBERS) == ["a"]
 
 
 def test_a_lost_event_is_made_good_by_the_next_poll_but_one(snapshot) -> None:
@@ -76,7 +76,7 @@ def test_a_lost_event_is_made_good_by_the_next_poll_but_one(snapshot) -> None:
 def test_a_start_serves_a_deployed_node_wholly_and_another_one_only_what_it_is_owed(snapshot) -> None:
     delivered(snapshot)
     note(snapshot, News(started={"a", "b"}, deployed={"a"}), MEMBERS, "t1")
-    assert owed(snapshot, MEMBERS) == ["a"]
+    assert owed.nodes(snapshot, MEMBERS) == ["a"]
     claim(snapshot, MEMBERS, 0, 30)
     assert claimed(snapshot)["a"]["started"] == "t1"
 
@@ -94,7 +94,7 @@ def test_a_start_during_a_delivery_is_served_again(snapshot) -> None:
     work = claimed(snapshot)
     note(snapshot, News(started={"a"}), MEMBERS, "t2")
     settle(snapshot, work, {"a": None})
-    assert owed(snapshot, {"a": "a"}) == ["a"] and snapshot["started"] == {"a": "t2"}
+    assert owed.nodes(snapshot, {"a": "a"}) == ["a"] and snapshot["started"] == {"a": "t2"}
 
 
 def test_a_removed_node_is_left_alone_when_it_starts(snapshot) -> None:
@@ -102,14 +102,14 @@ def test_a_removed_node_is_left_alone_when_it_starts(snapshot) -> None:
     note(snapshot, News(deployed={"a"}), MEMBERS, "t1")
     note(snapshot, News(started={"a"}), MEMBERS, "t2")
     note(snapshot, News(removed={"a"}), MEMBERS, "t3")
-    assert owed(snapshot, MEMBERS) == [] and snapshot["deployed"] == {}
+    assert owed.nodes(snapshot, MEMBERS) == [] and snapshot["deployed"] == {}
 
 
 @pytest.mark.parametrize("kind", ["roleless", "strayed"])
 def test_a_node_that_has_no_roles_or_does_not_follow_them_gets_them_again(snapshot, kind) -> None:
     delivered(snapshot)
     note(snapshot, News(**{kind: {"a"}}), MEMBERS, "t1")
-    assert owed(snapshot, MEMBERS) == ["a"]
+    assert owed.nodes(snapshot, MEMBERS) == ["a"]
 
 
 def test_strangers_are_not_noted(snapshot) -> None:
@@ -120,10 +120,10 @@ def test_strangers_are_not_noted(snapshot) -> None:
 
 def test_all_can_be_owed_again(snapshot) -> None:
     note_all(delivered(snapshot), MEMBERS)
-    assert owed(snapshot, MEMBERS) == ["a", "b"]
+    assert owed.nodes(snapshot, MEMBERS) == ["a", "b"]
     claim(snapshot, MEMBERS, 0, 30)
     settle(snapshot, claimed(snapshot), dict.fromkeys(MEMBERS))
-    assert owed(snapshot, MEMBERS) == []
+    assert owed.nodes(snapshot, MEMBERS) == []
 
 
 def test_settling_a_forgotten_node_does_no_harm(snapshot) -> None:
@@ -131,4 +131,4 @@ def test_settling_a_forgotten_node_does_no_harm(snapshot) -> None:
     work = claimed(snapshot)
     del snapshot["nodes"]["a"], snapshot["tries"]["a"]
     settle(snapshot, work, {"a": "down", "b": None})
-    assert deliveries.owed(snapshot, MEMBERS) == []
+    assert owed.nodes(snapshot, MEMBERS) == []

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import files
-from superpod_dcgm.fleet import change_set, minions, rollout
+from superpod_dcgm.fleet import deliver, minions, rollout
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.fleet.outcomes import DOWN, Outcome, judge_health
-from superpod_dcgm.watcher import belief, deliveries
+from superpod_dcgm.watcher import belief, owed
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 
 MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
@@ -56,18 +56,18 @@ def watched(tmp_path):
     with changing(settings["snapshot"]) as snapshot:
         step = belief.answered(snapshot, "master", devices, "t0", belief.Rules())
         snapshot.update(step.snapshot)
-        deliveries.note(snapshot, deliveries.News(started={"c"}, deployed={"c"}), MEMBERS, "t0")
-        deliveries.claim(snapshot, MEMBERS, 0, 30)
+        owed.note(snapshot, owed.News(started={"c"}, deployed={"c"}), MEMBERS, "t0")
+        owed.claim(snapshot, MEMBERS, 0, 30)
     return settings
 
 
 def pending(settings):
-    return deliveries.owed(read_snapshot(settings["snapshot"]), MEMBERS)
+    return owed.nodes(read_snapshot(settings["snapshot"]), MEMBERS)
 
 
 def test_changed_nodes_get_the_service_state_and_started_ones_all(watched) -> None:
     bus = Bus()
-    report = change_set.carry_out(watched, MEMBERS, bus)
+    report = deliver.carry_out(watched, MEMBERS, bus)
     assert bus.calls == [
         ("test.ping", ["a.cluster", "b", "c"]),
         ("saltutil.sync_all", ["c"]),
@@ -84,26 +84,26 @@ def test_changed_nodes_get_the_service_state_and_started_ones_all(watched) -> No
 
 def test_every_apply_syncs_since_states_may_be_newer_than_modules(watched) -> None:
     bus = Bus()
-    change_set.carry_out(watched, MEMBERS, bus)
+    deliver.carry_out(watched, MEMBERS, bus)
     assert [kwarg["sync_mods"] for fun, kwarg in bus.options if fun == "state.apply"] == ["all"] * 3
 
 
 def test_a_false_event_calls_nobody(watched) -> None:
-    change_set.carry_out(watched, MEMBERS, Bus())
+    deliver.carry_out(watched, MEMBERS, Bus())
     bus = Bus()
-    assert change_set.carry_out(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
+    assert deliver.carry_out(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
 
 
 def test_nodes_are_served_anew_although_they_are_owed_nothing(watched) -> None:
-    change_set.carry_out(watched, MEMBERS, Bus())
-    report = change_set.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]), again={"a", "b"})
+    deliver.carry_out(watched, MEMBERS, Bus())
+    report = deliver.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]), again={"a", "b"})
     assert (list(report["nodes"]), report["failed"], pending(watched)) == (["a", "b"], ["a"], ["a"])
 
 
 def test_a_node_that_is_down_stays_pending_and_is_no_failure(watched) -> None:
     bus = Bus()
     bus.down = {"b"}
-    report = change_set.carry_out(watched, MEMBERS, bus)
+    report = deliver.carry_out(watched, MEMBERS, bus)
     assert (report["failed"], report["down"], pending(watched)) == ([], ["b"], ["b"])
     assert all("b" not in ids for fun, ids, *_ in bus.calls if fun != "test.ping")
 
@@ -111,26 +111,26 @@ def test_a_node_that_is_down_stays_pending_and_is_no_failure(watched) -> None:
 def test_what_the_nodes_are_afterwards_is_remembered(watched) -> None:
     bus = Bus()
     bus.down = {"b"}
-    change_set.carry_out(watched, MEMBERS, bus)
+    deliver.carry_out(watched, MEMBERS, bus)
     seen = read_snapshot(watched["snapshot"])["seen"]
     assert (seen["a"]["service"], seen["a"]["release"], seen["a"]["silent"]) == ("running", "1.0", None)
     assert seen["b"]["at"] is None and seen["b"]["silent"]
 
 
 def test_a_failed_state_fails_that_node_alone(watched) -> None:
-    report = change_set.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]))
+    report = deliver.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]))
     assert report["failed"] == ["a"] and report["nodes"]["a"] == "failed: Run it: no room"
     assert pending(watched) == ["a"]
 
 
 def test_a_node_without_our_code_is_synced_and_asked_again(watched) -> None:
     bus = Bus(a_deliver=[NOT_AVAILABLE, {"ret": {"changed": True}, "retcode": 0}])
-    assert change_set.carry_out(watched, MEMBERS, bus)["failed"] == []
+    assert deliver.carry_out(watched, MEMBERS, bus)["failed"] == []
     assert bus.calls[3:5] == [("saltutil.sync_all", ["a.cluster"]), ("bcm.deliver", ["a.cluster"])]
 
 
 def test_a_node_that_never_learns_our_code_fails(watched) -> None:
-    report = change_set.carry_out(watched, MEMBERS, Bus(a_deliver=[NOT_AVAILABLE]))
+    report = deliver.carry_out(watched, MEMBERS, Bus(a_deliver=[NOT_AVAILABLE]))
     assert report["nodes"]["a"].startswith("failed: roles not delivered: 'bcm.deliver' is not available")
 
 
@@ -144,28 +144,28 @@ def test_a_node_that_never_learns_our_code_fails(watched) -> None:
     ],
 )
 def test_every_kind_of_failure_has_its_sentence(watched, fun, answer, expected) -> None:
-    report = change_set.carry_out(watched, MEMBERS, Bus(**{f"a_{fun}": [answer]}))
+    report = deliver.carry_out(watched, MEMBERS, Bus(**{f"a_{fun}": [answer]}))
     assert report["failed"] == ["a"] and expected in report["nodes"]["a"]
 
 
 def test_a_minion_whose_key_went_away_is_not_called(watched) -> None:
     bus = Bus()
-    change_set.carry_out(watched, {"a": "a.cluster"}, bus)
+    deliver.carry_out(watched, {"a": "a.cluster"}, bus)
     assert {name for _, ids, *_ in bus.calls for name in ids} == {"a.cluster"}
 
 
 def test_two_orchestrations_do_not_serve_at_once(watched, monkeypatch) -> None:
-    monkeypatch.setattr(change_set, "_PATIENCE", 0.2)
-    with files.lock_local(deliveries.lock_file(watched["snapshot"]), 0), pytest.raises(change_set.AtWork):
-        change_set.carry_out(watched, MEMBERS, Bus())
+    monkeypatch.setattr(deliver, "_PATIENCE", 0.2)
+    with files.lock_local(owed.lock_file(watched["snapshot"]), 0), pytest.raises(deliver.AtWork):
+        deliver.carry_out(watched, MEMBERS, Bus())
 
 
 def test_a_snapshot_that_stays_locked_is_not_taken_for_another_orchestration(watched, monkeypatch) -> None:
     lock = files.lock_local
     monkeypatch.setattr(files, "lock_local", lambda path, seconds: lock(path, min(seconds, 0.2)))
     with lock(f"{watched['snapshot']}.lock", 0), pytest.raises(files.Busy) as caught:
-        change_set.carry_out(watched, MEMBERS, Bus())
-    assert not isinstance(caught.value, change_set.AtWork)
+        deliver.carry_out(watched, MEMBERS, Bus())
+    assert not isinstance(caught.value, deliver.AtWork)
 
 
 @pytest.fixture
@@ -179,14 +179,14 @@ def runner(load, watched, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(runner, "members", lambda match=None: MEMBERS)
     monkeypatch.setattr(minions, "client", lambda conf_file, seconds: contextlib.nullcontext(Bus()))
-    monkeypatch.setattr(change_set, "_PATIENCE", 0.2)
+    monkeypatch.setattr(deliver, "_PATIENCE", 0.2)
     return runner
 
 
 def test_the_runner_finds_only_the_serving_lock_harmless(runner, watched, monkeypatch) -> None:
     lock = files.lock_local
     monkeypatch.setattr(files, "lock_local", lambda path, seconds: lock(path, min(seconds, 0.2)))
-    with lock(deliveries.lock_file(watched["snapshot"]), 0):
+    with lock(owed.lock_file(watched["snapshot"]), 0):
         assert "another orchestration delivers" in runner.deliver_changes()["busy"] and runner.__context__ == {}
     with lock(f"{watched['snapshot']}.lock", 0), pytest.raises(CommandExecutionError, match="is not noted"):
         runner.deliver_changes()
