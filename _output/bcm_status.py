@@ -11,7 +11,7 @@ import shutil
 from typing import Any
 
 # Salt's loader of outputters does not know _utils; the runner that returned the data brought the package along.
-from superpod_dcgm.fleet import screen
+from superpod_dcgm.fleet import status_table
 
 
 def output(data: Any, **_kwargs: Any) -> str:
@@ -27,4 +27,4 @@ def output(data: Any, **_kwargs: Any) -> str:
     if not isinstance(data, dict) or "nodes" not in data:
         return data if isinstance(data, str) else pprint.pformat(data)
     width, height = shutil.get_terminal_size()
-    return screen.render(data, width, height)
+    return status_table.render(data, width, height)

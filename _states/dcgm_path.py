@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from superpod_dcgm.base import package, state
+from superpod_dcgm.base import own_code, state
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -68,13 +68,13 @@ def parts_copied(name: str, parts: list[str]) -> dict[str, Any]:
             - name: /usr/local/lib/superpod-dcgm-node
             - parts: [base, agent]
     """
-    differing = package.differences(name, parts)
+    differing = own_code.differences(name, parts)
     if not differing:
         return state.result(name, True, f"{name} is up to date")
     if __opts__["test"]:
         return state.result(name, None, f"{name} would be brought up to date", _summary(differing))
     try:
-        package.copy(name, parts)
+        own_code.copy(name, parts)
     except OSError as exc:
         return state.result(name, False, f"{name} cannot be brought up to date: {exc}")
     return state.result(name, True, f"{name} is brought up to date", _summary(differing))

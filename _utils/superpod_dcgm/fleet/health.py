@@ -8,7 +8,7 @@ from typing import Any
 
 from superpod_dcgm.base import files, names
 from superpod_dcgm.fleet.minions import Run
-from superpod_dcgm.watcher import seen
+from superpod_dcgm.watcher import last_seen
 from superpod_dcgm.watcher.snapshot import changing
 
 
@@ -32,5 +32,5 @@ def ask(
     health = {name: answer.get("ret") for name, answer in found.items()}
     # What is only for display is no reason to fail where the snapshot stays locked or cannot be written.
     with contextlib.suppress(files.Busy, OSError), changing(watcher_settings["snapshot"]) as snapshot:
-        seen.note(snapshot, {*nodes, *silent}, health, names.timestamp())
+        last_seen.note(snapshot, {*nodes, *silent}, health, names.timestamp())
     return found

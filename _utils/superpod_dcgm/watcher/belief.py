@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 
-from superpod_dcgm.watcher.answer import Device, Devices
+from superpod_dcgm.watcher.device_list import Device, Devices
 from superpod_dcgm.watcher.snapshot import Node, Snapshot
 
 _UNHEARD: Node = {

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from superpod_dcgm.base.names import short
-from superpod_dcgm.watcher.answer import Device, Devices, Heard, Unknown
+from superpod_dcgm.watcher.device_list import Device, Devices, Heard, Unknown
 
 # The names become file names and Salt targets.
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")

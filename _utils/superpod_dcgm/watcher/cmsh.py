@@ -8,8 +8,8 @@ import shutil
 
 from superpod_dcgm.base import process
 from superpod_dcgm.base.names import short
-from superpod_dcgm.watcher import answer
-from superpod_dcgm.watcher.answer import Devices, Unknown
+from superpod_dcgm.watcher import device_list
+from superpod_dcgm.watcher.device_list import Devices, Unknown
 
 # `module load cmsh` puts this into an administrator's path, not into a service's.
 _CMSH_DIRECTORIES = ("/cm/local/apps/cmd/bin", "/cm/local/apps/cmsh/bin", "/usr/bin", "/usr/local/bin")
@@ -40,7 +40,7 @@ def parse_list(text: str) -> Devices:
             continue
         if len(cells) < 2 or not _NAME.match(cells[0]):
             raise Unknown(f"cmsh lists something that is not a device: {line.strip()!r}")
-        found[short(cells[0])] = answer.device([], cells[1] or None)
+        found[short(cells[0])] = device_list.device([], cells[1] or None)
     if not found:
         raise Unknown("cmsh lists no devices")
     return found

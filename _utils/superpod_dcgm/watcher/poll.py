@@ -9,8 +9,8 @@ from typing import Any
 
 from superpod_dcgm.base import files
 from superpod_dcgm.base.names import timestamp
-from superpod_dcgm.watcher import belief, owed, seen, sources, targets
-from superpod_dcgm.watcher.answer import Heard, Unknown
+from superpod_dcgm.watcher import belief, last_seen, owed, sources, targets
+from superpod_dcgm.watcher.device_list import Heard, Unknown
 from superpod_dcgm.watcher.snapshot import Snapshot, changing
 
 
@@ -47,7 +47,7 @@ def poll(
         snapshot.update(step.snapshot)
         owed.note(snapshot, news or owed.News(), members or (), timestamp())
         if members:
-            seen.forget(snapshot, members)
+            last_seen.forget(snapshot, members)
         claimed = _claim(watcher_settings, snapshot, members)
     lines = [*step.lines, *targets.write(watcher_settings, snapshot, members, step.believed)]
     return Poll(snapshot, step.believed, claimed, lines)

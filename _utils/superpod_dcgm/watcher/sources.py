@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from superpod_dcgm.base.names import short
-from superpod_dcgm.watcher import answer, cmdaemon, cmsh
-from superpod_dcgm.watcher.answer import Devices, Heard, Unknown
+from superpod_dcgm.watcher import cmdaemon, cmsh, device_list
+from superpod_dcgm.watcher.device_list import Devices, Heard, Unknown
 
 
 def ask(watcher_settings: dict[str, Any], members: Iterable[str] | None) -> Heard:
@@ -27,10 +27,10 @@ def ask(watcher_settings: dict[str, Any], members: Iterable[str] | None) -> Hear
         return Heard("static", _table(watcher_settings["roles"]["static"]))
     if not members:
         raise Unknown("no accepted minion matches hosts:nodes")
-    return Heard("none", {name: answer.device([]) for name in members})
+    return Heard("none", {name: device_list.device([]) for name in members})
 
 
 def _table(table: dict[str, list[str]]) -> Devices:
     if not table:
         raise Unknown("roles:static is empty")
-    return {short(name): answer.device(sorted(roles)) for name, roles in table.items()}
+    return {short(name): device_list.device(sorted(roles)) for name, roles in table.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from superpod_dcgm.base import names, roles
 from superpod_dcgm.watcher import owed
-from superpod_dcgm.watcher.seen import NEVER
+from superpod_dcgm.watcher.last_seen import NEVER
 from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
 
 _HEAD = "HeadNode"

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 from superpod_dcgm.watcher import cmdaemon
-from superpod_dcgm.watcher.answer import Unknown
 from superpod_dcgm.watcher.cmdaemon import Access
+from superpod_dcgm.watcher.device_list import Unknown
 
 from tests.fake_bcm import Authority, FakeBcm, devices, ok
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from superpod_dcgm.base.files import lock_local
 from superpod_dcgm.watcher import cmdaemon, owed, sources, targets
 from superpod_dcgm.watcher import poll as watcher_poll
-from superpod_dcgm.watcher.answer import Heard
+from superpod_dcgm.watcher.device_list import Heard
 from superpod_dcgm.watcher.owed import News
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from superpod_dcgm.watcher import sources
-from superpod_dcgm.watcher.answer import Heard, Unknown
+from superpod_dcgm.watcher.device_list import Heard, Unknown
 
 CMSH = """#!/bin/sh
 case "$3" in

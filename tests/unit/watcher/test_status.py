@@ -6,7 +6,7 @@ import datetime
 import json
 
 import pytest
-from superpod_dcgm.watcher import belief, seen, status
+from superpod_dcgm.watcher import belief, last_seen, status
 from superpod_dcgm.watcher.snapshot import empty_snapshot, read_snapshot
 
 RELEASE = "4.5.3-4.8.2"
@@ -39,9 +39,9 @@ def known(said=None, silent=False, roles=("slurmclient",), deployed=True, delive
     if problem:
         found["tries"]["a"] = {"seq": 1, "count": 1, "next": 0, "problem": problem}
     if said is not None:
-        seen.note(found, ["a"], {"a": said}, moment(3))
+        last_seen.note(found, ["a"], {"a": said}, moment(3))
     if silent:
-        seen.note(found, ["a"], {}, moment(2))
+        last_seen.note(found, ["a"], {}, moment(2))
     return found
 
 
@@ -91,9 +91,9 @@ def test_ages_are_in_seconds_and_a_silent_node_keeps_what_it_said_before() -> No
 def test_silence_is_dated_by_its_begin_and_ends_with_an_answer() -> None:
     snapshot = known(RUNS, silent=True)
     since = snapshot["seen"]["a"]["silent"]
-    seen.note(snapshot, ["a"], {}, moment(0))
+    last_seen.note(snapshot, ["a"], {}, moment(0))
     assert snapshot["seen"]["a"]["silent"] == since
-    seen.note(snapshot, ["a"], {"a": RUNS}, moment(0))
+    last_seen.note(snapshot, ["a"], {"a": RUNS}, moment(0))
     assert snapshot["seen"]["a"]["silent"] is None
 
 
@@ -128,6 +128,6 @@ def test_a_snapshot_from_before_nodes_were_remembered_is_read(tmp_path) -> None:
 
 def test_a_node_that_is_gone_is_forgotten() -> None:
     snapshot = known(RUNS)
-    seen.note(snapshot, ["b", "c"], {"b": RUNS, "c": RUNS}, moment(0))
-    seen.forget(snapshot, ["b"])
+    last_seen.note(snapshot, ["b", "c"], {"b": RUNS, "c": RUNS}, moment(0))
+    last_seen.forget(snapshot, ["b"])
     assert sorted(snapshot["seen"]) == ["a", "b"], "a is known to BCM, b is a minion, c is neither"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from superpod_dcgm.fleet import report, screen
+from superpod_dcgm.fleet import report, status_table
 from superpod_dcgm.fleet.outcomes import DOWN, Outcome
 
 WELL = {
@@ -21,7 +21,7 @@ LONG = "a-name-of-a-node-that-somebody-thought-about-in-rack-12-position-17"
 
 
 def shown(nodes, width=80, height=24, **more):
-    return screen.render({**WATCHER, **more, "nodes": nodes}, width, height).splitlines()
+    return status_table.render({**WATCHER, **more, "nodes": nodes}, width, height).splitlines()
 
 
 def many(count, **changes):
@@ -151,7 +151,7 @@ AGES = {None: "never", 0: "0s", 59: "59s", 60: "1m", 3599: "59m", 7300: "2h", 20
 
 @pytest.mark.parametrize(("seconds", "text"), AGES.items())
 def test_an_age_is_one_number(seconds, text) -> None:
-    assert screen.age(seconds) == text
+    assert status_table.age(seconds) == text
 
 
 def test_a_report_shows_what_the_nodes_said_when_asked() -> None:
@@ -160,6 +160,6 @@ def test_a_report_shows_what_the_nodes_said_when_asked() -> None:
     found = report.on_health({**WATCHER, "nodes": nodes}, outcomes)
     assert (found["failed"], found["down"], found["nodes"]["b"]["problem"]) == (["b"], ["c"], "release old")
     assert found["nodes"]["c"]["problem"] == SILENT
-    assert "asked    3 nodes: 1 failed, 1 down" in screen.render(found)
+    assert "asked    3 nodes: 1 failed, 1 down" in status_table.render(found)
     nobody = report.on_health({**WATCHER, "nodes": {}}, {})
-    assert "problem  no accepted minion is matched" in screen.render(nobody)
+    assert "problem  no accepted minion is matched" in status_table.render(nobody)

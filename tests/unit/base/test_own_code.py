@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from superpod_dcgm.base import package
+from superpod_dcgm.base import own_code
 
 PARTS = ("base", "agent")
 
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    package.copy(str(tmp_path / "code"), PARTS)
+    own_code.copy(str(tmp_path / "code"), PARTS)
     return tmp_path / "code"
 
 
 def test_what_was_copied_does_not_differ(code: Path) -> None:
-    assert package.differences(str(code), PARTS) == set()
+    assert own_code.differences(str(code), PARTS) == set()
     assert {path.name for path in (code / "superpod_dcgm").iterdir()} == {"__init__.py", *PARTS}
 
 
@@ -36,7 +36,7 @@ def test_it_runs_on_python_alone(code: Path) -> None:
 def test_another_user_can_read_it_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        package.copy(str(tmp_path / "code"), PARTS)
+        own_code.copy(str(tmp_path / "code"), PARTS)
     finally:
         os.umask(before)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "code").rglob("*") if path.is_dir()}
@@ -72,14 +72,14 @@ def link(code: Path) -> None:
 @pytest.mark.parametrize("change", [break_content, break_mode, remove, add_old_code, add_compiled, link])
 def test_whatever_differs_is_found_and_put_right(code: Path, change) -> None:
     change(code)
-    assert len(package.differences(str(code), PARTS)) == 1
-    package.copy(str(code), PARTS)
-    assert package.differences(str(code), PARTS) == set()
+    assert len(own_code.differences(str(code), PARTS)) == 1
+    own_code.copy(str(code), PARTS)
+    assert own_code.differences(str(code), PARTS) == set()
     assert os.path.isdir("/etc"), "a link is removed, not followed"
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_and_keeps_what_it_has(code: Path) -> None:
     (code.parent / "code.new").write_text("in the way")
     with pytest.raises(OSError):
-        package.copy(str(code), PARTS)
-    assert package.differences(str(code), PARTS) == set()
+        own_code.copy(str(code), PARTS)
+    assert own_code.differences(str(code), PARTS) == set()
