@@ -101,6 +101,7 @@ def _configuration(
         **found,
         "paths": paths.exported(),
         "node": node,
+        "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
         "scrape_configs": derive.scrape_configs(found),
         "master": derive.master(found["watcher"]),

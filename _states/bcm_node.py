@@ -19,6 +19,11 @@ def deployed(name: str) -> dict[str, Any]:
     Fires ``superpod/dcgm/deployed`` {roles_known}; where no roles are known, the watcher delivers them again.
 
     :param name: a sentence.
+
+    .. code-block:: yaml
+
+        Tell the watcher that this node is deployed:
+          bcm_node.deployed: []
     """
     known = roles.read(__opts__.get("superpod_dcgm_roles", paths.ROLES_FILE)) is not None
     comment = "Its roles are known" if known else "Its roles are not known yet; the watcher delivers them"
@@ -32,6 +37,11 @@ def removed(name: str) -> dict[str, Any]:
     Fires ``superpod/dcgm/removed``.
 
     :param name: a sentence.
+
+    .. code-block:: yaml
+
+        Tell the watcher that this node is removed:
+          bcm_node.removed: []
     """
     return _tell(name, "superpod/dcgm/removed", {}, "Nothing is applied any more when this node boots")
 

@@ -21,6 +21,13 @@ def authorities(name: str, files: list[str]) -> dict[str, Any]:
 
     :param name: the joined file.
     :param files: PEM files on this machine.
+
+    .. code-block:: yaml
+
+        Join the certificate authorities of BCM:
+          bcm_watcher.authorities:
+            - name: /etc/superpod-dcgm/ca.pem
+            - files: [/cm/local/apps/cmd/etc/cacert.pem]
     """
     try:
         contents = head.authorities(files)
@@ -35,6 +42,13 @@ def credential(name: str, user: str) -> dict[str, Any]:
 
     :param name: path of the certificate or key.
     :param user: the master's user.
+
+    .. code-block:: yaml
+
+        Restrict the BCM credential to the master's user:
+          bcm_watcher.credential:
+            - name: /etc/superpod-dcgm/bcm.key
+            - user: salt
     """
     if problem := head.credential_problem(name):
         return state.result(name, False, problem)
@@ -46,6 +60,12 @@ def configuration_counts(name: str) -> dict[str, Any]:
     Check that no other file of the master's configuration replaces our engines, reactor or module_dirs, or is replaced.
 
     :param name: our file in master.d.
+
+    .. code-block:: yaml
+
+        Check that no other file of the master's configuration conflicts:
+          bcm_watcher.configuration_counts:
+            - name: /etc/salt/master.d/superpod-dcgm-watcher.conf
     """
     others = sorted(glob.glob(os.path.join(os.path.dirname(name), "*.conf")))
     main = os.path.join(os.path.dirname(os.path.dirname(name)), "master")
@@ -58,6 +78,12 @@ def targets_removed(name: str) -> dict[str, Any]:
     Remove the target files that the watcher wrote. Files of others stay.
 
     :param name: the directory.
+
+    .. code-block:: yaml
+
+        Remove the target files that the watcher wrote:
+          bcm_watcher.targets_removed:
+            - name: /cm/shared/apps/dcgm-exporter/prometheus-targets
     """
     if not os.path.isdir(name):
         return state.result(name, True, "there are no target files")

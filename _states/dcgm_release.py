@@ -50,6 +50,13 @@ def go_usable(name: str, minimum: str) -> dict[str, Any]:
 
     :param name: path of the ``go`` command.
     :param minimum: oldest release that builds it, such as ``1.26.0``.
+
+    .. code-block:: yaml
+
+        Check that Go is new enough:
+          dcgm_release.go_usable:
+            - name: /usr/bin/go
+            - minimum: 1.26.0
     """
     if __opts__["test"] and not os.path.exists(name):
         return state.result(name, True, f"{name} will be checked once it is installed")
@@ -85,6 +92,20 @@ def built(
     :param directory: build directory; gone afterwards.
     :param timeout: seconds that the build may take.
     :param wait: seconds to wait for another node that builds the same.
+
+    .. code-block:: yaml
+
+        Build dcgm-exporter 4.5.3-4.8.2:
+          dcgm_release.built:
+            - name: 4.5.3-4.8.2
+            - commit: 691c92762eb551313c825f6efe4ceeee20982801
+            - source: https://github.com/NVIDIA/dcgm-exporter.git
+            - artifact: /cm/shared/apps/dcgm-exporter/artifacts/4.5.3-4.8.2/linux-amd64
+            - go: /usr
+            - directory: /opt/dcgm-exporter-deployment
+            - timeout: 1800
+            - wait: 2400
+            - environment: {}
     """
     old = artifacts.built_from(artifact) or None
     if old == commit:
@@ -115,6 +136,14 @@ def installed(name: str, artifact: str, commit: str, wait: int = 0) -> dict[str,
     :param artifact: directory of the artifact in the store.
     :param commit: what it must have been built from; empty when that is not known.
     :param wait: seconds to wait for the artifact where another node builds it.
+
+    .. code-block:: yaml
+
+        Install dcgm-exporter 4.5.3-4.8.2:
+          dcgm_release.installed:
+            - name: 4.5.3-4.8.2
+            - artifact: /cm/shared/apps/dcgm-exporter/artifacts/4.5.3-4.8.2/linux-amd64
+            - commit: ''
     """
     directory = os.path.join(paths.EXPORTER_ROOT, name)
     if releases.is_installed(artifact, directory, commit):
@@ -144,6 +173,13 @@ def pruned(name: str, keep: int, release: str) -> dict[str, Any]:
     :param name: what the releases are called in the report.
     :param keep: how many may stay.
     :param release: the release that shall be current.
+
+    .. code-block:: yaml
+
+        Remove old releases of dcgm-exporter:
+          dcgm_release.pruned:
+            - keep: 3
+            - release: 4.5.3-4.8.2
     """
     surplus = releases.surplus(keep, release)
     if not surplus:

@@ -19,6 +19,15 @@ def published(name: str, checkout: str, release: str, commit: str) -> dict[str, 
     :param checkout: the folder; when it is missing there is nothing to do.
     :param release: release tag.
     :param commit: what the tag must point to.
+
+    .. code-block:: yaml
+
+        Offer the local checkout of dcgm-exporter to the builder:
+          dcgm_source.published:
+            - name: /cm/shared/apps/dcgm-exporter/artifacts/source/dcgm-exporter.bundle
+            - checkout: /srv/dcgm-exporter
+            - release: 4.5.3-4.8.2
+            - commit: 691c92762eb551313c825f6efe4ceeee20982801
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": f"{name} is there"}
     if not checkout or not os.path.isdir(checkout):

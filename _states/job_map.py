@@ -66,6 +66,13 @@ def wired(name: str, prolog: str, epilog: str) -> dict[str, Any]:
     :param name: what the report calls the controller.
     :param prolog: link of the prolog on the nodes.
     :param epilog: link of the epilog on the nodes.
+
+    .. code-block:: yaml
+
+        Check that slurmd runs prolog and epilog with every job:
+          job_map.wired:
+            - prolog: /cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh
+            - epilog: /cm/local/apps/slurm/var/epilogs/60-epilog-dcgm.sh
     """
     try:
         found = __salt__["job_map.wiring"](prolog, epilog)

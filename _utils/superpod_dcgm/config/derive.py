@@ -16,6 +16,8 @@ from superpod_dcgm.exporter import artifacts, go, source
 # Where units of packages and of the administrator lie (systemd.unit(5)).
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _KINDS = ("prolog", "epilog")
+# As they are taken away: who starts another comes first.
+_AGENT_UNITS = (paths.JOB_MAP_TIMER, paths.JOB_MAP_UNIT, paths.DEVICES_UNIT)
 _ROLES_CHANGED = {"superpod/bcm/roles/changed": ["salt://dcgm/reactor/roles_changed.sls"]}
 
 
@@ -39,6 +41,7 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "environment": environment(exporter, job_map["directory"] if job_map["label"] else "", found["mode"]),
         "job_map": conf,
         "agent": agent(configuration, conf["textfile"], python(executable)),
+        "agent_units": {"names": [*_AGENT_UNITS], "files": [f"{UNIT_DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]},
         "serves_metrics": _serves_own_metrics(configuration["metrics"]),
         "metrics_url": metrics_url(exporter),
         "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
@@ -51,6 +54,18 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "go": go.prefix(configuration["go"]),
         "go_source": configuration["go"]["source"].format(version=configuration["go"]["version"], arch=arch),
     }
+
+
+def head(configuration: dict[str, Any]) -> list[str]:
+    """Return the states of a head: the watcher, and what the nodes take from shared storage."""
+    exporter, slurm = configuration["exporter"], configuration["slurm"]
+    chosen = {
+        "dcgm.present": True,
+        "dcgm.exporter.source": exporter["enabled"] and exporter["method"] == "build",
+        "dcgm.slurm.shared": slurm["enabled"] and slurm["scripts"] == "shared",
+        "dcgm.watcher": configuration["watcher"]["enabled"],
+    }
+    return [state for state, wanted in chosen.items() if wanted]
 
 
 def agent(configuration: dict[str, Any], textfile: str, executable: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 # Takes the agent away from a node: units first, then what they read and wrote. Prolog and epilog go before it.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- set paths = dcgm.paths %}
-{%- set units = [paths.job_map_timer, paths.job_map_unit, paths.devices_unit] %}
 
 include:
   - dcgm.slurm.clean
@@ -9,17 +7,11 @@ include:
 
 Stop and disable the units of the agent:
   dcgm_service.stopped:
-    - names: {{ units | tojson }}
+    - names: {{ dcgm.node.agent_units.names | tojson }}
 
 Remove the files of the agent:
   file.absent:
-    - names:
-{%- for name in units %}
-      - /etc/systemd/system/{{ name }}
-{%- endfor %}
-{%- for name in salt["job_map.places"](dcgm.node.job_map) %}
-      - {{ name }}
-{%- endfor %}
+    - names: {{ (dcgm.node.agent_units.files + salt["job_map.places"](dcgm.node.job_map)) | tojson }}
     - require:
       - job_map: Remove the prolog link
       - job_map: Remove the epilog link

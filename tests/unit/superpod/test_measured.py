@@ -10,7 +10,7 @@ import pytest
 from tests import measured
 
 CODE = "def f(x):\n    if x:\n        return 1\n    return 2\n"
-LEVELS = list(measured.LEVELS)
+FOLDERS = list(measured.FOLDERS)
 
 
 def asked(*arguments: str, **options: object) -> SimpleNamespace:
@@ -26,9 +26,9 @@ def asked(*arguments: str, **options: object) -> SimpleNamespace:
     [
         (["tests"], {}, True),
         (["."], {}, True),
-        (LEVELS, {}, True),
-        ([*LEVELS, "tests/lint"], {}, True),
-        (LEVELS[1:], {}, False),
+        (FOLDERS, {}, True),
+        ([*FOLDERS, "tests/lint"], {}, True),
+        (FOLDERS[1:], {}, False),
         (["tests/unit/exporter/test_probe.py"], {}, False),
         (["tests"], {"keyword": "stale"}, False),
         (["tests"], {"markexpr": "unit"}, False),
@@ -37,8 +37,8 @@ def asked(*arguments: str, **options: object) -> SimpleNamespace:
         (["tests"], {"lf": True}, False),
     ],
 )
-def test_only_whole_levels_are_measured(arguments: list[str], options: dict[str, object], whole: bool) -> None:
-    assert measured.runs_whole_levels(asked(*arguments, **options)) is whole
+def test_only_whole_folders_are_measured(arguments: list[str], options: dict[str, object], whole: bool) -> None:
+    assert measured.runs_all(asked(*arguments, **options)) is whole
 
 
 @pytest.mark.parametrize(("lines", "share", "missing"), [([1, 2, 3, 4], 100, ""), ([1, 2, 4], 75, "3"), ([], 0, "1-4")])
@@ -59,3 +59,10 @@ def test_lines_of_all_workers_count_together_and_a_crashed_one_has_none() -> Non
 
 def test_every_file_that_is_held_to_the_floor_is_there() -> None:
     assert [name for name in measured.HELD if not (measured.REPOSITORY / name).is_file()] == []
+
+
+def test_ci_is_told_how_much_of_all_code_is_run(tmp_path: Path) -> None:
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(CODE)
+    found = measured.share_of_all({str(tmp_path / "a.py"): [1, 2, 3, 4], str(tmp_path / "b.py"): [1, 2]})
+    assert found.endswith("run 75.0 % of 8 lines in 2 files")
