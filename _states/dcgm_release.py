@@ -115,17 +115,25 @@ def built(
         return state.result(name, None, f"{name} would be built from {source} at {commit}", changes)
     plan = build.Plan(name, commit, source, go, directory, timeout, dict(environment))
     try:
-        with artifacts.lock(artifact, wait):
-            if artifacts.built_from(artifact) == commit:
-                return state.result(name, True, f"{artifact} was built by another node meanwhile")
-            version = compiler.version(os.path.join(go, "bin/go"))
-            facts = {"release": name, "commit": commit, "source": source, "go": version}
-            with artifacts.publishing(artifact, facts) as folder:
-                build.build(plan, folder)
+        done = _build(plan, artifact, wait)
     except _ERRORS as exc:
         artifacts.note_failure(artifact, str(exc))
         return state.result(name, False, str(exc))
+    if not done:
+        return state.result(name, True, f"{artifact} was built by another node meanwhile")
     return state.result(name, True, f"{name} is built and stored in {artifact}", changes)
+
+
+def _build(plan: build.Plan, artifact: str, wait: int) -> bool:
+    """Build under the lock of the artifact; return False where another node did that in the meantime."""
+    with artifacts.lock(artifact, wait):
+        if artifacts.built_from(artifact) == plan.commit:
+            return False
+        version = compiler.version(os.path.join(plan.go, "bin/go"))
+        facts = {"release": plan.release, "commit": plan.commit, "source": plan.source, "go": version}
+        with artifacts.publishing(artifact, facts) as folder:
+            build.build(plan, folder)
+    return True
 
 
 def installed(name: str, artifact: str, commit: str, wait: int = 0) -> dict[str, Any]:

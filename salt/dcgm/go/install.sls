@@ -1,7 +1,6 @@
 # Installs Go from an archive with a known SHA-256, next to the system's, or checks that the distribution's is new enough.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set go = dcgm.go %}
-{%- set prefix = dcgm.node.go %}
 
 {%- if go.enabled and go.method == "archive" %}
 
@@ -25,5 +24,5 @@ Install the distribution's Go:
 
 Check that Go is new enough:
   dcgm_release.go_usable:
-    - name: {{ prefix }}/bin/go
+    - name: {{ dcgm.node.go }}/bin/go
     - minimum: '{{ dcgm.exporter.facts.go_minimum }}'
