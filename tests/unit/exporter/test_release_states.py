@@ -270,12 +270,27 @@ def test_folders_are_copied_as_one_change(call: Call, test: bool) -> None:
 
 def test_a_copy_that_is_up_to_date_is_no_change(call: Call) -> None:
     recurse = Recurse({})
-    done = call(
-        "dcgm_path.copied", states={"file.recurse": recurse}, name="/lib", source="salt://_utils", include_pat="x*"
-    )
+    arguments = {"name": "/lib", "source": "salt://", "folders": ["_utils"]}
+    done = call("dcgm_path.copied", states={"file.recurse": recurse}, **arguments)
     assert (done.result, done.changes, done.comment) == (True, {}, "/lib is up to date")
-    assert recurse.calls[0][0:2] == ("/lib", "salt://_utils")
-    assert recurse.calls[0][2]["include_pat"] == "x*" and "exclude_pat" not in recurse.calls[0][2]
+    assert [one[:2] for one in recurse.calls] == [("/lib/_utils", "salt://_utils")]
+
+
+def test_parts_of_the_package_are_copied_once(apply: Call, tmp_path: Path) -> None:
+    done = apply("dcgm_path.parts_copied", name=str(tmp_path / "code"), parts=["base", "exporter"])
+    count = len(list((tmp_path / "code").rglob("*.py")))
+    assert (done.result, done.changes) == (True, {"files": f"{count} differed"})
+    one = tmp_path / "code/superpod_dcgm/base/files.py"
+    one.write_text("changed")
+    assert apply("dcgm_path.parts_copied", name=str(tmp_path / "code"), parts=["base", "exporter"]).changes
+    assert "def write_atomic" in one.read_text()
+
+
+def test_parts_that_cannot_be_copied_are_a_failure(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "code").write_text("a file")
+    done = call("dcgm_path.parts_copied", name=str(tmp_path / "code"), parts=["base"])
+    assert (done.result, done.changes) == (False, {})
+    assert "cannot be brought up to date" in done.comment
 
 
 def test_a_copy_that_fails_says_what_was_changed_before(call: Call) -> None:
