@@ -13,7 +13,7 @@ _WIDEST = 18
 _NAME = 24
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 # Rows for nodes, of those with problems and of the others, that are shown even if they do not fit.
-_FEWEST = 8
+_FEWEST = 4
 
 
 def render(found: Mapping[str, Any], width: int = 80, height: int = 24) -> str:
@@ -79,7 +79,7 @@ def _problems(nodes: Mapping[str, Mapping[str, Any]], room: int, width: int) -> 
         groups.setdefault(line["problem"], []).append(name)
     # What only few nodes have is not to be lost behind what many have.
     ordered = sorted(groups.items(), key=lambda group: (len(group[1]), group[1]))
-    shown, each = ordered[:room], max(2, room // len(ordered))
+    shown, each = ordered[:room], max(1, room // len(ordered))
     if len(nodes) <= room:
         each = room
     rows: list[tuple[str, ...] | str] = [(f"PROBLEMS ({len(nodes):,})", *_TITLES)]
@@ -88,7 +88,8 @@ def _problems(nodes: Mapping[str, Mapping[str, Any]], room: int, width: int) -> 
         more = f"and {_nodes_text(len(names) - each)} more: " if len(names) > each else ""
         rows.append(f"{more}{problem}")
     if rest := ordered[room:]:
-        rows.append(f"and {_nodes_text(sum(len(names) for _, names in rest))} with {len(rest)} other problems")
+        left = _nodes_text(sum(len(names) for _, names in rest))
+        rows.append(f"and {left} with {len(rest)} other problems; --out=json has all")
     return _table(rows, width)
 
 

@@ -118,7 +118,7 @@ def test_five_hundred_silent_nodes_do_not_hide_two_others_and_fit_the_screen() -
 def test_hundreds_of_different_problems_end_in_a_count() -> None:
     nodes = {name: {**line, "problem": f"no room on {name}"} for name, line in many(300).items()}
     lines = shown(nodes)
-    assert len(lines) < 24 and lines[-1] == "    and 291 nodes with 291 other problems"
+    assert len(lines) < 24 and lines[-1] == "    and 291 nodes with 291 other problems; --out=json has all"
 
 
 def test_a_higher_terminal_shows_more() -> None:
@@ -163,3 +163,10 @@ def test_a_report_shows_what_the_nodes_said_when_asked() -> None:
     assert "asked    3 nodes: 1 failed, 1 down" in status_table.render(found)
     nobody = report.on_health({**WATCHER, "nodes": {}}, {})
     assert "problem  no accepted minion is matched" in status_table.render(nobody)
+
+
+def test_even_fifty_problems_and_thirty_categories_fit_the_screen() -> None:
+    nodes = many(2000)
+    for number, line in enumerate(nodes.values()):
+        line.update(category=f"c{number % 30}", problem=None if number % 3 else f"problem {number % 50}")
+    assert len(shown({"bcm-01": HEAD, **nodes})) < 24
