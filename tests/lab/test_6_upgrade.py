@@ -95,7 +95,10 @@ def upgrade(cluster: Cluster, lab: former.FormerLab, job: int) -> Upgrade:
     """The steps of the README: pull, apply the head, wait for its master, apply the nodes."""
     before = look(cluster)
     assert "superpod_node.py" in cluster.shell(NODE, CODE)
+    # What the master has just listed, it lists again without looking for 20 seconds: old names beside new contents.
+    lab.exec("head", ["salt-run", "fileserver.file_list"], check=True)
     former.replace(lab.served)
+    lab.exec("head", ["salt-run", "fileserver.clear_file_list_cache"], check=True)
     head = cluster.apply("head", "dcgm.head", "sync_mods=all")
     lab.exec("head", ["salt-run", "dcgm.ready"], check=True)
     return Upgrade(job, before, head, cluster.apply(NODE, "dcgm", "sync_mods=all"))
