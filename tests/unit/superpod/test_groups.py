@@ -34,7 +34,7 @@ def test_what_takes_longest_begins_first() -> None:
         "tests/lab/a.py",
         "tests/lab/test_0.py",
     ]
-    assert sorted(files, key=rank) == [files[4], files[2], files[3], files[1], files[0]]
+    assert sorted(files, key=rank) == [files[4], files[2], files[1], files[3], files[0]]
 
 
 def test_every_name_of_a_half_is_of_files_that_are_there_and_of_one_half() -> None:
