@@ -104,7 +104,7 @@ install_packages() {
         die "apt-get could not install ${missing[*]}."
 }
 
-# The environment is made anew when the pinned requirements or Python change.
+# The environment is made again when the pinned requirements or Python change.
 make_environment() {
     local requirements=$here/$1 stamp
     stamp="$1 $(sha256sum <"$requirements" | cut -c1-16) $(python3 -c 'import sys; print(sys.version.split()[0])')"

@@ -35,13 +35,14 @@ _RUN = "superpod_dcgm.files"
 _FILES_SECONDS = 10.0
 
 
-def resolve(pillar: dict[str, Any] | None) -> dict[str, Any]:
+def resolve(pillar: dict[str, Any] | None, saltenv: str = "base") -> dict[str, Any]:
     """
     Return the configuration of this minion: defaults, pillar, fixed paths (``paths``) and all that follows from them.
 
     Called from ``dcgm/map.jinja`` with the pillar's real values: within a module, Salt 3008 masks them. Every SLS asks;
     the answer is made once per run, and again when the pillar or one of the files differs.
 
+    :param saltenv: where the tree is that asks.
     :raises CommandExecutionError: the pillar is not usable; one sentence per error.
 
     CLI Example:
@@ -50,7 +51,7 @@ def resolve(pillar: dict[str, Any] | None) -> dict[str, Any]:
 
         salt 'dgx-01' dcgm_config.resolve '{"cluster": "pod-1"}'
     """
-    run = _files()
+    run = _files(saltenv)
     state = [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in run["paths"]]
     # A run is known by what its loader carries: what a machine has installed may be another in the next.
     key = (id(run), repr(pillar), state)
@@ -62,21 +63,18 @@ def resolve(pillar: dict[str, Any] | None) -> dict[str, Any]:
     return configuration
 
 
-def _files() -> dict[str, Any]:
+def _files(saltenv: str) -> dict[str, Any]:
     """Return this minion's copies of the three files; the master is asked for newer ones once per run."""
-    known: dict[str, Any] | None = __opts__.get(_RUN)
-    if known is None:
-        known = __opts__[_RUN] = {"paths": [], "asked": float("-inf")}
+    known: dict[str, Any] = __opts__.setdefault(_RUN, {}).setdefault(saltenv, {"paths": [], "asked": float("-inf")})
     # A minion without a master reads its own disk.
     patience = _FILES_SECONDS if __opts__.get("file_client") == "remote" else 0.0
     if time.monotonic() - known["asked"] > patience:
-        saltenv = __opts__.get("saltenv") or "base"
         known["paths"] = [__salt__["cp.cache_file"](f"salt://dcgm/{name}.yaml", saltenv) for name in _FILES]
         known["asked"] = time.monotonic()
         if not all(known["paths"]):
             missing = [name for name, path in zip(_FILES, known["paths"], strict=True) if not path]
-            del __opts__[_RUN]
-            raise CommandExecutionError(f"salt://dcgm/{missing[0]}.yaml is not on the file server")
+            del __opts__[_RUN][saltenv]
+            raise CommandExecutionError(f"salt://dcgm/{missing[0]}.yaml is not on the file server (saltenv {saltenv})")
     return known
 
 
@@ -109,13 +107,14 @@ def _configuration(
     }
 
 
-def job_map_conf(wanted: dict[str, str], release: str, label: bool) -> dict[str, str]:
+def job_map_conf(wanted: dict[str, str], release: str, label: bool, saltenv: str = "base") -> dict[str, str]:
     """
     Return job-map.conf for the exporter that runs: the release before if an upgrade failed.
 
-    :param wanted: the settings for the release of the pillar.
+    :param wanted: job-map.conf for the release of the pillar.
     :param release: that release.
     :param label: whether the exporter reads the map.
+    :param saltenv: where the tree is that asks.
 
     CLI Example:
 
@@ -127,7 +126,7 @@ def job_map_conf(wanted: dict[str, str], release: str, label: bool) -> dict[str,
     if __opts__.get("test") or current in (None, release):
         return wanted
     try:
-        facts = releases.facts(current, _read(_files()["paths"][_FILES.index("compatibility")]))
+        facts = releases.facts(current, _read(_files(saltenv)["paths"][_FILES.index("compatibility")]))
     except ValueError:
         return wanted
     return {**wanted, **derive.of_release(facts, label)}

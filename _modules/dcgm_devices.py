@@ -35,7 +35,7 @@ def settings() -> dict[str, str]:
 
 def refresh() -> dict[str, Any]:
     """
-    Make the device table of this node anew.
+    Make the device table of this node again.
 
     Returns ``changed``, ``made`` and ``gpus`` (UUID per DCGM id).
 

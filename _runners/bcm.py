@@ -8,12 +8,13 @@ Functions that return a per-node report end with exit code 1 if any node failed.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import salt.utils.event
 import salt.utils.minions
-from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
+from salt.exceptions import CommandExecutionError, SaltException
 from superpod_dcgm.base import files, names, paths
 from superpod_dcgm.fleet import audit as fleet_audit
 from superpod_dcgm.fleet import deliver, health, minions
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 CHANGED = "superpod/bcm/roles/changed"
 # Seconds for a question that a minion answers at once.
 _QUESTION = 30
+# And for one that a poll waits for.
+_QUICK_QUESTION = 5
 
 
 def settings() -> dict[str, Any]:
@@ -104,9 +107,9 @@ def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
 
 def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict[str, Any]:
     """
-    Ask for the roles now, as the engine does at every interval; changed nodes are served by the orchestration.
+    Ask for the roles now, as the engine does at every interval; the orchestration delivers to changed nodes.
 
-    Fires ``superpod/bcm/roles/changed`` {seq} when nodes are to be served.
+    Fires ``superpod/bcm/roles/changed`` {seq} when nodes are owed something.
 
     :param news: minions by what the engine heard of them: ``started``, ``deployed``, ``removed``, ``roleless``,
         ``strayed``.
@@ -119,16 +122,17 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
         salt-run bcm.poll
     """
     heard = {kind: {names.short(name) for name in heard_of} for kind, heard_of in (news or {}).items()}
-    done = watcher_poll.poll(settings(), members() or None, owed.News(**heard), accept)
+    watcher_settings, known_nodes = settings(), members()
+    done = watcher_poll.poll(watcher_settings, known_nodes or None, owed.News(**heard), accept)
     for line in done.lines:
         log.warning("bcm: %s", line)
     if done.claimed:
         _fire(CHANGED, {"seq": done.snapshot["seq"]})
-    _remember(heard.get("deployed", set()))
+    _ask_unsettled(watcher_settings, known_nodes, done.snapshot)
     return {
         "believed": done.believed,
         "error": done.snapshot["error"],
-        "served": done.claimed,
+        "claimed": done.claimed,
         **{key: done.snapshot[key] for key in ("seq", "updated", "failures")},
     }
 
@@ -214,14 +218,15 @@ def deliver_changes() -> dict[str, Any]:
             raise CommandExecutionError(f"{exc}: whatever was delivered is not noted and comes again") from exc
 
 
-def _remember(nodes: set[str]) -> None:
-    """Ask nodes that were just deployed what they are, so that ``status`` knows it."""
-    known_nodes = members() if nodes else {}
+def _ask_unsettled(watcher_settings: dict[str, Any], known_nodes: dict[str, str], found: snapshot.Snapshot) -> None:
+    """Ask nodes that were just deployed what they are, so that ``status`` knows it; a poll never fails for that."""
+    chosen = watcher_status.unsettled(watcher_settings, found, known_nodes, time.time())
+    if not chosen:
+        return
     try:
-        with minions.client(__opts__["conf_file"], _QUESTION) as run:
-            if chosen := nodes & known_nodes.keys():
-                health.ask(settings(), known_nodes, chosen, run)
-    except (SaltClientError, SaltReqTimeoutError) as exc:
+        with minions.client(__opts__["conf_file"], _QUICK_QUESTION) as run:
+            health.ask(watcher_settings, known_nodes, chosen, run)
+    except (SaltException, OSError) as exc:
         log.info("bcm: the deployed nodes cannot be asked how they are: %s", exc)
 
 

@@ -7,9 +7,10 @@ watcher (runner ``bcm``).
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from salt.exceptions import SaltClientError, SaltReqTimeoutError
@@ -22,9 +23,9 @@ __context__: dict[str, Any]
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
-# Seconds for systemd, and for a ping that is repeated until it is answered.
+# Seconds for systemd, and for pings: the first may be lost, since it is sent too early; a busy master needs longer.
 _SYSTEMD = 30
-_PING = 1
+_PINGS = (1, 1, 2, 4, 8)
 _PAUSE = 0.3
 
 
@@ -80,7 +81,8 @@ def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:
     known, watcher_settings = __salt__["bcm.members"](tgt), __salt__["bcm.settings"]()
     with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
         answers = health.ask(watcher_settings, known, known, run)
-    release = watcher_settings["exporter"].get("release")
+    exporter = watcher_settings["exporter"]
+    release = exporter.get("release") if exporter["enabled"] else None
     by_name = {name: outcomes.judge_health(answers.get(name), release) for name in known}
     if short:
         return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
@@ -102,7 +104,8 @@ def ready(timeout: int = 60) -> dict[str, Any]:
         salt-run dcgm.ready
     """
     began = time.monotonic()
-    while not (found := not _restarts() and _head_answers()) and time.monotonic() < began + timeout:
+    pings = itertools.chain(_PINGS, itertools.repeat(_PINGS[-1]))
+    while not (found := not _restarts() and _listens() and _head_answers(pings)) and time.monotonic() < began + timeout:
         time.sleep(_PAUSE)
     waited = round(time.monotonic() - began, 1)
     if found:
@@ -117,13 +120,11 @@ def _restarts() -> bool:
     return bool({"active", "activating"} & set(done.output.split()))
 
 
-def _head_answers() -> bool:
+def _head_answers(pings: Iterator[int]) -> bool:
     """Ask the head's minion, and soon again: what is sent before it has subscribed to the new master is lost."""
     heads = sorted(__salt__["bcm.members"](__salt__["bcm.settings"]()["hosts"]["head"]).values())
-    if not _listens():
-        return False
     try:
-        with minions.client(__opts__["conf_file"], _PING) as run:
+        with minions.client(__opts__["conf_file"], next(pings)) as run:
             return bool(rollout.answering(run, heads))
     except (SaltClientError, SaltReqTimeoutError):
         return False
@@ -133,7 +134,7 @@ def _listens() -> bool:
     """Whether the master takes requests: to one that does not, Salt's client would wait long in vain."""
     address = __opts__["interface"] if __opts__["interface"] not in ("0.0.0.0", "::") else "localhost"
     try:
-        socket.create_connection((address, __opts__["ret_port"]), _PING).close()
+        socket.create_connection((address, __opts__["ret_port"]), _PINGS[0]).close()
     except OSError:
         return False
     return True

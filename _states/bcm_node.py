@@ -32,7 +32,7 @@ def deployed(name: str) -> dict[str, Any]:
 
 def removed(name: str) -> dict[str, Any]:
     """
-    Tell the watcher that this node was cleaned: nothing is applied any more when it boots.
+    Tell the watcher that this node was cleaned: from now on nothing is applied when it boots.
 
     Fires ``superpod/dcgm/removed``.
 
@@ -43,7 +43,7 @@ def removed(name: str) -> dict[str, Any]:
         Tell the watcher that this node is removed:
           bcm_node.removed: []
     """
-    return _tell(name, "superpod/dcgm/removed", {}, "Nothing is applied any more when this node boots")
+    return _tell(name, "superpod/dcgm/removed", {}, "From now on nothing is applied when this node boots")
 
 
 def _tell(name: str, tag: str, data: dict[str, Any], comment: str) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def parts_copied(name: str, parts: list[str]) -> dict[str, Any]:
     """
     Make sure that a directory holds just some parts of this project's package, as this minion has it.
 
-    The minion synced it from the file server before states run: nothing is asked for again.
+    Nothing is asked of the master: ``state.apply`` without a name syncs the package before states run, and
+    ``sync_mods=all`` does so for a state that is named.
 
     :param name: the directory, which gets a folder ``superpod_dcgm``.
     :param parts: folders of the package.

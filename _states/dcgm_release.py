@@ -37,11 +37,15 @@ def go_unpacked(name: str, source: str, sha256: str) -> dict[str, Any]:
             - sha256: 990e6b4bbba816dc3ee129eaeaf4b42f17c2800b88a2166c265ac1a200262282
     """
     ret = __states__["archive.extracted"](name, source=source, source_hash=sha256, user="root", group="root")
+    comment = (str(ret["comment"]).splitlines() or [""])[0]
+    if ret["result"] is None:
+        # Salt names no changes then.
+        return state.result(name, None, comment, {"go": "to be unpacked"})
     if not ret["changes"]:
         return state.result(name, ret["result"], ret["comment"])
     count = len(ret["changes"].get("extracted_files", ()))
-    changes = {"go": f"{count} files unpacked" if count else "to be unpacked"}
-    return state.result(name, ret["result"], str(ret["comment"]).splitlines()[0], changes)
+    what = f"{count} files unpacked" if count else ", ".join(sorted(ret["changes"]))
+    return state.result(name, ret["result"], comment, {"go": what})
 
 
 def go_usable(name: str, minimum: str) -> dict[str, Any]:

@@ -94,3 +94,18 @@ def test_a_file_that_is_missing_is_named(options: dict[str, Any], file_root: Pat
         pytest.raises(CommandExecutionError, match=r"salt://dcgm/schema\.yaml is not on the file server"),
     ):
         high_state.state.functions["dcgm_config.resolve"]({})
+
+
+def test_a_tree_of_another_environment_reads_its_own_files(options: dict[str, Any], file_root: Path) -> None:
+    production = file_root.parent / "production"
+    shutil.copytree(file_root, production)
+    defaults = production / "dcgm/defaults.yaml"
+    defaults.write_text(defaults.read_text().replace("port: 9400", "port: 19400"))
+    options["file_roots"]["prod"] = [str(production)]
+    with salt.state.HighState(options, initial_pillar={}) as high_state:
+        ask = high_state.state.functions["dcgm_config.resolve"]
+        ports = [ask(None, saltenv)["exporter"]["port"] for saltenv in ("base", "prod", "base")]
+        high_state.push_active()
+        _, errors = high_state.render_highstate({"prod": ["dcgm"]})
+        high_state.pop_active()
+    assert (ports, errors) == ([9400, 19400, 9400], [])

@@ -110,12 +110,20 @@ def replace_directory(fresh: str, directory: str) -> None:
 
     rename(2) does not replace a directory that has content: the old one is moved aside first.
 
-    :raises OSError: it cannot be done.
+    :raises OSError: it cannot be done; the old one is still there.
     """
     old = f"{fresh}.old"
-    if os.path.isdir(directory):
+    # A crash may have left it.
+    shutil.rmtree(old, ignore_errors=True)
+    there = os.path.isdir(directory)
+    if there:
         os.rename(directory, old)
-    os.rename(fresh, directory)
+    try:
+        os.rename(fresh, directory)
+    except OSError:
+        if there:
+            os.rename(old, directory)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

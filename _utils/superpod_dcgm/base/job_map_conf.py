@@ -7,7 +7,7 @@ from superpod_dcgm.base import paths
 
 def of_this_node() -> dict[str, str]:
     """
-    Return the settings of this node.
+    Return job-map.conf of this node by key.
 
     :raises OSError: there are none.
     """
@@ -16,7 +16,7 @@ def of_this_node() -> dict[str, str]:
 
 def read(path: str) -> dict[str, str]:
     """
-    Return the settings in a file.
+    Return a file by key.
 
     :raises OSError: there are none.
     """

@@ -12,6 +12,8 @@ from superpod_dcgm.base import files
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NAME = os.path.basename(_ROOT)
 _MODE = 0o644
+# Whatever the umask: the server of the metrics runs as another user.
+_FOLDER_MODE = 0o755
 
 
 def _sources(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -41,12 +43,25 @@ def _same(path: str, source: str) -> bool:
         return False
 
 
+def _folders(parts: Sequence[str]) -> list[str]:
+    return ["", *(os.path.join(_NAME, part) for part in ("", *parts))]
+
+
+def _can_be_entered(path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _FOLDER_MODE
+
+
 def differences(directory: str, parts: Sequence[str]) -> set[str]:
     """Return the paths below ``directory`` that are missing, differ, or belong to no part."""
     sources = dict(_sources(parts))
     present = _present(directory)
     wrong = {path for path, source in sources.items() if not _same(os.path.join(directory, path), source)}
-    return wrong | (present - sources.keys())
+    closed = {folder for folder in _folders(parts) if not _can_be_entered(os.path.join(directory, folder))}
+    return wrong | (present - sources.keys()) | (closed if os.path.isdir(directory) else set())
 
 
 def copy(directory: str, parts: Sequence[str]) -> None:
@@ -63,8 +78,6 @@ def copy(directory: str, parts: Sequence[str]) -> None:
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         with open(source, encoding="utf-8") as stream:
             files.write_atomic(target, stream.read(), _MODE)
-    for place, folders, _ in os.walk(fresh):
-        for folder in (place, *(os.path.join(place, name) for name in folders)):
-            # Whatever the umask: the server of the metrics runs as another user.
-            os.chmod(folder, 0o755)
+    for folder in _folders(parts):
+        os.chmod(os.path.join(fresh, folder), _FOLDER_MODE)
     files.replace_directory(fresh, directory)

@@ -18,14 +18,15 @@ class Answer:
     """
     What a program said.
 
-    ``code`` is None if it did not run or not end in time; ``error`` then says why, and ``missing`` whether it is not
-    installed at all.
+    ``code`` is None if it did not run or not end in time; ``error`` then says why, ``missing`` whether it is not
+    installed at all, and ``late`` whether it was ended because its time was over.
     """
 
     code: int | None
     output: str = ""
     error: str = ""
     missing: bool = False
+    late: bool = False
 
     @property
     def problem(self) -> str:
@@ -62,13 +63,18 @@ def run(
             start_new_session=True,
         )
     except OSError as exc:
-        return Answer(None, error=f"cannot be run: {exc.strerror}", missing=isinstance(exc, FileNotFoundError))
+        return Answer(None, error=f"cannot be run: {exc.strerror}", missing=_is_missing(exc, argv[0]))
     try:
         output, error = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         _abandon(process)
-        return Answer(None, error="does not answer")
+        return Answer(None, error="does not answer", late=True)
     return Answer(process.returncode, output, error or "")
+
+
+def _is_missing(exc: OSError, program: str) -> bool:
+    """The directory where it was to run may be what is missing."""
+    return isinstance(exc, FileNotFoundError) and exc.filename == program
 
 
 def _abandon(process: subprocess.Popen[str]) -> None:

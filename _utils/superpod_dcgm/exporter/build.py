@@ -97,8 +97,10 @@ def _run(arguments: list[str], directory: str, plan: Plan, deadline: float) -> s
     answer = process.run(arguments, left, _environment(plan), directory, together=True)
     if answer.missing:
         raise BuildError(f"{arguments[0]} is not installed on this node")
-    if answer.code is None:
+    if answer.late:
         raise BuildError(f"{' '.join(arguments)}: not finished after {plan.timeout} s in all, ended")
+    if answer.code is None:
+        raise BuildError(f"{' '.join(arguments)}: {answer.error}")
     if answer.code:
         tail = "\n".join(answer.output.splitlines()[-_LINES_SHOWN:])
         raise BuildError(f"{' '.join(arguments)}: exit code {answer.code}\n{tail}")

@@ -104,6 +104,9 @@ class _Change:
         for name in failed.keys() - set(once_more):
             self._outcomes[name] = Outcome("failed", f"roles not delivered: {failed[name].text}")
         self._sync(once_more)
+        for name in set(once_more) & self._outcomes.keys():
+            # Why it could not be synced says less than why it failed before.
+            self._outcomes[name] = Outcome("failed", f"roles not delivered: {failed[name].text}")
         self._deliver([name for name in once_more if name not in self._outcomes], again=False)
 
     def _apply(self, ids: list[str], sls: str) -> None:

@@ -66,6 +66,8 @@ def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> 
     for name in news.removed:
         deployed.pop(name, None)
         snapshot["started"].pop(name, None)
+        # What it said before is not true any more, and nobody asks a node that is not deployed.
+        snapshot["seen"].pop(name, None)
     for name in news.started.intersection(members):
         snapshot["tries"].pop(name, None)
         if name in deployed:
@@ -150,3 +152,5 @@ def settle(snapshot: Snapshot, work: Mapping[str, Work], problems: dict[str, str
             node["delivered"] = work[name]["seq"]
         if snapshot["started"].get(name) == work[name]["started"]:
             snapshot["started"].pop(name, None)
+        # What it said before is not true any more, and nobody asks a node that is not deployed.
+        snapshot["seen"].pop(name, None)

@@ -76,6 +76,30 @@ def _line(
     return line
 
 
+def unsettled(
+    watcher_settings: dict[str, Any], snapshot: Snapshot, members: Collection[str], moment: float
+) -> list[str]:
+    """
+    Return the members that were deployed so lately that the apply may still be at work, and did not say since that all
+    is right. A node says that it is deployed when the apply begins; those that do not answer are left to the audit.
+
+    :param moment: seconds since the epoch.
+    """
+    found: list[str] = []
+    if not watcher_settings["exporter"]["enabled"]:
+        return found
+    for name in sorted(snapshot["deployed"].keys() & set(members)):
+        deployed = names.seconds(snapshot["deployed"][name])
+        node, seen = snapshot["nodes"].get(name), snapshot["seen"].get(name, NEVER)
+        if moment - deployed > watcher_settings["longest_apply"] or seen["silent"]:
+            continue
+        wanted = roles.decide(watcher_settings["roles"], node["roles"] if node else None)
+        late = seen["at"] is None or names.seconds(seen["at"]) <= deployed
+        if late or seen["release"] is None or differences(watcher_settings, wanted, seen):
+            found.append(name)
+    return found
+
+
 def _age(timestamp: str | None, moment: float) -> int | None:
     return max(0, int(moment - names.seconds(timestamp))) if timestamp else None
 

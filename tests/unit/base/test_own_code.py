@@ -69,7 +69,18 @@ def link(code: Path) -> None:
     (code / "superpod_dcgm/config").symlink_to("/etc")
 
 
-@pytest.mark.parametrize("change", [break_content, break_mode, remove, add_old_code, add_compiled, link])
+def close_folder(code: Path) -> None:
+    (code / "superpod_dcgm/agent").chmod(0o700)
+
+
+def close_all(code: Path) -> None:
+    code.chmod(0o700)
+
+
+CHANGES = [break_content, break_mode, remove, add_old_code, add_compiled, link, close_folder, close_all]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_whatever_differs_is_found_and_put_right(code: Path, change) -> None:
     change(code)
     assert len(own_code.differences(str(code), PARTS)) == 1
@@ -83,3 +94,12 @@ def test_a_directory_that_cannot_be_written_is_an_error_and_keeps_what_it_has(co
     with pytest.raises(OSError):
         own_code.copy(str(code), PARTS)
     assert own_code.differences(str(code), PARTS) == set()
+
+
+def test_what_a_crash_left_is_no_obstacle(code: Path) -> None:
+    (code.parent / "code.new.old").mkdir()
+    (code.parent / "code.new.old/left").touch()
+    remove(code)
+    own_code.copy(str(code), PARTS)
+    assert own_code.differences(str(code), PARTS) == set()
+    assert [path.name for path in code.parent.iterdir()] == ["code"]

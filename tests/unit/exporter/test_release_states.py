@@ -75,8 +75,12 @@ def test_a_compiler_is_checked(apply: Call, call: Call, tmp_path: Path, version:
             *(True, {"go": "2 files unpacked"}, "unpacked"),
         ),
         (
-            {"result": None, "changes": {"directories_created": ["x"]}, "comment": "would be"},
+            {"result": None, "changes": {}, "comment": "would be"},
             *(None, {"go": "to be unpacked"}, "would be"),
+        ),
+        (
+            {"result": True, "changes": {"updated ownership": ["/opt/go"]}, "comment": "owner"},
+            *(True, {"go": "updated ownership"}, "owner"),
         ),
     ],
 )

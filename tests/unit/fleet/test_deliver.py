@@ -94,7 +94,7 @@ def test_a_false_event_calls_nobody(watched) -> None:
     assert deliver.carry_out(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
 
 
-def test_nodes_are_served_anew_although_they_are_owed_nothing(watched) -> None:
+def test_nodes_get_their_roles_again_although_they_are_owed_nothing(watched) -> None:
     deliver.carry_out(watched, MEMBERS, Bus())
     report = deliver.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]), again={"a", "b"})
     assert (list(report["nodes"]), report["failed"], pending(watched)) == (["a", "b"], ["a"], ["a"])
@@ -127,6 +127,12 @@ def test_a_node_without_our_code_is_synced_and_asked_again(watched) -> None:
     bus = Bus(a_deliver=[NOT_AVAILABLE, {"ret": {"changed": True}, "retcode": 0}])
     assert deliver.carry_out(watched, MEMBERS, bus)["failed"] == []
     assert bus.calls[3:5] == [("saltutil.sync_all", ["a.cluster"]), ("bcm.deliver", ["a.cluster"])]
+
+
+def test_why_a_delivery_failed_is_told_also_where_the_sync_fails_then(watched) -> None:
+    full = {"ret": "ERROR: No space left on device", "retcode": 1}
+    report = deliver.carry_out(watched, MEMBERS, Bus(a_deliver=[full], a_sync_all=[{"ret": "no", "retcode": 1}]))
+    assert report["nodes"]["a"] == "failed: roles not delivered: ERROR: No space left on device"
 
 
 def test_a_node_that_never_learns_our_code_fails(watched) -> None:

@@ -63,7 +63,7 @@ def test_it_is_ready_once_the_minion_answers(runner, monkeypatch, head) -> None:
     monkeypatch.setattr(minions, "client", head.client)
     found = runner.ready(5)
     assert found["ready"] is True and 0 <= found["waited"] < 2 and runner.__context__ == {}
-    assert set(head.seconds) == {1}, "a ping that is lost is not waited for any longer"
+    assert head.seconds == sorted(head.seconds) and head.seconds[:2] in ([1], [1, 1]), "the first may be lost"
 
 
 def test_it_gives_up_after_the_time_that_it_is_given(runner, monkeypatch) -> None:

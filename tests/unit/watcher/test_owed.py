@@ -69,7 +69,7 @@ def test_a_change_during_a_delivery_stays_owed(snapshot) -> None:
 
 def test_a_lost_event_is_made_good_by_the_next_poll_but_one(snapshot) -> None:
     claim(snapshot, MEMBERS, 0, 30)
-    # Nobody served: the master restarted. The claim is in the snapshot and comes again.
+    # Nobody delivered: the master restarted. The claim is in the snapshot and comes again.
     assert claim(snapshot, MEMBERS, 30, 30) == ["a", "b"]
 
 
@@ -88,7 +88,7 @@ def test_a_start_ends_the_back_off(snapshot) -> None:
     assert claim(snapshot, MEMBERS, 211, 30) == ["b"]
 
 
-def test_a_start_during_a_delivery_is_served_again(snapshot) -> None:
+def test_a_start_during_a_delivery_is_answered_again(snapshot) -> None:
     note(snapshot, News(started={"a"}, deployed={"a"}), MEMBERS, "t1")
     claim(snapshot, MEMBERS, 0, 30)
     work = claimed(snapshot)
@@ -132,3 +132,10 @@ def test_settling_a_forgotten_node_does_no_harm(snapshot) -> None:
     del snapshot["nodes"]["a"], snapshot["tries"]["a"]
     settle(snapshot, work, {"a": "down", "b": None})
     assert owed.nodes(snapshot, MEMBERS) == []
+
+
+def test_what_a_removed_node_said_is_forgotten(snapshot) -> None:
+    snapshot["deployed"]["a"] = "2026-01-01T00:00:00Z"
+    snapshot["seen"]["a"] = {"at": "2026-01-01T00:00:00Z", "service": "running", "release": "x", "silent": None}
+    note(snapshot, News(removed={"a"}), ["a"], "2026-01-01T00:01:00Z")
+    assert "a" not in snapshot["seen"] and "a" not in snapshot["deployed"]

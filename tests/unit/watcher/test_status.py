@@ -131,3 +131,29 @@ def test_a_node_that_is_gone_is_forgotten() -> None:
     last_seen.note(snapshot, ["b", "c"], {"b": RUNS, "c": RUNS}, moment(0))
     last_seen.forget(snapshot, ["b"])
     assert sorted(snapshot["seen"]) == ["a", "b"], "a is known to BCM, b is a minion, c is neither"
+
+
+def asked_again(found, minutes_ago: int, **exporter: object) -> list[str]:
+    """Whom a poll asks when the node a was deployed so long ago."""
+    found["deployed"]["a"] = moment(minutes_ago)
+    settings = {**SETTINGS, "longest_apply": 600, "exporter": {**SETTINGS["exporter"], **exporter}}
+    return status.unsettled(settings, found, ["a"], datetime.datetime.now().timestamp())
+
+
+# What the node said three minutes ago, minutes since it was deployed, and whether it is asked.
+SETTLING = {
+    "it was never asked": (known(), 1, True),
+    "it was asked before": (known(RUNS), 1, True),
+    "it was asked since, and all is right": (known(RUNS), 5, False),
+    "it was asked in the middle of the apply": (known(NOTHING), 5, True),
+    "it was asked before its roles were known": (known(NOTHING, roles=None), 5, True),
+    "it was asked while the service did not run yet": (known(STOPPED), 5, True),
+    "it is not right long after the apply": (known(STOPPED), 30, False),
+    "it does not answer": (known(silent=True), 5, False),
+}
+
+
+@pytest.mark.parametrize(("found", "minutes_ago", "expected"), SETTLING.values(), ids=SETTLING.keys())
+def test_a_node_whose_apply_may_be_at_work_is_asked_until_it_is_right(found, minutes_ago, expected) -> None:
+    assert asked_again(found, minutes_ago) == (["a"] if expected else [])
+    assert asked_again(found, minutes_ago, enabled=False) == []

@@ -1,0 +1,48 @@
+"""What comes of a program that runs, fails, hangs, cannot be executed or is not there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from superpod_dcgm.base import process
+from superpod_dcgm.base.process import Answer
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> str:
+    """A file that is executable and no program."""
+    path = tmp_path / "program"
+    path.write_bytes(b"\0")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_output_error_and_code_are_told() -> None:
+    script = "echo out; echo err >&2; exit 3"
+    assert process.run(["sh", "-c", script], 20) == Answer(3, "out\n", "err\n")
+    together = process.run(["sh", "-c", script], 20, together=True)
+    assert together == Answer(3, "out\nerr\n")
+
+
+def test_it_gets_the_environment_that_is_given_and_nothing_to_read() -> None:
+    answer = process.run(["/bin/sh", "-c", "cat; echo $A$HOME; pwd"], 20, {"A": "a"}, "/usr")
+    assert answer == Answer(0, "a\n/usr\n")
+
+
+def test_one_that_hangs_is_late() -> None:
+    began = time.monotonic()
+    assert process.run(["sleep", "20"], 0.2) == Answer(None, error="does not answer", late=True)
+    assert time.monotonic() - began < 15
+
+
+def test_only_the_program_itself_counts_as_missing(program: str, tmp_path: Path) -> None:
+    assert process.run([str(tmp_path / "none")], 20).missing is True
+    assert process.run(["no-such-program"], 20).missing is True
+    elsewhere = process.run(["true"], 20, directory=str(tmp_path / "none"))
+    assert (elsewhere.code, elsewhere.missing, elsewhere.late) == (None, False, False)
+    assert "No such file" in elsewhere.problem
+    broken = process.run([program], 20)
+    assert (broken.code, broken.missing, broken.late) == (None, False, False)
+    assert "Exec format error" in broken.problem
