@@ -62,11 +62,11 @@ def roles() -> dict[str, Any]:
     return node_roles.read(_file()) or {}
 
 
-def health(roles_settings: dict[str, Any]) -> dict[str, Any]:
+def health(roles: dict[str, Any]) -> dict[str, Any]:
     """
     Return this node's line in a report: roles, release, whether the exporter should run and does.
 
-    :param roles_settings: the section ``roles`` of the configuration.
+    :param roles: the section ``roles`` of the configuration.
 
     CLI Example:
 
@@ -76,7 +76,7 @@ def health(roles_settings: dict[str, Any]) -> dict[str, Any]:
     """
     record = node_roles.read(_file())
     runs = __salt__["service.status"](paths.UNIT)
-    wanted = node_roles.decide(roles_settings, node_roles.names_in(record))
+    wanted = node_roles.decide(roles, node_roles.names_in(record))
     release = os.path.basename(os.path.realpath(paths.EXPORTER_CURRENT))
     return {
         "roles": record["roles"] if record else None,

@@ -7,30 +7,30 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import devices
-from superpod_dcgm.base import job_map_conf, paths
+from superpod_dcgm.base import job_map_conf
 
 # Salt prints its return by this outputter, unless the command line asks for another.
 __outputter__ = {"show": "dcgm_devices"}
 
 
-def settings() -> dict[str, str]:
+def conf() -> dict[str, str]:
     """
-    Return the settings of the job map on this node; none where it is not configured yet.
+    Return job-map.conf of this node by key; empty where it is not there yet.
 
-    :raises CommandExecutionError: they cannot be read.
+    :raises CommandExecutionError: it cannot be read.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt 'dgx-01' dcgm_devices.settings
+        salt 'dgx-01' dcgm_devices.conf
     """
     try:
-        return job_map_conf.read(paths.JOB_MAP_CONFIG)
+        return job_map_conf.of_this_node()
     except FileNotFoundError:
         return {}
     except OSError as exc:
-        raise CommandExecutionError(f"The settings of the job map cannot be read: {exc}") from exc
+        raise CommandExecutionError(f"job-map.conf cannot be read: {exc}") from exc
 
 
 def refresh() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def refresh() -> dict[str, Any]:
 
         salt 'dgx-*' dcgm_devices.refresh
     """
-    done = devices.refresh(settings(), force=True)
+    done = devices.refresh(conf(), force=True)
     if problem := done.pop("problem"):
         raise CommandExecutionError(f"The device table could not be made: {problem}")
     return done

@@ -30,7 +30,7 @@ def current(name: str, positions: str | None = None) -> dict[str, Any]:
     """
     test = __opts__["test"]
     try:
-        wanted = devices.plan({"positions": positions} if positions else __salt__["dcgm_devices.settings"]())
+        wanted = devices.plan({"positions": positions} if positions else __salt__["dcgm_devices.conf"]())
         changes = devices.differences(wanted.table)
         if not test:
             devices.put(wanted)

@@ -115,9 +115,9 @@ def test_a_table_that_somebody_changed_is_made_anew(states, gpus) -> None:
     assert without == [line for line in text.splitlines() if not line.startswith("made")]
 
 
-def test_settings_that_cannot_be_read_are_a_failure(states, gpus) -> None:
+def test_a_configuration_that_cannot_be_read_is_a_failure(states, gpus) -> None:
     (gpus.root / "job-map.conf").mkdir()
-    assert "settings of the job map cannot be read" in states.dcgm_devices.current(name=NAME).comment
+    assert "job-map.conf cannot be read" in states.dcgm_devices.current(name=NAME).comment
 
 
 def test_the_module_makes_and_shows_the_table(modules, gpus) -> None:
