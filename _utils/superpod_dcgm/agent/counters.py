@@ -27,7 +27,7 @@ _LOCK_SECONDS = 5.0
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     path = f"{paths.JOB_MAP_STATE}.lock"
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    files.make_directory(os.path.dirname(path))
     with files.lock_local(path, _LOCK_SECONDS):
         yield
 

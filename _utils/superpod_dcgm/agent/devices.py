@@ -14,7 +14,7 @@ from superpod_dcgm.agent import nvidia, slurmd
 from superpod_dcgm.agent.device_table import Table, parse, render
 from superpod_dcgm.agent.nvidia import Device, Gpu, Trouble
 from superpod_dcgm.base import paths
-from superpod_dcgm.base.files import read_json, write_atomic
+from superpod_dcgm.base.files import make_directory, read_json, write_atomic
 
 # For all that is asked for one table, so that with the end of what hangs it is less than ten; where no driver stays
 # loaded between two users, each answer takes seconds.
@@ -166,7 +166,7 @@ def put(made: Made) -> bool:
     :raises OSError: it cannot be written; the one before stays.
     """
     changed = bool(differences(made.table))
-    os.makedirs(os.path.dirname(paths.DEVICES), exist_ok=True)
+    make_directory(os.path.dirname(paths.DEVICES))
     write_atomic(paths.DEVICES, render(made.table))
     rest = {"positions": made.source, "note": made.note, "ask_again": made.ask_again, "asked": int(time.time())}
     _write_status(True, "", made.table.fingerprint, rest)
@@ -176,7 +176,7 @@ def put(made: Made) -> bool:
 def note_failure(problem: str, fingerprint: str = "") -> None:
     """Note why the table could not be made; the last good one stays."""
     with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(paths.DEVICES_STATUS), exist_ok=True)
+        make_directory(os.path.dirname(paths.DEVICES_STATUS))
         _write_status(False, problem, fingerprint, {})
 
 

@@ -23,7 +23,7 @@ def write(conf: dict[str, str], table: Table, table_ok: bool) -> None:
     if not directory:
         return
     if directory == paths.TEXTFILE_DIRECTORY:
-        os.makedirs(directory, mode=0o755, exist_ok=True)
+        files.make_directory(directory)
     try:
         view = job_map.look(conf.get("directory", ""))
     except OSError:

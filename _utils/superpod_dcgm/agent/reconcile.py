@@ -228,7 +228,7 @@ def _rewrite(directory: str, name: str, entry: Entry, gone: set[str], idle: str)
     if not keep and idle == "unlink":
         os.unlink(path)
     elif removed or not entry.ours:
-        os.makedirs(os.path.dirname(new), exist_ok=True)
+        files.make_directory(os.path.dirname(new))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)
         with open(new, "x", encoding="ascii") as stream:

@@ -50,6 +50,26 @@ def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = No
     return True
 
 
+def make_directory(path: str, mode: int = 0o755) -> None:
+    """
+    Make a directory that is missing with exactly this mode, whatever the umask; its missing parents get 0755.
+
+    os.makedirs leaves what the umask leaves of a mode: where a minion runs with umask 077, other users could not enter.
+    One that is there already may be somebody else's and stays as it is.
+
+    :raises OSError: it cannot be made.
+    """
+    missing = []
+    place = os.path.abspath(path)
+    while not os.path.isdir(place):
+        missing.append(place)
+        place = os.path.dirname(place)
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+        os.chmod(folder, mode if folder == missing[0] else 0o755)
+
+
 def _same(path: str, text: str, mode: int) -> bool:
     """Whether that is what is there already; what is no plain file is neither waited for nor followed."""
     content = text.encode()

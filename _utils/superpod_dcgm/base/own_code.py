@@ -72,10 +72,10 @@ def copy(directory: str, parts: Sequence[str]) -> None:
     """
     fresh = f"{directory}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    os.makedirs(fresh, mode=0o755)
+    files.make_directory(fresh)
     for path, source in _sources(parts):
         target = os.path.join(fresh, path)
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        files.make_directory(os.path.dirname(target))
         with open(source, encoding="utf-8") as stream:
             files.write_atomic(target, stream.read(), _MODE)
     for folder in _folders(parts):

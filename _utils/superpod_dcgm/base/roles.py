@@ -35,7 +35,7 @@ def store(path: str, entry: dict[str, Any], seq: int, now: str) -> bool:
     changed = old is None or any(old.get(key) != value for key, value in fresh.items())
     since = now if changed or old is None else old.get("since", now)
     record = {**fresh, "since": since, "updated": now, "seq": seq}
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    files.make_directory(os.path.dirname(path))
     files.write_atomic(path, json.dumps(record) + "\n")
     return changed
 

@@ -53,7 +53,7 @@ def lock(directory: str, wait: float) -> Iterator[None]:
     :raises ReleaseError: somebody else held it all that time.
     """
     parent, name = os.path.split(directory)
-    os.makedirs(parent, exist_ok=True)
+    files.make_directory(parent)
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(files.lock_shared(os.path.join(parent, f".{name}.lock"), wait))
@@ -71,7 +71,7 @@ def publishing(directory: str, facts: dict[str, str]) -> Iterator[str]:
     :raises ReleaseError: the result does not run on this node. An artifact that was there stays then.
     """
     parent = os.path.dirname(directory)
-    os.makedirs(parent, exist_ok=True)
+    files.make_directory(parent)
     fresh = tempfile.mkdtemp(prefix=".build-", dir=parent)
     try:
         yield fresh

@@ -61,7 +61,7 @@ def install(artifact: str, directory: str) -> None:
     """
     artifacts.verify(artifact)
     parent = os.path.dirname(directory)
-    os.makedirs(parent, exist_ok=True)
+    files.make_directory(parent)
     fresh = tempfile.mkdtemp(prefix=".install-", dir=parent)
     try:
         for name in (artifacts.BINARY, artifacts.COUNTERS, artifacts.SUMS, artifacts.MANIFEST):

@@ -52,7 +52,7 @@ def remember(good: dict[str, Any]) -> None:
     """
     fresh = f"{_GOOD}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    os.makedirs(fresh, mode=0o755)
+    files.make_directory(fresh)
     for path in good["files"]:
         with contextlib.suppress(FileNotFoundError):
             _copy(path, os.path.join(fresh, _flat(path)))

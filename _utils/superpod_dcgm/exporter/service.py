@@ -76,7 +76,7 @@ def let_start() -> None:
 
     :raises OSError: /run cannot be written.
     """
-    os.makedirs(paths.NODE_RUNTIME, exist_ok=True)
+    files.make_directory(paths.NODE_RUNTIME)
     files.write_atomic(paths.MAY_START, "")
 
 

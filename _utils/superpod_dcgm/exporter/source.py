@@ -6,7 +6,7 @@ import os
 import tempfile
 from typing import Any
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import files, process
 
 _SECONDS = 600
 
@@ -36,7 +36,7 @@ def publish(checkout: str, release: str, commit: str, target: str) -> None:
     found = _git(checkout, "rev-parse", "--verify", f"refs/tags/{release}^{{commit}}")
     if found != commit:
         raise SourceError(f"The tag {release} in {checkout} points to commit {found}, not to {commit}: not offered")
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    files.make_directory(os.path.dirname(target))
     temporary = f"{target}.new"
     _git(checkout, "bundle", "create", "--quiet", temporary, f"refs/tags/{release}")
     os.replace(temporary, target)

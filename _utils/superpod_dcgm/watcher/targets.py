@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from superpod_dcgm.base import roles
-from superpod_dcgm.base.files import Busy, read_json, write_atomic
+from superpod_dcgm.base.files import Busy, make_directory, read_json, write_atomic
 from superpod_dcgm.watcher.snapshot import Node, Snapshot, changing
 
 # Prometheus drops labels that begin with two underscores after relabelling: no series carries it.
@@ -42,7 +42,7 @@ def write(
             if not files or not os.path.isdir(targets["directory"]):
                 continue
             with contextlib.suppress(OSError):
-                os.mkdir(directory)
+                make_directory(directory)
         result = reconcile(directory, files, unknown, remove=believed)
         lines += [f"{host}: target file for {job} written" for host in result.written]
         lines += [f"{host}: target file for {job} removed" for host in result.removed]

@@ -20,6 +20,19 @@ def test_a_lock_can_be_opened_by_its_owner_alone_also_one_of_an_earlier_release(
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+def test_a_directory_has_its_mode_whatever_the_umask_and_one_of_others_keeps_its_own(tmp_path: Path, umask) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    before = os.umask(umask)
+    try:
+        base_files.make_directory(str(tmp_path / "theirs" / "ours" / "secret"), 0o700)
+        base_files.make_directory(str(tmp_path / "theirs"))
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("theirs", "theirs/ours", "theirs/ours/secret")]
+    assert modes == [0o700, 0o755, 0o700]
+
+
 def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
