@@ -4,9 +4,10 @@ Engine ``bcm_watcher``: follows BCM roles from the Salt master, one watcher for 
 At every interval it asks for the roles, writes the target files and, when nodes are owed a delivery, fires
 ``superpod/bcm/roles/changed`` {seq}. Every poll ends with ``superpod/bcm/heartbeat`` {seq, updated, failures, error}.
 
-It listens for minions that start and for what nodes tell: ``superpod/dcgm/deployed`` {roles_known} and
-``superpod/dcgm/removed``. All of it is collected and answered once per poll. What is told while nobody listens is found
-out by asking the deployed nodes how they are, at the start and from time to time.
+It listens for minions that start and for what nodes tell: ``superpod/dcgm/deployed`` {roles_known},
+``superpod/dcgm/applied`` {digest} and ``superpod/dcgm/removed``. All of it is collected and answered once per poll.
+What is told while nobody listens is found out by asking the deployed nodes how they are, at the start and from time to
+time.
 
 .. code-block:: yaml
 
@@ -34,8 +35,9 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = "superpod/bcm/heartbeat"
 DEPLOYED = "superpod/dcgm/deployed"
+APPLIED = "superpod/dcgm/applied"
 REMOVED = "superpod/dcgm/removed"
-_HEARD = rf"^(salt/minion/[^/]+/start|{DEPLOYED}|{REMOVED})$"
+_HEARD = rf"^(salt/minion/[^/]+/start|{DEPLOYED}|{APPLIED}|{REMOVED})$"
 # While there are no settings, or something is broken: Salt restarts a crashed engine at once, without any pause.
 _PAUSE = 30.0
 
@@ -85,6 +87,8 @@ class _Watcher:
     def _poll(self, bus: Any) -> None:
         done = __runners__["bcm.poll"](news={kind: sorted(names) for kind, names in self._news.items()})
         self._news.clear()
+        # Nodes that did not say which configuration was applied to them are asked again.
+        self._news["applied"].update(done["unanswered"])
         self.say("")
         bus.fire_event({key: done[key] for key in ("seq", "updated", "failures", "error")}, HEARTBEAT)
 
@@ -105,14 +109,17 @@ class _Watcher:
 
     def _hear(self, tag: str, data: dict[str, Any]) -> None:
         # A minion chooses tag and data of its events. Where it sends a list of them, not even `id` is the master's
-        # word: it can speak for another. That may cause or spare a node the whole apply when its minion starts, or a
-        # delivery again; roles are never taken from an event, and only accepted minions that are nodes get anything.
+        # word: it can speak for another. That may cause a question to a node, or spare it a repair; neither roles nor
+        # configurations are taken from an event, and only accepted minions that are nodes get anything.
         minion = str(data.get("id", ""))
         if tag == DEPLOYED:
             self._news["deployed"].add(minion)
             self._news["removed"].discard(minion)
-            if not (data.get("data") or {}).get("roles_known", True):
+            told = data.get("data")
+            if not isinstance(told, dict) or not told.get("roles_known", True):
                 self._news["roleless"].add(minion)
+        elif tag == APPLIED:
+            self._news["applied"].add(minion)
         elif tag == REMOVED:
             self._news["removed"].add(minion)
             self._news["deployed"].discard(minion)

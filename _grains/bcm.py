@@ -19,12 +19,12 @@ __opts__: dict[str, Any]
 # Grains are loaded in the minion's long-lived process, whose jobs are forks that inherit sys.modules. What a grain
 # imports stays there until the minion restarts, so this one imports nothing of ours: jobs would run old utils after
 # a sync of newer ones. That is why path and reading are here a second time (base/paths.py, base/roles.py).
-_ROLES_FILE = "/var/lib/superpod-dcgm/roles.json"
+_NODE_STATE = "/var/lib/superpod-dcgm"
 
 
 def bcm() -> dict[str, Any]:
     """Return the grain ``bcm`` {known, roles, category, since, updated}."""
-    record = _read(__opts__.get("superpod_dcgm_roles", _ROLES_FILE))
+    record = _read(f"{__opts__.get('superpod_dcgm_state', _NODE_STATE)}/roles.json")
     return {
         "bcm": {
             "known": bool(record),

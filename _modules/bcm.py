@@ -7,13 +7,14 @@ The master's snapshot travels over Salt's own bus, so that no node holds a BCM c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import salt.config
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import names, paths
 from superpod_dcgm.base import roles as node_roles
+from superpod_dcgm.exporter import role_call as call
 
 # Given by Salt's loader.
 __grains__: dict[str, Any]
@@ -21,10 +22,20 @@ __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
 
-def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
+def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
     """
-    Store this node's roles, and refresh its grains if they are new; ``dcgm.orch.roles_changed`` calls it.
+    Take this node's roles in, start or stop the exporter as they say, and tell how this node is.
 
+    ``dcgm.orch.roles_changed`` calls it, for many nodes in one job. Nothing is rendered and no file is asked for, so
+    that it can roll nothing out. It waits for nobody: where states run on this node, the roles are stored and ``state``
+    is ``busy``.
+
+    Returns ``state`` (``ok``, ``idle``: nothing is deployed here, ``busy``, ``starting``, ``lacking``: something that
+    the last apply put here is missing, ``failed``, or ``version``: this node does not know such a call), ``text``,
+    ``changed``, ``roles``, ``release``, ``lacking``, ``applied`` (digest of the last apply's configuration),
+    ``deployed`` and ``boot``.
+
+    :param version: of this call; another one than this node's changes nothing.
     :param nodes: ``{name: {"roles": [...], "category": ...}}``, by host name or minion id in short or long form.
     :param seq: number of the change set.
     :raises CommandExecutionError: this node is not among them, or the record cannot be written.
@@ -33,20 +44,28 @@ def deliver(nodes: dict[str, dict[str, Any]], seq: int) -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt 'dgx-01' bcm.deliver '{"dgx-01": {"roles": ["slurmclient"], "category": "dgx"}}' 1
+        salt 'dgx-01' bcm.role_call 1 '{"dgx-01": {"roles": ["slurmclient"], "category": "dgx"}}' 1
     """
+    if version != call.VERSION:
+        return {"version": call.VERSION, "state": "version", "text": f"this node knows role calls of {call.VERSION}"}
     by_name = {names.short(name): entry for name, entry in nodes.items()}
     name = next((name for name in _names() if name in by_name), None)
     if name is None:
         raise CommandExecutionError(f"No roles were delivered for this node, which is called {' or '.join(_names())}")
     try:
-        changed = node_roles.store(_file(), by_name[name], seq, names.timestamp())
+        found = call.answer(by_name[name], seq, names.timestamp(), _at_work(), _state())
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
-    if changed:
+    if found["changed"]:
         # Not the pillar: a render per node for something that every state run renders anyway.
         __salt__["saltutil.refresh_grains"](refresh_pillar=False)
-    return {"changed": changed, "roles": sorted(by_name[name]["roles"])}
+    return found
+
+
+def _at_work() -> str:
+    """Why the service may not be touched: an administrator's command comes first."""
+    running = __salt__["saltutil.is_running"]("state.*")
+    return f"{running[0]['fun']} runs here (job {running[0]['jid']})" if running else ""
 
 
 def roles() -> dict[str, Any]:
@@ -59,32 +78,53 @@ def roles() -> dict[str, Any]:
 
         salt '*dgx*' bcm.roles
     """
-    return node_roles.read(_file()) or {}
+    return node_roles.read(os.path.join(_state(), paths.ROLES_RECORD)) or {}
 
 
-def health(roles: dict[str, Any]) -> dict[str, Any]:
+def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
     """
-    Return this node's line in a report: roles, release, whether the exporter should run and does.
+    Return how this node is, without changing anything: roles, release, whether the exporter should run and does.
 
-    :param roles: the section ``roles`` of the configuration.
+    Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``.
+
+    :param roles: the section ``roles`` of a configuration; by default that of this node's last apply.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*dgx*' bcm.health '{"source": "bcm", "run_on": ["slurmclient"]}'
+        salt '*dgx*' bcm.health
     """
-    record = node_roles.read(_file())
+    record = node_roles.read(os.path.join(_state(), paths.ROLES_RECORD))
     runs = __salt__["service.status"](paths.UNIT)
-    wanted = node_roles.decide(roles, node_roles.names_in(record))
-    release = os.path.basename(os.path.realpath(paths.EXPORTER_CURRENT))
+    rules = (call.recall(_state()) or {}).get("roles", roles)
+    wanted = node_roles.decide(rules, node_roles.names_in(record)) if rules else "unknown"
     return {
+        **call.condition(_state()),
         "roles": record["roles"] if record else None,
         "wanted": wanted,
         "service": "running" if runs else "stopped",
-        "release": release if os.path.islink(paths.EXPORTER_CURRENT) else None,
         "right": wanted in ("unknown", "running" if runs else "stopped"),
     }
+
+
+def applied(known: Sequence[str] = ()) -> dict[str, Any]:
+    """
+    Return the record of this node's last apply that succeeded: ``digest``, and ``configuration`` if it is not known.
+
+    The watcher keeps it on the head: a node that is re-provisioned gets what it had. Secrets are not in it.
+
+    :param known: digests of which the configuration need not be sent.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' bcm.applied
+    """
+    record = call.applied(_state())
+    left_out = ("places", "configuration") if record.get("digest") in known else ("places",)
+    return {key: value for key, value in record.items() if key not in left_out}
 
 
 def master_user() -> str:
@@ -105,5 +145,6 @@ def _names() -> list[str]:
     return list(dict.fromkeys(names.short(name) for name in (__grains__["id"], __grains__["host"])))
 
 
-def _file() -> str:
-    return str(__opts__.get("superpod_dcgm_roles", paths.ROLES_FILE))
+def _state() -> str:
+    """The directory of this node's records; a minion of the tests has its own."""
+    return str(__opts__.get("superpod_dcgm_state", paths.NODE_STATE))

@@ -17,6 +17,7 @@ import salt.config
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths
+from superpod_dcgm.config import applied as applied_before
 from superpod_dcgm.config import derive, releases
 from superpod_dcgm.config import resolve as pillar_over_defaults
 from superpod_dcgm.exporter import installed
@@ -35,7 +36,9 @@ _RUN = "superpod_dcgm.files"
 _FILES_SECONDS = 10.0
 
 
-def resolve(pillar: dict[str, Any] | None, saltenv: str = "base") -> dict[str, Any]:
+def resolve(
+    pillar: dict[str, Any] | None, saltenv: str = "base", last_applied: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """
     Return the configuration of this minion: defaults, pillar, fixed paths (``paths``) and all that follows from them.
 
@@ -43,6 +46,8 @@ def resolve(pillar: dict[str, Any] | None, saltenv: str = "base") -> dict[str, A
     the answer is made once per run, and again when the pillar or one of the files differs.
 
     :param saltenv: where the tree is that asks.
+    :param last_applied: the configuration with which the watcher repairs this node; it counts in place of the pillar,
+        which gives the values of secrets only.
     :raises CommandExecutionError: the pillar is not usable; one sentence per error.
 
     CLI Example:
@@ -54,10 +59,11 @@ def resolve(pillar: dict[str, Any] | None, saltenv: str = "base") -> dict[str, A
     run = _files(saltenv)
     state = [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in run["paths"]]
     # A run is known by what its loader carries: what a machine has installed may be another in the next.
-    key = (id(run), repr(pillar), state)
+    key = (id(run), repr(pillar), repr(last_applied), state)
     known: dict[str, Any] | None = __context__.get(_ANSWER)
     if known is None or known["key"] != key:
-        known = {"key": key, "run": run, "configuration": _configuration(pillar or {}, *map(_read, run["paths"]))}
+        found = _configuration(pillar or {}, last_applied, *map(_read, run["paths"]))
+        known = {"key": key, "run": run, "configuration": found, "repair": last_applied is not None}
         __context__[_ANSWER] = known
     configuration: dict[str, Any] = known["configuration"]
     return configuration
@@ -85,12 +91,18 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _configuration(
-    pillar: dict[str, Any], defaults: dict[str, Any], schema: dict[str, Any], compatibility: dict[str, Any]
+    pillar: dict[str, Any],
+    last_applied: dict[str, Any] | None,
+    defaults: dict[str, Any],
+    schema: dict[str, Any],
+    compatibility: dict[str, Any],
 ) -> dict[str, Any]:
+    what = "The pillar `dcgm`" if last_applied is None else "The configuration of the last apply"
     try:
-        found = pillar_over_defaults.configuration(defaults, schema, compatibility, pillar)
+        wanted = pillar if last_applied is None else applied_before.whole(last_applied, pillar)
+        found = pillar_over_defaults.configuration(defaults, schema, compatibility, wanted)
     except pillar_over_defaults.ConfigurationError as exc:
-        raise CommandExecutionError(f"The pillar `dcgm` cannot be used:\n{exc}") from exc
+        raise CommandExecutionError(f"{what} cannot be used:\n{exc}") from exc
     match = found["hosts"]["builder"]
     node = derive.node(found, architecture(), not match or __salt__["match.compound"](match), sys.executable)
     if node["builds_here"] and (missing := pillar_over_defaults.build_errors(found, node["arch"])):
@@ -105,6 +117,26 @@ def _configuration(
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),
     }
+
+
+def applied() -> dict[str, Any]:
+    """
+    Return what is to be kept of the configuration of this run of states; empty where the watcher made it repair a node.
+
+    ``digest``, ``configuration``, ``secrets`` (their keys) and ``places``: what the run puts on this node.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' dcgm_config.applied
+    """
+    known: dict[str, Any] = __context__.get(_ANSWER) or {}
+    if not known or known["repair"]:
+        return {}
+    found = known["configuration"]
+    defaults = _read(known["run"]["paths"][_FILES.index("defaults")])
+    return {**applied_before.record(found, defaults), "places": found["node"]["places"]}
 
 
 def job_map_conf(wanted: dict[str, str], release: str, label: bool, saltenv: str = "base") -> dict[str, str]:

@@ -16,10 +16,10 @@ import salt.utils.event
 import salt.utils.minions
 from salt.exceptions import CommandExecutionError, SaltException
 from superpod_dcgm.base import files, names, paths
+from superpod_dcgm.fleet import applied, health, minions, repair, role_calls
 from superpod_dcgm.fleet import audit as fleet_audit
-from superpod_dcgm.fleet import deliver, health, minions
 from superpod_dcgm.fleet import report as fleet_report
-from superpod_dcgm.watcher import owed, snapshot
+from superpod_dcgm.watcher import holds, owed, snapshot
 from superpod_dcgm.watcher import poll as watcher_poll
 from superpod_dcgm.watcher import status as watcher_status
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 CHANGED = "superpod/bcm/roles/changed"
 # Seconds for a question that a minion answers at once.
 _QUESTION = 30
+# For a role call, which starts or stops a service; who takes longer is tried again by a later poll.
+_CALL = 20
 # And for one that a poll waits for.
 _QUICK_QUESTION = 5
 
@@ -111,8 +113,10 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
 
     Fires ``superpod/bcm/roles/changed`` {seq} when nodes are owed something.
 
-    :param news: minions by what the engine heard of them: ``started``, ``deployed``, ``removed``, ``roleless``,
-        ``strayed``.
+    Nodes that lack something are repaired with the configuration of their last apply; nobody waits for that.
+
+    :param news: minions by what the engine heard of them: ``started``, ``deployed``, ``applied``, ``removed``,
+        ``roleless``, ``strayed``.
     :param accept: see ``bcm.accept``.
 
     CLI Example:
@@ -124,17 +128,49 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
     heard = {kind: {names.short(name) for name in heard_of} for kind, heard_of in (news or {}).items()}
     watcher_settings, known_nodes = settings(), members()
     done = watcher_poll.poll(watcher_settings, known_nodes or None, owed.News(**heard), accept)
-    for line in done.lines:
-        log.warning("bcm: %s", line)
     if done.claimed:
         _fire(CHANGED, {"seq": done.snapshot["seq"]})
+    lines, unanswered = _repair(watcher_settings, known_nodes, heard.get("applied", set()), done.snapshot)
+    for line in [*done.lines, *lines]:
+        log.warning("bcm: %s", line)
     _ask_unsettled(watcher_settings, known_nodes, done.snapshot)
     return {
+        "unanswered": sorted(unanswered),
         "believed": done.believed,
         "error": done.snapshot["error"],
         "claimed": done.claimed,
         **{key: done.snapshot[key] for key in ("seq", "updated", "failures")},
     }
+
+
+def _repair(
+    watcher_settings: dict[str, Any], known_nodes: dict[str, str], told: set[str], found: snapshot.Snapshot
+) -> tuple[list[str], set[str]]:
+    """Keep the configurations of new applies, look after repairs; return lines for the log, and who did not answer."""
+    asked = told & known_nodes.keys()
+    if not asked and not found["repairs"]:
+        return [], set()
+    try:
+        with minions.jobs(__opts__["conf_file"], _QUICK_QUESTION) as jobs:
+            digests = applied.ask(watcher_settings, known_nodes, asked, jobs.run)
+            lines = _repaired(watcher_settings, known_nodes, digests, jobs)
+    except (SaltException, OSError) as exc:
+        return [f"nodes are not repaired at this poll: {exc}"], asked
+    return lines, asked - digests.keys()
+
+
+def _repaired(
+    watcher_settings: dict[str, Any], known_nodes: dict[str, str], digests: dict[str, str], jobs: minions.Jobs
+) -> list[str]:
+    moment = time.time()
+    held = holds.read(holds.path(watcher_settings), moment)
+    with snapshot.changing(watcher_settings["snapshot"]) as known:
+        known["applied"].update(digests)
+        lines = repair.collect(known, known_nodes, jobs.look, watcher_settings, moment, names.timestamp())
+        lines += repair.begin(known, known_nodes, held, jobs.start, watcher_settings, moment)
+    if digests:
+        applied.forget(watcher_settings, known["applied"].values())
+    return lines
 
 
 def accept() -> dict[str, Any]:
@@ -171,7 +207,9 @@ def audit() -> dict[str, list[str]]:
 
 def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
     """
-    Deliver the known roles again and apply the service state, to all nodes or those named; return the report.
+    Call all nodes or those named with the roles that are known, whether they are owed it or not; return the report.
+
+    A node that is busy, or lacks something, is listed under ``owed``: the watcher goes on by itself.
 
     :param nodes: names, as a list or with commas.
 
@@ -187,9 +225,9 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
     if strange := sorted(chosen - known.keys()):
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
     watcher_settings = settings()
-    with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
+    with minions.client(__opts__["conf_file"], _CALL) as run:
         try:
-            return fleet_report.judged(deliver.carry_out(watcher_settings, known, run, again=chosen), __context__)
+            return fleet_report.judged(role_calls.carry_out(watcher_settings, known, run, again=chosen), __context__)
         except files.Busy as exc:
             raise CommandExecutionError(f"{exc}: look at `salt-run jobs.active` and try again") from exc
 
@@ -198,8 +236,8 @@ def deliver_changes() -> dict[str, Any]:
     """
     Deliver the current change set to its nodes; called by the orchestration ``dcgm.orch.roles_changed``.
 
-    Roles are delivered, then changed nodes get ``dcgm.exporter.service`` and nodes whose minion started the whole
-    ``dcgm``. Nodes that are down stay pending, are listed, and are no failure.
+    Each node gets one role call, which renders nothing and so rolls nothing out. Nodes that are down or busy stay
+    pending, are listed, and are no failure.
 
     CLI Example:
 
@@ -208,10 +246,11 @@ def deliver_changes() -> dict[str, Any]:
         salt-run bcm.deliver_changes
     """
     watcher_settings = settings()
-    with minions.client(__opts__["conf_file"], watcher_settings["watcher"]["deadline"]) as run:
+    with minions.client(__opts__["conf_file"], _CALL) as run:
         try:
-            return fleet_report.judged(deliver.carry_out(watcher_settings, members(), run), __context__)
-        except deliver.AtWork as exc:
+            found = role_calls.carry_out(watcher_settings, members(), run)
+            return fleet_report.judged(found, __context__, owed_is_well=True)
+        except role_calls.AtWork as exc:
             log.info("bcm: %s: a later poll delivers what is left", exc)
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
         except files.Busy as exc:

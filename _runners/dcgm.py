@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from salt.exceptions import SaltClientError, SaltReqTimeoutError
-from superpod_dcgm.base import paths, process
-from superpod_dcgm.fleet import health, minions, outcomes, rollout
+from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
+from superpod_dcgm.base import names, paths, process
+from superpod_dcgm.fleet import health, minions, outcomes, role_calls, rollout
 from superpod_dcgm.fleet import report as fleet_report
+from superpod_dcgm.watcher import holds
 
 # Given by Salt's loader.
 __context__: dict[str, Any]
@@ -27,6 +28,9 @@ __salt__: dict[str, Callable[..., Any]]
 _SYSTEMD = 30
 _PINGS = (1, 1, 2, 4, 8)
 _PAUSE = 0.3
+# Seconds for a role call; hours that a node may be held without being held for good.
+_CALL = 20
+_MOST = 8760
 
 
 def apply(
@@ -38,9 +42,10 @@ def apply(
     timeout: int | None = None,
 ) -> dict[str, Any]:
     """
-    Apply states to the nodes in batches and return one line per node. Nodes that are down are listed.
+    Apply states to the nodes in batches and return one line per node. Nodes that are down or held are listed.
 
-    It is a failure when nobody is matched or nobody answers.
+    It is a failure when nobody is matched or nobody answers. A node where another state run is at work is waited for.
+    After the whole ``dcgm``, each node gets a role call: it starts or stops the exporter and looks whether it answers.
 
     :param tgt: another compound match than ``hosts:nodes``.
     :param batch: another size of the batches than ``watcher:batch``: a number or a percentage.
@@ -54,12 +59,83 @@ def apply(
         salt-run dcgm.apply dcgm batch=10%
     """
     known, watcher_settings = __salt__["bcm.members"](tgt), __salt__["bcm.settings"]()
+    held = holds.read(holds.path(watcher_settings), time.time()).keys() & known.keys()
+    free = {name: minion for name, minion in known.items() if name not in held}
     with minions.client(__opts__["conf_file"], timeout or watcher_settings["longest_apply"]) as run:
-        up = rollout.answering(run, sorted(known.values()))
+        up = rollout.answering(run, sorted(free.values()))
         size = str(batch or watcher_settings["watcher"]["batch"])
         found = rollout.apply_states(run, up, sls, size, failhard, sync_mods="all", test=test)
-    by_name = {name: found.get(minion, outcomes.DOWN) for name, minion in known.items()}
+    by_name = {name: found.get(minion, outcomes.DOWN) for name, minion in free.items()}
+    if sls == "dcgm" and not test:
+        by_name = _called(watcher_settings, free, by_name)
+    by_name.update(dict.fromkeys(held, outcomes.HELD))
     return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
+
+
+def _called(
+    watcher_settings: dict[str, Any], known: dict[str, str], by_name: dict[str, outcomes.Outcome]
+) -> dict[str, outcomes.Outcome]:
+    """Call the nodes whose apply succeeded; one that does not follow its roles then is no success."""
+    done = [name for name, outcome in by_name.items() if outcome.state == "ok"]
+    with minions.client(__opts__["conf_file"], _CALL) as run:
+        said = role_calls.outcomes_of(watcher_settings, known, run, done)
+    return {**by_name, **{name: outcome for name, outcome in said.items() if outcome.state != "ok"}}
+
+
+def hold(nodes: str, hours: float | None = None) -> dict[str, Any]:
+    """
+    Hold nodes: the watcher and ``dcgm.apply`` leave them alone until they are let go.
+
+    Roles are followed again after that. The exporter stays as it is now. Returns the holds that count now.
+
+    :param nodes: names, with commas.
+    :param hours: let them go by itself after that; by default they are held until ``dcgm.unhold``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run dcgm.hold dgx-01
+        salt-run dcgm.hold dgx-01,dgx-02 8
+    """
+    chosen = _named(nodes)
+    # Salt's command line gives what looks like a number as one, and all else as it is.
+    given: Any = hours
+    if given is not None and (given is True or not isinstance(given, (int, float)) or not 0 < given <= _MOST):
+        raise CommandExecutionError(f"hours: {hours!r} is not allowed; it must be a number above 0 up to {_MOST}")
+    path = holds.path(__salt__["bcm.settings"]())
+    holds.hold(path, chosen, hours, time.time(), names.timestamp())
+    return _holds(path)
+
+
+def unhold(nodes: str) -> dict[str, Any]:
+    """
+    Let held nodes go. What they are owed comes with the next poll. Returns the holds that are left.
+
+    :param nodes: names, with commas.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run dcgm.unhold dgx-01
+    """
+    path, chosen = holds.path(__salt__["bcm.settings"]()), {names.short(name) for name in nodes.split(",")}
+    found = holds.unhold(path, chosen, time.time())
+    if strange := sorted(chosen - set(found)):
+        raise CommandExecutionError(f"not held: {', '.join(strange)}; held are {', '.join(_holds(path)) or 'none'}")
+    return _holds(path)
+
+
+def _named(nodes: str) -> list[str]:
+    known, chosen = __salt__["bcm.members"](), [names.short(name) for name in nodes.split(",")]
+    if strange := sorted(set(chosen) - known.keys()):
+        raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
+    return chosen
+
+
+def _holds(path: str) -> dict[str, Any]:
+    return {name: holds.text(one) for name, one in sorted(holds.read(path, time.time()).items())}
 
 
 def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from superpod_dcgm.base import files as base_files
 from superpod_dcgm.base import paths, state, systemd
 from superpod_dcgm.base import roles as node_roles
-from superpod_dcgm.exporter import installed, last_good, service
+from superpod_dcgm.exporter import installed, last_good, role_call, service
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -68,9 +69,25 @@ def mod_watch(name: str, sfun: str = "follows_roles", **kwargs: Any) -> dict[str
 def _follow(
     unit: service.Unit, release: str, roles: dict[str, Any], others: tuple[str, ...], deploying: bool, changed: bool
 ) -> dict[str, Any]:
-    test = __opts__["test"]
-    if not os.path.exists(paths.UNIT_FILE) and not (deploying and test):
+    if not os.path.exists(paths.UNIT_FILE) and not (deploying and __opts__["test"]):
         return state.result(unit.name, not deploying, f"{unit.name} is not deployed on this node yet")
+    if __opts__["test"]:
+        return _followed(unit, release, roles, others, deploying, changed)
+    try:
+        with role_call.alone():
+            if deploying:
+                role_call.remember(unit.name, unit.url, unit.timeout, others, roles)
+            return _followed(unit, release, roles, others, deploying, changed)
+    except base_files.Busy:
+        return state.result(unit.name, False, f"{unit.name} is being started or stopped by a role call; apply again")
+    except OSError as exc:
+        return state.result(unit.name, False, str(exc))
+
+
+def _followed(
+    unit: service.Unit, release: str, roles: dict[str, Any], others: tuple[str, ...], deploying: bool, changed: bool
+) -> dict[str, Any]:
+    test = __opts__["test"]
     record = node_roles.read(paths.ROLES_FILE)
     decision = node_roles.decide(roles, node_roles.names_in(record))
     try:

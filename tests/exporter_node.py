@@ -20,6 +20,8 @@ _PATHS = {
     "ENABLED_FLAG": "var/enabled",
     "NODE_RUNTIME": "run",
     "MAY_START": "run/may-start",
+    "SERVICE_LOCK": "run/service.lock",
+    "STARTED_RECORD": "run/started.json",
     "EXPORTER_ROOT": "opt",
     "EXPORTER_CURRENT": "opt/current",
     "UNIT_FILE": "etc/dcgm-exporter.service",

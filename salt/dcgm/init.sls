@@ -10,3 +10,7 @@ include:
 Tell the watcher that this node is deployed:
   bcm_node.deployed:
     - order: first
+
+Keep the configuration of this apply:
+  bcm_node.applied:
+    - order: last

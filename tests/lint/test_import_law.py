@@ -19,7 +19,7 @@ LAW = {
     "slurm": ({"base"}, True),
     "watcher": ({"base"}, True),
     "config": ({"base", "exporter"}, True),
-    "fleet": ({"base", "watcher"}, True),
+    "fleet": ({"base", "config", "watcher"}, True),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 
 def short(name: str) -> str:
@@ -15,6 +16,12 @@ def seconds(timestamp: str) -> float:
     return datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def timestamp() -> str:
-    """Return this moment as files and grains show it: UTC, ISO 8601."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(moment: float | None = None) -> str:
+    """
+    Return a moment as files and grains show it: UTC, ISO 8601.
+
+    :param moment: seconds since the epoch; by default now.
+    """
+    if moment is None:
+        moment = time.time()
+    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

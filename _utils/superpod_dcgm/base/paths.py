@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 NODE_STATE = "/var/lib/superpod-dcgm"
-ROLES_FILE = f"{NODE_STATE}/roles.json"
+ROLES_RECORD = "roles.json"
+ROLES_FILE = f"{NODE_STATE}/{ROLES_RECORD}"
 # The unit has a condition on this file, which only the service state writes: a BCM node that boots
 # from an old image, or whose role went away while it was off, does not start the exporter.
 ENABLED_FLAG = f"{NODE_STATE}/enabled"
+# In it: what a role call needs of the configuration, and the configuration of the last apply that succeeded.
+SERVICE_RECORD = "service.json"
+APPLIED_RECORD = "applied.json"
 NODE_RUNTIME = "/run/superpod-dcgm"
+# Held while somebody works on the exporter's unit; and what it was started with, until it answers.
+SERVICE_LOCK = f"{NODE_RUNTIME}/service.lock"
+STARTED_RECORD = f"{NODE_RUNTIME}/started.json"
 # Says that the unit need not wait any more in this boot: the service state lets it start, or it waited in vain.
 MAY_START = f"{NODE_RUNTIME}/may-start"
 # What prolog and epilog look GPUs up in, made outside of any job, and how the last attempt to make it went.

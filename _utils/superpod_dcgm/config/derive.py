@@ -51,9 +51,23 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "boot_wait": exporter["boot_wait"] if _follows_roles(configuration) else 0,
         "bundle": bundle,
         "source": source.choose(exporter["source"], bundle),
+        "places": places(configuration),
         "go": go.prefix(configuration["go"]),
         "go_source": configuration["go"]["source"].format(version=configuration["go"]["version"], arch=arch),
     }
+
+
+def places(configuration: dict[str, Any]) -> list[str]:
+    """Return what an apply puts on a node and what has to be there: one that lacks some of it was re-provisioned."""
+    slurm, found = configuration["slurm"], [paths.NODE_STATE]
+    if configuration["exporter"]["enabled"]:
+        found += [paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS, paths.EXPORTER_LINK]
+    if slurm["enabled"]:
+        found += [paths.JOB_MAP_CONFIG, paths.TMPFILES_CONFIG, paths.NODE_CODE]
+        found += [f"{UNIT_DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]
+        for script in scripts(slurm).values():
+            found += [script["link"], *([script["local"]] if slurm["scripts"] == "local" else [])]
+    return found
 
 
 def head(configuration: dict[str, Any]) -> list[str]:

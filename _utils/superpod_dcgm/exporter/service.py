@@ -91,25 +91,45 @@ def act(unit: Unit, decision: Decision, desired: dict[str, Any], changes: dict[s
     good = last_good.read()
     if "release" in changes:
         files.link_atomic(desired["release"], paths.EXPORTER_CURRENT)
+    switch(unit, decision, "service" in changes)
+    if decision == "stopped" or "service" not in changes:
+        return ""
+    if problem := unit.problem():
+        return f"dcgm-exporter {desired['release']}: {problem} after {unit.timeout} s. {go_back(unit, good, desired)}"
+    last_good.remember(desired)
+    return ""
+
+
+def switch(unit: Unit, decision: Decision, restart: bool) -> None:
+    """
+    Start or stop the unit, now and for the next boot.
+
+    :param restart: whether one that shall run is started, or restarted where it runs.
+    :raises UnitError: systemd refused.
+    :raises OSError: the flag of the unit's condition cannot be written.
+    """
     unit.systemctl("daemon-reload")
     if decision == "stopped":
         with contextlib.suppress(FileNotFoundError):
             os.unlink(paths.ENABLED_FLAG)
         unit.systemctl("disable", "--now", unit.name)
-        return ""
+        return
     if decision == "running":
         files.write_atomic(paths.ENABLED_FLAG, "Written by the Salt state dcgm.exporter.service.\n")
         unit.systemctl("enable", unit.name)
-    if "service" not in changes:
-        return ""
-    unit.systemctl("restart", unit.name)
-    if problem := unit.problem():
-        return f"dcgm-exporter {desired['release']}: {problem} after {unit.timeout} s. {_go_back(unit, good, desired)}"
-    last_good.remember(desired)
-    return ""
+    if restart:
+        unit.systemctl("restart", unit.name)
 
 
-def _go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any]) -> str:
+def go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any]) -> str:
+    """
+    Put the last good state back, if there is one, and return what came of it.
+
+    :param good: its fingerprint (``last_good.read``).
+    :param bad: the one that does not answer.
+    :raises UnitError: systemd refused.
+    :raises OSError: a file cannot be written.
+    """
     log = f"See `journalctl -u {unit.name}`."
     if not last_good.can_go_back(good, bad):
         return f"There is no earlier good state to go back to. {log}"

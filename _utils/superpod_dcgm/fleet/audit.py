@@ -7,18 +7,13 @@ its nodes before its watcher. What was missed is found here, and noted as if the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from superpod_dcgm.base import names
 from superpod_dcgm.fleet import health
 from superpod_dcgm.fleet.minions import Run
 from superpod_dcgm.watcher import owed
 from superpod_dcgm.watcher.snapshot import Snapshot
-
-# Seconds since the node's init began: unlike /proc/uptime it is right in a container as well.
-_SINCE_BOOT = ["ps -o etimes= -p 1"]
 
 
 def missed(
@@ -27,33 +22,28 @@ def missed(
     """
     Return the nodes of which an event was missed, by what a poll does with them.
 
-    ``started`` get the whole apply. ``roleless`` have other roles than those that are known here, or none; ``strayed``
-    have the right ones and do not run, or not run, what those want. Nodes that are down or owed something anyway are
-    not among them.
+    ``roleless`` have other roles than those that are known here, or none; ``strayed`` have the right ones and do not
+    run, or not run, what those want, or lack something; ``applied`` were applied to with a configuration that is not
+    known here. Nodes that are down or owed something anyway are not among them.
 
     :param members: minion ids of the nodes by short name.
     """
     known = set(snapshot["deployed"]) & members.keys() - set(owed.nodes(snapshot, members))
-    if not watcher_settings["exporter"]["enabled"] or not known:
-        return {"started": [], "roleless": [], "strayed": []}
-    found = {name: answer.get("ret") for name, answer in health.ask(watcher_settings, members, known, run).items()}
-    whole = {name: answer for name, answer in found.items() if isinstance(answer, dict) and answer["release"]}
-    empty = [name for name in found if name not in whole]
-    roleless = [name for name, answer in whole.items() if not _knows_roles(snapshot, name, answer)]
-    strayed = [name for name, answer in whole.items() if name not in roleless and not answer["right"]]
-    return {"started": _booted(snapshot, empty, members, run), "roleless": roleless, "strayed": strayed}
+    found: dict[str, list[str]] = {"roleless": [], "strayed": [], "applied": []}
+    for name, answer in sorted(health.ask(watcher_settings, members, known, run).items()):
+        said = answer.get("ret")
+        if not isinstance(said, dict) or "roles" not in said:
+            # It has no module of ours, or an odd one: a role call finds out which.
+            found["strayed"].append(name)
+        elif not _knows_roles(snapshot, name, said):
+            found["roleless"].append(name)
+        elif said.get("lacking") or not said.get("right", True) or said.get("deployed") is False:
+            found["strayed"].append(name)
+        if isinstance(said, dict) and said.get("applied") and said["applied"] != snapshot["applied"].get(name):
+            found["applied"].append(name)
+    return found
 
 
 def _knows_roles(snapshot: Snapshot, name: str, answer: dict[str, Any]) -> bool:
     node = snapshot["nodes"].get(name)
     return (node["roles"] if node else None) in (None, answer["roles"])
-
-
-def _booted(snapshot: Snapshot, nodes: list[str], members: Mapping[str, str], run: Run) -> list[str]:
-    """Return the nodes that booted since they were deployed; one that has nothing and did not boot was cleaned."""
-    if not nodes:
-        return []
-    returns = run([members[name] for name in nodes], "cmd.run", _SINCE_BOOT, {"python_shell": False})
-    ages = {name: str(returns.get(members[name], {}).get("ret", "")).strip() for name in nodes}
-    began = {name: time.time() - int(age) for name, age in ages.items() if age.isdigit()}
-    return [name for name, moment in began.items() if moment > names.seconds(snapshot["deployed"][name])]

@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+State = Literal["ok", "failed", "down", "skipped", "busy", "lacking", "old", "held"]
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went on one node: ``down`` did not answer at all, ``skipped`` was not reached."""
+    """
+    How it went on one node.
 
-    state: Literal["ok", "failed", "down", "skipped"]
+    ``down``: it did not answer at all. ``skipped``: it was not reached. ``busy``: something else works on it, and it is
+    tried again. ``lacking``: it needs an apply. ``old``: it needs the roll-out. ``held``: the administrator holds it.
+    """
+
+    state: State
     text: str
 
     def __str__(self) -> str:
@@ -19,6 +26,11 @@ class Outcome:
 
 DOWN = Outcome("down", "the minion does not answer; it gets what it is owed when it starts")
 SKIPPED = Outcome("skipped", "not reached: a node before it failed")
+HELD = Outcome("held", "left alone, since it is held: `salt-run dcgm.unhold NODE` lets it go")
+# What Salt says of a state run while another one runs (salt/modules/state.py), and of a function that is not there.
+_RUNNING = "is running as PID"
+_HEALTH = {"release", "roles", "service", "wanted", "right"}
+_NOT_THERE = ("is not available", "Passed invalid arguments")
 
 
 def judge_states(answer: dict[str, Any] | None) -> Outcome:
@@ -28,13 +40,54 @@ def judge_states(answer: dict[str, Any] | None) -> Outcome:
             "failed", "no answer to the state apply in time; `salt-run jobs.active` tells whether it still runs"
         )
     states = answer["ret"]
-    if not isinstance(states, dict) or not states:
-        return Outcome("failed", _first_line(states))
+    if not _are_states(states):
+        said = _first_line(states)
+        return Outcome("busy" if _RUNNING in said else "failed", said)
     for state in sorted(states.values(), key=lambda one: one.get("__run_num__", 0)):
         if state.get("result") is False:
             return Outcome("failed", f"{state.get('__id__', state.get('name'))}: {_first_line(state.get('comment'))}")
     changed = sum(bool(state.get("changes")) for state in states.values())
     return Outcome("ok", f"{len(states)} states, {changed} changed")
+
+
+def _are_states(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(one, dict) for one in value.values())
+
+
+def judge_role_call(answer: dict[str, Any] | None, deployed: bool) -> Outcome:
+    """
+    Return how a role call went, from a minion's full return.
+
+    :param deployed: whether the administrator deployed to the node.
+    """
+    if answer is None:
+        return DOWN
+    said = answer.get("ret")
+    if not isinstance(said, dict) or "state" not in said:
+        return _no_role_call(_first_line(said), deployed)
+    text = _first_line(said.get("text"))
+    if said["state"] == "version":
+        return Outcome("old", f"needs the roll-out: {text}")
+    if deployed and said.get("deployed") is False:
+        return Outcome("lacking", "it has nothing that the last apply put there: it was re-provisioned")
+    states: dict[Any, State] = {"ok": "ok", "idle": "ok", "busy": "busy", "starting": "busy", "lacking": "lacking"}
+    return Outcome(states.get(str(said["state"]), "failed"), text)
+
+
+def _no_role_call(said: str, deployed: bool) -> Outcome:
+    if not any(words in said for words in _NOT_THERE):
+        return Outcome("failed", said)
+    if not deployed:
+        return Outcome("ok", "nothing is deployed here")
+    return Outcome("old", f"needs the roll-out: it does not know role calls ({said})")
+
+
+def is_bare(answer: dict[str, Any] | None) -> bool:
+    """Return whether a node has nothing of ours, from a full return of ``bcm.health`` as any version has it."""
+    said = (answer or {}).get("ret")
+    if isinstance(said, dict):
+        return said.get("release") is None and not said.get("deployed")
+    return any(words in _first_line(said) for words in _NOT_THERE)
 
 
 def judge_call(answer: dict[str, Any] | None) -> Outcome:
@@ -48,7 +101,7 @@ def judge_call(answer: dict[str, Any] | None) -> Outcome:
 
 def _first_line(value: Any) -> str:
     lines = value if isinstance(value, list) else str(value).strip().splitlines()
-    return str(lines[0])[:300] if lines else "no reason given"
+    return str(lines[0])[:300] if lines and value is not None else "no reason given"
 
 
 def judge_health(answer: dict[str, Any] | None, release: str | None = None) -> Outcome:
@@ -60,8 +113,10 @@ def judge_health(answer: dict[str, Any] | None, release: str | None = None) -> O
     if not answer or "ret" not in answer:
         return DOWN
     found = answer["ret"]
-    if answer.get("retcode") or not isinstance(found, dict):
+    if answer.get("retcode") or not isinstance(found, dict) or not found.keys() >= _HEALTH:
         return Outcome("failed", _first_line(found))
+    if found.get("lacking"):
+        return Outcome("failed", f"{', '.join(map(str, found['lacking']))} is missing")
     roles = "unknown" if found["roles"] is None else ", ".join(found["roles"]) or "none"
     older = bool(release) and found["release"] not in (None, release)
     has = f"release {found['release'] or 'none'}{f' (the pillar has {release})' if older else ''}"

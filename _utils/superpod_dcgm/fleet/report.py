@@ -31,22 +31,35 @@ def on_health(found: dict[str, Any], outcomes: Mapping[str, Outcome]) -> dict[st
 
 
 def report(outcomes: Mapping[str, Outcome], **more: Any) -> dict[str, Any]:
-    """Return the per-node report of an orchestration. Nodes that are down are listed and are not failures."""
+    """
+    Return the per-node report of an orchestration.
+
+    Nodes that are down, held or need the roll-out are listed and are not failures; what is ``owed`` the watcher does
+    by itself as soon as it can.
+    """
+
+    def those(*states: str) -> list[str]:
+        return sorted(name for name, outcome in outcomes.items() if outcome.state in states)
+
+    found = {"held": those("held"), "old": those("old"), "owed": those("busy", "lacking")}
     return {
         **more,
         "nodes": {name: str(outcome) for name, outcome in sorted(outcomes.items())},
-        "failed": sorted(name for name, outcome in outcomes.items() if outcome.state in ("failed", "skipped")),
-        "down": sorted(name for name, outcome in outcomes.items() if outcome.state == "down"),
+        "failed": those("failed", "skipped"),
+        "down": those("down"),
+        **{key: names for key, names in found.items() if names},
     }
 
 
-def judged(found: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+def judged(found: dict[str, Any], context: dict[str, Any], owed_is_well: bool = False) -> dict[str, Any]:
     """
     Return a report with its exit code.
+
+    :param owed_is_well: what is owed comes by itself; whoever asked for it by hand was promised that it is done.
 
     :param context: the runner's ``__context__``. Salt takes the exit code of ``salt-run`` from the report's key, and
         the result of an orchestration's step from here.
     """
-    if found["failed"] or found.get("problem"):
+    if found["failed"] or found.get("problem") or (found.get("owed") and not owed_is_well):
         context["retcode"] = found["retcode"] = 1
     return found

@@ -1,7 +1,7 @@
 """
-Which nodes are owed a delivery: those whose roles changed since the last one, and those whose minion started.
+Which nodes are owed a role call: those whose roles changed since the last one, and those whose minion started.
 
-Pure functions on the watcher's snapshot. A delivery stays owed until a node says that it worked; it is tried
+Pure functions on the watcher's snapshot. A role call stays owed until a node says that it worked; it is tried
 again with growing intervals, and at once when the node's minion starts.
 """
 
@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from superpod_dcgm.watcher.snapshot import Attempt, Snapshot
 
+_OF_DEPLOYED: tuple[Literal["started", "applied", "repairs", "repaired", "seen"], ...]
+_OF_DEPLOYED = ("started", "applied", "repairs", "repaired", "seen")
 # An orchestration takes seconds to begin, however often the watcher polls.
 _SHORTEST_WAIT, _LONGEST_WAIT = 5, 900
 
@@ -23,17 +25,19 @@ class News:
     """Short names of nodes by what was heard of them since the last poll."""
 
     started: set[str] = field(default_factory=set)
-    # The whole `dcgm` was applied; after that, and until it is cleaned away, a start of the minion applies it again.
+    # The administrator applies `dcgm`; until it is cleaned away, the node is repaired when it lacks something.
     deployed: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
+    # An apply succeeded: its configuration is asked for.
+    applied: set[str] = field(default_factory=set)
     # An apply found that the node has no roles, for example because it was cleaned and deployed again.
     roleless: set[str] = field(default_factory=set)
-    # Its exporter does not follow its roles, for example because somebody stopped it.
+    # Its exporter does not follow its roles, or something is missing, for example because somebody removed it.
     strayed: set[str] = field(default_factory=set)
 
 
 class Work(TypedDict):
-    """What a node is owed: its roles (None: they are not known), and ``started`` if it gets the whole apply."""
+    """What a node is owed: its roles (None: they are not known); ``started``: when its minion did, if it did."""
 
     roles: list[str] | None
     category: str | None
@@ -58,16 +62,20 @@ def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> 
     """
     Remember what was heard of the members.
 
-    A minion that starts gets its delivery at once, whatever back-off it is in. It gets the whole apply only if the
-    administrator deployed to it: nobody wants a new node to be changed by a restart of the master.
+    A minion that starts gets its role call at once, whatever back-off it is in: it may have booted.
     """
     deployed = snapshot["deployed"]
-    deployed.update(dict.fromkeys(news.deployed.intersection(members), now))
+    for name in news.deployed.intersection(members):
+        deployed[name] = now
+        # It may know role calls now.
+        snapshot["tries"].pop(name, None)
+    for name in news.applied.intersection(members):
+        # The administrator put right what was missing.
+        snapshot["repairs"].pop(name, None)
     for name in news.removed:
-        deployed.pop(name, None)
-        snapshot["started"].pop(name, None)
-        # What it said before is not true any more, and nobody asks a node that is not deployed.
-        snapshot["seen"].pop(name, None)
+        for records in (deployed, *(snapshot[key] for key in _OF_DEPLOYED)):
+            # What it said before is not true any more, and nobody asks a node that is not deployed.
+            records.pop(name, None)
     for name in news.started.intersection(members):
         snapshot["tries"].pop(name, None)
         if name in deployed:
@@ -83,23 +91,39 @@ def note_all(snapshot: Snapshot, names: Iterable[str]) -> None:
             snapshot["nodes"][name]["delivered"] = -1
 
 
-def claim(snapshot: Snapshot, members: Collection[str], moment: float, interval: float) -> list[str]:
+def is_due(at: float, moment: float) -> bool:
+    """
+    Return whether the moment ``at`` has come; one that is further away than any wait was set by another clock.
+
+    :param moment: now, in seconds since the epoch.
+    """
+    return at <= moment or at - moment > _LONGEST_WAIT
+
+
+def wait(count: int, interval: float) -> float:
+    """Return the seconds until what failed ``count`` times is tried again."""
+    return float(min(_LONGEST_WAIT, max(interval, _SHORTEST_WAIT) * 2 ** min(count - 1, 20)))
+
+
+def claim(
+    snapshot: Snapshot, members: Collection[str], moment: float, interval: float, held: Collection[str] = ()
+) -> list[str]:
     """
     Choose the owed nodes whose time has come, for one change set; a change newer than the last try does not wait.
 
-    :param moment: seconds of any clock that does not go back when the watcher restarts.
+    :param moment: now, in seconds since the epoch.
+    :param held: nodes that are left alone.
     """
     claimed = []
-    for name in nodes(snapshot, members):
+    for name in nodes(snapshot, set(members) - set(held)):
         seq = _seq(snapshot, name)
         attempt: Attempt | None = snapshot["tries"].get(name)
         if attempt is None or attempt["seq"] != seq:
             attempt = {"seq": seq, "count": 0, "next": moment, "problem": None}
-        if attempt["next"] > moment:
+        if not is_due(attempt["next"], moment):
             continue
         attempt["count"] += 1
-        doubled = max(interval, _SHORTEST_WAIT) * 2 ** min(attempt["count"] - 1, 20)
-        attempt["next"] = moment + min(_LONGEST_WAIT, doubled)
+        attempt["next"] = moment + wait(attempt["count"], interval)
         attempt["claimed"] = True
         snapshot["tries"][name] = attempt
         claimed.append(name)
@@ -138,7 +162,7 @@ def settle(snapshot: Snapshot, work: Mapping[str, Work], problems: dict[str, str
     """
     Note how a change set went: a node without a problem is owed nothing any more, unless something came since.
 
-    :param work: what ``claimed`` returned before the delivery.
+    :param work: what ``claimed`` returned before the role calls.
     :param problems: per node what went wrong, or None.
     """
     for name, problem in problems.items():
@@ -152,5 +176,3 @@ def settle(snapshot: Snapshot, work: Mapping[str, Work], problems: dict[str, str
             node["delivered"] = work[name]["seq"]
         if snapshot["started"].get(name) == work[name]["started"]:
             snapshot["started"].pop(name, None)
-        # What it said before is not true any more, and nobody asks a node that is not deployed.
-        snapshot["seen"].pop(name, None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from superpod_dcgm.base import files
 from superpod_dcgm.base.names import timestamp
-from superpod_dcgm.watcher import belief, last_seen, owed, sources, targets
+from superpod_dcgm.watcher import belief, holds, last_seen, owed, sources, targets
 from superpod_dcgm.watcher.device_list import Heard, Unknown
 from superpod_dcgm.watcher.snapshot import Snapshot, changing
 
@@ -71,4 +71,6 @@ def _claim(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mappin
     # Orchestrations that start nearly together were unreliable for years (saltstack/salt#54045): one at a time.
     if not members or not files.is_free(owed.lock_file(watcher_settings["snapshot"])):
         return []
-    return owed.claim(snapshot, members, time.time(), watcher_settings["watcher"]["interval"])
+    moment = time.time()
+    held = holds.read(holds.path(watcher_settings), moment)
+    return owed.claim(snapshot, members, moment, watcher_settings["watcher"]["interval"], held)

@@ -31,13 +31,35 @@ class Node(TypedDict):
 
 
 class Attempt(TypedDict, total=False):
-    """A delivery that was tried, when the next one may be (seconds since the epoch), and what went wrong."""
+    """A role call that was tried, when the next one may be (seconds since the epoch), and what went wrong."""
 
     seq: int
     count: int
     next: float
     problem: str | None
     claimed: bool
+
+
+class Repair(TypedDict):
+    """
+    An apply that a node needs because it lacks something; the watcher makes it with the last applied configuration.
+
+    ``jid``: Salt's job while the apply is at work, or None. ``next``: when it may be tried (seconds since the epoch).
+    """
+
+    why: str
+    jid: str | None
+    since: float
+    count: int
+    next: float
+    problem: str | None
+
+
+class Repaired(TypedDict):
+    """The last repair of a node that succeeded: when, and what it lacked."""
+
+    at: str
+    why: str
 
 
 class Seen(TypedDict):
@@ -57,8 +79,10 @@ class Snapshot(TypedDict):
     """
     All that the watcher remembers; times are UTC, ISO 8601.
 
-    ``started``: deployed nodes whose minion started since their last apply. ``deployed``: when a node was deployed.
-    ``tries``: deliveries that are owed and were tried. ``seen``: what nodes last said when they were asked.
+    ``started``: deployed nodes whose minion started since their last role call. ``deployed``: when a node was
+    deployed. ``applied``: digest of the configuration that the administrator last applied. ``tries``: role calls that
+    are owed and were tried. ``repairs``: applies that nodes need. ``repaired``: what was repaired. ``seen``: what nodes
+    last said.
     """
 
     version: int
@@ -71,7 +95,10 @@ class Snapshot(TypedDict):
     nodes: dict[str, Node]
     started: dict[str, str]
     deployed: dict[str, str]
+    applied: dict[str, str]
     tries: dict[str, Attempt]
+    repairs: dict[str, Repair]
+    repaired: dict[str, Repaired]
     seen: dict[str, Seen]
     target_problems: list[str]
 
@@ -89,7 +116,10 @@ def empty_snapshot() -> Snapshot:
         "nodes": {},
         "started": {},
         "deployed": {},
+        "applied": {},
         "tries": {},
+        "repairs": {},
+        "repaired": {},
         "seen": {},
         "target_problems": [],
     }

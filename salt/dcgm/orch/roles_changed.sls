@@ -1,4 +1,4 @@
-# Delivers roles to the nodes that the watcher found changed or started, applies their states, and reports on each node.
-Deliver changed roles to the nodes:
+# By hand: makes the role calls that the watcher found to be owed. The reactor does the same by itself.
+Make the role calls that are owed:
   salt.runner:
     - name: bcm.deliver_changes

@@ -9,6 +9,7 @@ import sys
 import pytest
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths, roles
+from superpod_dcgm.exporter import role_call
 
 NODES = {"dgx-01.cluster": {"roles": ["slurmclient"], "category": "dgx"}, "dgx-02": {"roles": [], "category": None}}
 
@@ -33,28 +34,56 @@ def test_a_damaged_record_counts_as_none(tmp_path, text) -> None:
 
 @pytest.fixture
 def module(load, tmp_path):
-    refreshed = []
+    refreshed, running = [], []
     return load(
         "_modules/bcm.py",
-        __opts__={"superpod_dcgm_roles": str(tmp_path / "roles.json")},
+        __opts__={"superpod_dcgm_state": str(tmp_path)},
         __grains__={"id": "x99", "host": "DGX-01"},
-        __salt__={"saltutil.refresh_grains": lambda **how: refreshed.append(how)},
+        __salt__={
+            "saltutil.refresh_grains": lambda **how: refreshed.append(how),
+            "saltutil.is_running": lambda pattern: running,
+        },
         refreshed=refreshed,
+        running=running,
     )
 
 
 def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
-    assert module.deliver(NODES, 7) == {"changed": True, "roles": ["slurmclient"]}
-    assert module.deliver(NODES, 8) == {"changed": False, "roles": ["slurmclient"]}
+    said = module.role_call(1, NODES, 7)
+    assert (said["changed"], said["roles"], said["state"]) == (True, ["slurmclient"], "idle")
+    assert module.role_call(1, NODES, 8)["changed"] is False
     assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}]
 
 
 def test_a_node_that_is_not_meant_refuses(module) -> None:
     with pytest.raises(CommandExecutionError, match="called x99 or dgx-01"):
-        module.deliver({"dgx-02": NODES["dgx-02"]}, 1)
+        module.role_call(1, {"dgx-02": NODES["dgx-02"]}, 1)
     with pytest.raises(CommandExecutionError, match="cannot be stored"):
-        module.deliver({"dgx-01": {"roles": None}}, 1)
+        module.role_call(1, {"dgx-01": {"roles": None}}, 1)
     assert module.roles() == {}
+
+
+def test_a_call_of_another_version_changes_nothing(module) -> None:
+    assert module.role_call(2, {"whatever": 5}, 1)["state"] == "version"
+    assert module.roles() == {} and module.refreshed == []
+
+
+def test_a_state_run_on_the_node_is_busy(module, tmp_path) -> None:
+    role_call.remember("x.service", "http://127.0.0.1:1/metrics", 1, (), {"source": "bcm", "run_on": []}, str(tmp_path))
+    module.running.append({"fun": "state.apply", "jid": "7"})
+    said = module.role_call(1, NODES, 7)
+    assert (said["state"], said["text"]) == ("busy", "state.apply runs here (job 7)")
+    assert module.roles()["roles"] == ["slurmclient"]
+
+
+RECORD = {"digest": "d1", "configuration": {"cluster": "x"}, "secrets": [], "places": ["/x"]}
+
+
+def test_a_node_sends_its_last_configuration_only_to_who_does_not_know_it(module, tmp_path) -> None:
+    assert module.applied() == {}
+    (tmp_path / paths.APPLIED_RECORD).write_text(json.dumps(RECORD))
+    assert module.applied() == {"digest": "d1", "configuration": {"cluster": "x"}, "secrets": []}
+    assert module.applied(["d1"]) == {"digest": "d1", "secrets": []}
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -64,7 +93,7 @@ def test_the_grain_tells_what_was_delivered(load, tmp_path, known) -> None:
     if known:
         path.write_text(json.dumps({**record, "seq": 1}))
     nothing = {"roles": [], "category": None, "since": None, "updated": None}
-    grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_roles": str(path)}).bcm()
+    grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_state": str(tmp_path)}).bcm()
     assert grain == {"bcm": {"known": known, **(record if known else nothing)}}
 
 
@@ -72,26 +101,67 @@ def test_the_grain_tells_what_was_delivered(load, tmp_path, known) -> None:
 def test_the_grain_takes_a_damaged_record_for_none(load, tmp_path, text) -> None:
     path = tmp_path / "roles.json"
     path.write_text(text)
-    assert load("_grains/bcm.py", __opts__={"superpod_dcgm_roles": str(path)}).bcm()["bcm"]["known"] is False
+    assert load("_grains/bcm.py", __opts__={"superpod_dcgm_state": str(tmp_path)}).bcm()["bcm"]["known"] is False
 
 
 def test_the_grain_leaves_no_module_of_ours_in_the_minion_whose_jobs_would_inherit_it(repository, load) -> None:
     program = (
         "import runpy, sys; sys.path.insert(0, '_utils')\n"
-        "runpy.run_path('_grains/bcm.py', {'__opts__': {'superpod_dcgm_roles': '/nowhere'}})['bcm']()\n"
+        "runpy.run_path('_grains/bcm.py', {'__opts__': {'superpod_dcgm_state': '/nowhere'}})['bcm']()\n"
         "print([name for name in sys.modules if name.startswith('superpod')])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-    assert load("_grains/bcm.py")._ROLES_FILE == paths.ROLES_FILE
+    assert load("_grains/bcm.py")._NODE_STATE == paths.NODE_STATE
 
 
 @pytest.mark.parametrize("test", [False, True])
 def test_a_node_tells_the_watcher_that_it_is_deployed_or_removed(load, tmp_path, test) -> None:
     sent = []
-    options = {"superpod_dcgm_roles": str(tmp_path / "roles.json"), "test": test}
+    options = {"superpod_dcgm_state": str(tmp_path), "test": test}
     states = load("_states/bcm_node.py", __opts__=options, __salt__={"event.send": lambda *event: sent.append(event)})
     for result in (states.deployed("x"), states.removed("x")):
         assert (result["result"], result["changes"]) == (True, {})
     told = [("superpod/dcgm/deployed", {"roles_known": False}), ("superpod/dcgm/removed", {})]
     assert sent == ([] if test else told)
+
+
+@pytest.fixture
+def node(load, tmp_path):
+    """The states of a node whose run applied RECORD; ``running`` has what the run did before."""
+    sent, running = [], {}
+    state = load(
+        "_states/bcm_node.py",
+        __opts__={"superpod_dcgm_state": str(tmp_path), "test": False},
+        __salt__={"event.send": lambda *event: sent.append(event), "dcgm_config.applied": lambda: state.record},
+        __running__=running,
+        sent=sent,
+        record=RECORD,
+    )
+    return state
+
+
+def test_the_configuration_of_a_good_apply_is_kept_and_told(node, tmp_path) -> None:
+    first = node.applied("x")
+    assert (first["result"], first["changes"]) == (True, {"configuration": {"old": None, "new": "d1"}})
+    assert json.loads((tmp_path / paths.APPLIED_RECORD).read_text()) == RECORD
+    assert node.applied("x")["changes"] == {}
+    assert node.sent == [("superpod/dcgm/applied", {"digest": "d1"})] * 2
+
+
+def test_a_run_that_failed_or_repairs_keeps_the_former_record(node, tmp_path) -> None:
+    node.applied("x")
+    node.record = {**RECORD, "digest": "d2"}
+    node.__running__["a state"] = {"result": False}
+    assert "stays" in node.applied("x")["comment"]
+    node.__running__.clear()
+    node.record = {}
+    assert "repaired" in node.applied("x")["comment"]
+    assert json.loads((tmp_path / paths.APPLIED_RECORD).read_text()) == RECORD and len(node.sent) == 1
+
+
+def test_a_preview_keeps_and_tells_nothing(node, tmp_path) -> None:
+    node.__opts__["test"] = True
+    found = node.applied("x")
+    assert (found["result"], list(found["changes"])) == (None, ["configuration"])
+    assert not (tmp_path / paths.APPLIED_RECORD).exists() and node.sent == []

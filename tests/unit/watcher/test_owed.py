@@ -73,7 +73,7 @@ def test_a_lost_event_is_made_good_by_the_next_poll_but_one(snapshot) -> None:
     assert claim(snapshot, MEMBERS, 30, 30) == ["a", "b"]
 
 
-def test_a_start_serves_a_deployed_node_wholly_and_another_one_only_what_it_is_owed(snapshot) -> None:
+def test_a_start_causes_a_call_to_a_deployed_node_and_to_another_one_only_what_it_is_owed(snapshot) -> None:
     delivered(snapshot)
     note(snapshot, News(started={"a", "b"}, deployed={"a"}), MEMBERS, "t1")
     assert owed.nodes(snapshot, MEMBERS) == ["a"]
@@ -110,6 +110,27 @@ def test_a_node_that_has_no_roles_or_does_not_follow_them_gets_them_again(snapsh
     delivered(snapshot)
     note(snapshot, News(**{kind: {"a"}}), MEMBERS, "t1")
     assert owed.nodes(snapshot, MEMBERS) == ["a"]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_was_set_delays_no_call_by_more_than_one_back_off(snapshot, hours) -> None:
+    for moment in (0, 30, 90, 210):
+        claim(snapshot, {"a": "a"}, moment, 30)
+    now = 210 + hours * 3600
+    assert claim(snapshot, {"a": "a"}, now, 30) == ["a"]
+    assert claim(snapshot, {"a": "a"}, now + owed.wait(5, 30) + 1, 30) == ["a"]
+
+
+def test_a_held_node_is_not_claimed_and_what_it_is_owed_comes_afterwards(snapshot) -> None:
+    assert claim(snapshot, MEMBERS, 0, 30, held=["a"]) == ["b"]
+    assert claim(snapshot, MEMBERS, 1, 30) == ["a"]
+
+
+def test_an_apply_of_the_administrator_ends_a_repair_and_a_back_off(snapshot) -> None:
+    claim(snapshot, MEMBERS, 0, 30)
+    snapshot["repairs"]["a"] = {"why": "x", "jid": None, "since": 0, "count": 1, "next": 9, "problem": None}
+    note(snapshot, News(deployed={"a"}, applied={"a"}), MEMBERS, "t1")
+    assert snapshot["repairs"] == {} and list(snapshot["tries"]) == ["b"]
 
 
 def test_strangers_are_not_noted(snapshot) -> None:

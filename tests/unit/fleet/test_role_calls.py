@@ -10,17 +10,24 @@ from types import SimpleNamespace
 import pytest
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import files
-from superpod_dcgm.fleet import deliver, minions, rollout
+from superpod_dcgm.fleet import minions, role_calls, rollout
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.fleet.outcomes import DOWN, Outcome, judge_health
-from superpod_dcgm.watcher import belief, owed
+from superpod_dcgm.watcher import belief, holds, owed
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 
 MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
 GOOD = {"ret": {"x": {"result": True, "changes": {"new": 1}}, "y": {"result": True, "changes": {}}}, "retcode": 0}
 BAD = {"ret": {"x": {"result": False, "comment": "no room\nmore", "__id__": "Run it", "__run_num__": 1}}, "retcode": 2}
-HEALTH = {"ret": {"service": "running", "release": "1.0", "right": True}, "retcode": 0}
-NOT_AVAILABLE = {"ret": "'bcm.deliver' is not available.", "retcode": 254}
+SAID = {"state": "ok", "text": "runs and answers", "deployed": True, "service": "running", "release": "1.0"}
+WELL = {"ret": SAID, "retcode": 0}
+NOT_AVAILABLE = {"ret": "'bcm.role_call' is not available.", "retcode": 254}
+NO_HEALTH = {"ret": "'bcm.health' is not available.", "retcode": 254}
+OLD_HEALTH = {"ret": {"release": "1.0", "service": "running", "roles": [], "wanted": "running", "right": True}}
+
+
+def said(**more):
+    return {"ret": {**SAID, **more}, "retcode": 0}
 
 
 class Bus:
@@ -39,9 +46,7 @@ class Bus:
         queue = self.answers.get(f"{name.split('.')[0]}_{kind}")
         if queue:
             return queue.pop(0) if len(queue) > 1 else queue[0]
-        return {"ping": {"ret": True}, "apply": GOOD, "health": HEALTH}.get(
-            kind, {"ret": {"changed": True}, "retcode": 0}
-        )
+        return {"ping": {"ret": True}, "apply": GOOD, "health": OLD_HEALTH}.get(kind, WELL)
 
 
 @pytest.fixture
@@ -49,7 +54,6 @@ def watched(tmp_path):
     settings = {
         "snapshot": str(tmp_path / "snapshot.json"),
         "watcher": {"batch": "20%", "interval": 30, "deadline": 60},
-        "states": {"changed": "service", "started": "whole"},
         "roles": {"source": "bcm", "run_on": ["slurmclient"]},
     }
     devices = {name: {"roles": ["slurmclient"], "category": "dgx", "type": None} for name in MEMBERS}
@@ -65,113 +69,141 @@ def pending(settings):
     return owed.nodes(read_snapshot(settings["snapshot"]), MEMBERS)
 
 
-def test_changed_nodes_get_the_service_state_and_started_ones_all(watched) -> None:
+def test_every_owed_node_gets_one_call_in_one_job_and_nothing_is_applied_or_synced(watched) -> None:
     bus = Bus()
-    report = deliver.carry_out(watched, MEMBERS, bus)
-    assert bus.calls == [
-        ("test.ping", ["a.cluster", "b", "c"]),
-        ("saltutil.sync_all", ["c"]),
-        ("bcm.deliver", ["a.cluster", "b", "c"]),
-        ("state.apply", ["a.cluster"], "service"),
-        ("state.apply", ["b"], "service"),
-        ("state.apply", ["c"], "whole"),
-        ("bcm.health", ["a.cluster", "b", "c"], watched["roles"]),
-    ]
-    good = "ok: 2 states, 1 changed"
-    assert report == {"seq": 1, "nodes": {"a": good, "b": good, "c": good}, "failed": [], "down": []}
+    report = role_calls.carry_out(watched, MEMBERS, bus)
+    assert bus.calls == [("bcm.role_call", ["a.cluster", "b", "c"])]
+    kwarg = bus.options[0][1]
+    entry = {"roles": ["slurmclient"], "category": "dgx"}
+    assert kwarg == {"version": 1, "nodes": {"a.cluster": entry, "b": entry, "c": entry}, "seq": 1}
+    good = "ok: runs and answers"
+    assert report == {"nodes": {"a": good, "b": good, "c": good}, "failed": [], "down": []}
     assert pending(watched) == []
 
 
-def test_every_apply_syncs_since_states_may_be_newer_than_modules(watched) -> None:
+def test_thousands_are_called_some_at_a_time_and_each_job_has_its_own_nodes_only(watched, monkeypatch) -> None:
+    monkeypatch.setattr(role_calls, "_AT_ONCE", 2)
     bus = Bus()
-    deliver.carry_out(watched, MEMBERS, bus)
-    assert [kwarg["sync_mods"] for fun, kwarg in bus.options if fun == "state.apply"] == ["all"] * 3
+    role_calls.carry_out(watched, MEMBERS, bus)
+    assert [list(kwarg["nodes"]) for _, kwarg in bus.options] == [["a.cluster", "b"], ["c"]]
 
 
 def test_a_false_event_calls_nobody(watched) -> None:
-    deliver.carry_out(watched, MEMBERS, Bus())
+    role_calls.carry_out(watched, MEMBERS, Bus())
     bus = Bus()
-    assert deliver.carry_out(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
+    assert role_calls.carry_out(watched, MEMBERS, bus)["nodes"] == {} and bus.calls == []
 
 
 def test_nodes_get_their_roles_again_although_they_are_owed_nothing(watched) -> None:
-    deliver.carry_out(watched, MEMBERS, Bus())
-    report = deliver.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]), again={"a", "b"})
+    role_calls.carry_out(watched, MEMBERS, Bus())
+    report = role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[said(state="failed")]), again={"a", "b"})
     assert (list(report["nodes"]), report["failed"], pending(watched)) == (["a", "b"], ["a"], ["a"])
 
 
 def test_a_node_that_is_down_stays_pending_and_is_no_failure(watched) -> None:
     bus = Bus()
     bus.down = {"b"}
-    report = deliver.carry_out(watched, MEMBERS, bus)
+    report = role_calls.carry_out(watched, MEMBERS, bus)
     assert (report["failed"], report["down"], pending(watched)) == ([], ["b"], ["b"])
-    assert all("b" not in ids for fun, ids, *_ in bus.calls if fun != "test.ping")
 
 
-def test_what_the_nodes_are_afterwards_is_remembered(watched) -> None:
+def test_what_the_nodes_said_is_remembered(watched) -> None:
     bus = Bus()
     bus.down = {"b"}
-    deliver.carry_out(watched, MEMBERS, bus)
+    role_calls.carry_out(watched, MEMBERS, bus)
     seen = read_snapshot(watched["snapshot"])["seen"]
     assert (seen["a"]["service"], seen["a"]["release"], seen["a"]["silent"]) == ("running", "1.0", None)
     assert seen["b"]["at"] is None and seen["b"]["silent"]
 
 
-def test_a_failed_state_fails_that_node_alone(watched) -> None:
-    report = deliver.carry_out(watched, MEMBERS, Bus(a_apply=[BAD]))
-    assert report["failed"] == ["a"] and report["nodes"]["a"] == "failed: Run it: no room"
-    assert pending(watched) == ["a"]
+@pytest.mark.parametrize("state", ["busy", "starting"])
+def test_what_is_busy_is_owed_and_no_failure_of_the_watcher_but_one_of_a_command(watched, state) -> None:
+    report = role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[said(state=state, text="state.apply runs here")]))
+    assert (report["failed"], report["owed"], pending(watched)) == ([], ["a"], ["a"])
+    assert read_snapshot(watched["snapshot"])["tries"]["a"]["problem"] == "state.apply runs here"
+    assert "retcode" not in fleet_report.judged(dict(report), {}, owed_is_well=True)
+    assert fleet_report.judged(dict(report), {})["retcode"] == 1
 
 
-def test_a_node_without_our_code_is_synced_and_asked_again(watched) -> None:
-    bus = Bus(a_deliver=[NOT_AVAILABLE, {"ret": {"changed": True}, "retcode": 0}])
-    assert deliver.carry_out(watched, MEMBERS, bus)["failed"] == []
-    assert bus.calls[3:5] == [("saltutil.sync_all", ["a.cluster"]), ("bcm.deliver", ["a.cluster"])]
+def deploy(settings, *names):
+    with changing(settings["snapshot"]) as snapshot:
+        snapshot["deployed"].update(dict.fromkeys(names, "t0"))
 
 
-def test_why_a_delivery_failed_is_told_also_where_the_sync_fails_then(watched) -> None:
-    full = {"ret": "ERROR: No space left on device", "retcode": 1}
-    report = deliver.carry_out(watched, MEMBERS, Bus(a_deliver=[full], a_sync_all=[{"ret": "no", "retcode": 1}]))
-    assert report["nodes"]["a"] == "failed: roles not delivered: ERROR: No space left on device"
+OLD = {
+    "it has older modules": NOT_AVAILABLE,
+    "it takes other arguments": {"ret": "Passed invalid arguments to bcm.role_call: nodes", "retcode": 1},
+    "it knows another version": said(state="version", text="this node knows role calls of 2"),
+}
 
 
-def test_a_node_that_never_learns_our_code_fails(watched) -> None:
-    report = deliver.carry_out(watched, MEMBERS, Bus(a_deliver=[NOT_AVAILABLE]))
-    assert report["nodes"]["a"].startswith("failed: roles not delivered: 'bcm.deliver' is not available")
+@pytest.mark.parametrize("answer", OLD.values(), ids=OLD.keys())
+def test_a_node_that_does_not_know_the_call_is_listed_and_neither_synced_nor_applied(watched, answer) -> None:
+    deploy(watched, "a")
+    bus = Bus(a_role_call=[answer])
+    report = role_calls.carry_out(watched, MEMBERS, bus)
+    assert report["old"] == ["a"] and "needs the roll-out" in report["nodes"]["a"]
+    assert {fun for fun, *_ in bus.calls} == {"bcm.role_call", "bcm.health"}
+    assert read_snapshot(watched["snapshot"])["repairs"] == {} and pending(watched) == ["a"]
+
+
+def test_a_node_without_anything_of_ours_is_repaired_only_if_it_was_deployed(watched) -> None:
+    deploy(watched, "a")
+    bus = Bus(a_role_call=[NOT_AVAILABLE], b_role_call=[NOT_AVAILABLE], a_health=[NO_HEALTH])
+    report = role_calls.carry_out(watched, MEMBERS, bus)
+    assert report["nodes"]["b"] == "ok: nothing is deployed here"
+    snapshot = read_snapshot(watched["snapshot"])
+    assert list(snapshot["repairs"]) == ["a"] and "re-provisioned" in snapshot["repairs"]["a"]["why"]
+    assert pending(watched) == [], "a repair takes the roles in"
+
+
+LACKING = {
+    "something is missing": said(state="lacking", text="/usr/bin/dcgm-exporter is missing"),
+    "its image has our modules and nothing is deployed": said(state="idle", deployed=False),
+}
+
+
+@pytest.mark.parametrize("answer", LACKING.values(), ids=LACKING.keys())
+def test_what_a_node_lacks_is_noted_for_a_repair(watched, answer) -> None:
+    deploy(watched, "a")
+    report = role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[answer]))
+    assert report["owed"] == ["a"] and list(read_snapshot(watched["snapshot"])["repairs"]) == ["a"]
 
 
 @pytest.mark.parametrize(
-    ("fun", "answer", "expected"),
-    [
-        ("deliver", {"ret": "ERROR: disk full", "retcode": 1}, "roles not delivered: ERROR: disk full"),
-        ("apply", {"ret": ["Rendering SLS failed: x", "y"], "retcode": 1}, "Rendering SLS failed: x"),
-        ("apply", {}, "no answer to the state apply"),
-        ("apply", {"ret": {}}, "{}"),
-    ],
+    "answer", [{"ret": {"a": 1}}, {"ret": None}, {"ret": []}, {"ret": {}}, {"ret": {"state": ["x"]}}, {"ret": 5}, {}]
 )
-def test_every_kind_of_failure_has_its_sentence(watched, fun, answer, expected) -> None:
-    report = deliver.carry_out(watched, MEMBERS, Bus(**{f"a_{fun}": [answer]}))
-    assert report["failed"] == ["a"] and expected in report["nodes"]["a"]
+def test_an_odd_answer_is_that_nodes_failure_alone(watched, answer) -> None:
+    report = role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[answer]))
+    assert (report["failed"], pending(watched)) == (["a"], ["a"])
+
+
+def test_a_held_node_is_left_alone_whoever_asks(watched) -> None:
+    holds.hold(holds.path(watched), ["a"], None, time.time(), "t0")
+    bus = Bus()
+    report = role_calls.carry_out(watched, MEMBERS, bus, again={"a", "b"})
+    assert bus.calls == [("bcm.role_call", ["b", "c"])]
+    assert report["held"] == ["a"] and "unhold" in report["nodes"]["a"]
 
 
 def test_a_minion_whose_key_went_away_is_not_called(watched) -> None:
     bus = Bus()
-    deliver.carry_out(watched, {"a": "a.cluster"}, bus)
+    role_calls.carry_out(watched, {"a": "a.cluster"}, bus)
     assert {name for _, ids, *_ in bus.calls for name in ids} == {"a.cluster"}
 
 
 def test_two_orchestrations_do_not_serve_at_once(watched, monkeypatch) -> None:
-    monkeypatch.setattr(deliver, "_PATIENCE", 0.2)
-    with files.lock_local(owed.lock_file(watched["snapshot"]), 0), pytest.raises(deliver.AtWork):
-        deliver.carry_out(watched, MEMBERS, Bus())
+    monkeypatch.setattr(role_calls, "_PATIENCE", 0.2)
+    with files.lock_local(owed.lock_file(watched["snapshot"]), 0), pytest.raises(role_calls.AtWork):
+        role_calls.carry_out(watched, MEMBERS, Bus())
 
 
 def test_a_snapshot_that_stays_locked_is_not_taken_for_another_orchestration(watched, monkeypatch) -> None:
     lock = files.lock_local
     monkeypatch.setattr(files, "lock_local", lambda path, seconds: lock(path, min(seconds, 0.2)))
     with lock(f"{watched['snapshot']}.lock", 0), pytest.raises(files.Busy) as caught:
-        deliver.carry_out(watched, MEMBERS, Bus())
-    assert not isinstance(caught.value, deliver.AtWork)
+        role_calls.carry_out(watched, MEMBERS, Bus())
+    assert not isinstance(caught.value, role_calls.AtWork)
 
 
 @pytest.fixture
@@ -185,7 +217,7 @@ def runner(load, watched, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(runner, "members", lambda match=None: MEMBERS)
     monkeypatch.setattr(minions, "client", lambda conf_file, seconds: contextlib.nullcontext(Bus()))
-    monkeypatch.setattr(deliver, "_PATIENCE", 0.2)
+    monkeypatch.setattr(role_calls, "_PATIENCE", 0.2)
     return runner
 
 
@@ -241,6 +273,19 @@ def test_a_failed_batch_stops_those_after_it_where_that_is_wanted() -> None:
     for failhard, expected in ((True, "skipped"), (False, "ok")):
         found = rollout.apply_states(Bus(a_apply=[BAD]), ["a", "b"], "x", "1", failhard)
         assert [found[name].state for name in "ab"] == ["failed", expected]
+
+
+def test_a_node_where_another_run_is_at_work_is_asked_again_and_never_queued(monkeypatch) -> None:
+    monkeypatch.setattr(rollout, "_BUSY_PAUSE", 0.01)
+    running = {"ret": ['The function "state.apply" is running as PID 7 and was started at x with jid y'], "retcode": 1}
+    bus = Bus(a_apply=[running, running, GOOD])
+    found = rollout.apply_states(bus, ["a", "b"], "x", "2", failhard=True)
+    assert [found[name].state for name in "ab"] == ["ok", "ok"]
+    assert [ids for _, ids, *_ in bus.calls] == [["a", "b"], ["a"], ["a"]]
+    assert all("queue" not in kwarg for _, kwarg in bus.options)
+    monkeypatch.setattr(rollout, "_BUSY_SECONDS", 0)
+    found = rollout.apply_states(Bus(a_apply=[running]), ["a", "b"], "x", "1", failhard=True)
+    assert [found[name].state for name in "ab"] == ["busy", "skipped"]
 
 
 def test_the_report_of_a_node_says_what_is_and_what_should_be() -> None:

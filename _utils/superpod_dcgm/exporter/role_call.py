@@ -1,0 +1,191 @@
+"""
+A role call on a node: it takes its roles in, starts or stops the exporter as they say, and tells how it is.
+
+Nothing is rendered and no file is asked for: what a role call needs, the last apply left on the node. So a role call
+can never roll out a newer configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from superpod_dcgm.base import boot, files, paths, roles, systemd
+from superpod_dcgm.exporter import installed, last_good, service
+
+# What a caller of another version asks for is not guessed.
+VERSION = 1
+# A start that takes longer is looked at again by the next call: no node waits for another.
+_ANSWER_SECONDS = 10
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """
+    Work on the unit alone: states and role calls take the same lock, and none waits for it.
+
+    :raises files.Busy: another one works on it.
+    :raises OSError: /run cannot be written.
+    """
+    files.make_directory(paths.NODE_RUNTIME)
+    with files.lock_local(paths.SERVICE_LOCK, 0):
+        yield
+
+
+def remember(
+    name: str, url: str, timeout: int, others: Iterable[str], rules: dict[str, Any], state: str = ""
+) -> None:
+    """
+    Keep what a role call needs of the configuration; the apply that deploys writes it.
+
+    :param rules: the section ``roles`` of the configuration.
+    :param state: directory of the node's records; by default the one of ``paths``.
+    :raises OSError: it cannot be written.
+    """
+    known = {key: rules[key] for key in ("source", "run_on")}
+    record = {"unit": name, "url": url, "timeout": timeout, "files": list(others), "roles": known}
+    files.make_directory(state or paths.NODE_STATE)
+    files.write_atomic(os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD), json.dumps(record) + "\n")
+
+
+def recall(state: str = "") -> dict[str, Any] | None:
+    """Return what ``remember`` kept; None where no apply ever came so far."""
+    record = files.read_json(os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD))
+    return record if isinstance(record, dict) and isinstance(record.get("roles"), dict) else None
+
+
+def applied(state: str = "") -> dict[str, Any]:
+    """Return the record of the last apply that succeeded: ``digest``, ``configuration``, ``places``; or empty."""
+    record = files.read_json(os.path.join(state or paths.NODE_STATE, paths.APPLIED_RECORD))
+    return record if isinstance(record, dict) else {}
+
+
+def lacking(state: str = "") -> list[str]:
+    """
+    Return what the last apply put on this node and is not there any more.
+
+    Links count by themselves: what they lead to may be on shared storage, which may hang.
+    """
+    places = applied(state).get("places")
+    found = [path for path in places if not os.path.lexists(path)] if isinstance(places, list) else []
+    if not recall(state):
+        return found
+    binary = os.path.join(paths.EXPORTER_ROOT, installed.linked_release() or "-", "dcgm-exporter")
+    return [*found, *(path for path in (paths.UNIT_FILE, binary) if path not in found and not os.path.lexists(path))]
+
+
+def condition(state: str = "") -> dict[str, Any]:
+    """Return how this node is, as role calls and ``bcm.health`` tell it."""
+    record, last = recall(state), applied(state)
+    return {
+        "version": VERSION,
+        "boot": boot.identity(),
+        "deployed": bool(record or last),
+        "applied": last.get("digest"),
+        "release": installed.linked_release(),
+        "lacking": lacking(state),
+    }
+
+
+def answer(
+    entry: dict[str, Any],
+    seq: int,
+    now: str,
+    at_work: str,
+    state: str = "",
+    unit: Callable[[str, str, int], service.Unit] = service.Unit,
+) -> dict[str, Any]:
+    """
+    Take roles in, and start or stop the exporter as they say.
+
+    :param entry: ``{"roles": [...], "category": ...}``
+    :param seq: number of the change set.
+    :param now: this moment, as records show it.
+    :param at_work: why the service may not be touched at this moment, such as a state run; or empty.
+    :param unit: makes the exporter's unit of name, address and seconds; tests give their own.
+    :return: ``condition``, and ``changed`` (the roles are new), ``state`` and ``text``. ``state``: ``ok``, ``idle``
+        (nothing is deployed here), ``busy``, ``starting``, ``lacking``, or ``failed``.
+    :raises OSError: the roles cannot be stored.
+    :raises ValueError: the entry has no list of role names.
+    """
+    changed = roles.store(os.path.join(state or paths.NODE_STATE, paths.ROLES_RECORD), entry, seq, now)
+    record = recall(state)
+    how, text = ("idle", "nothing is deployed here") if record is None else _follow(record, at_work, unit)
+    found = condition(state)
+    if found["lacking"] and how != "busy":
+        how, text = "lacking", f"{', '.join(found['lacking'])} is missing"
+    told = {"changed": changed, "roles": sorted(entry["roles"]), "state": how, "text": text}
+    return {**found, **told, "service": _service(unit) if record else "stopped"}
+
+
+def _service(make: Callable[[str, str, int], service.Unit]) -> str | None:
+    try:
+        return "running" if systemd.is_up(make(paths.UNIT, "", 0).show(paths.UNIT)) else "stopped"
+    except systemd.UnitError:
+        return None
+
+
+def _follow(
+    record: dict[str, Any], at_work: str, make: Callable[[str, str, int], service.Unit]
+) -> tuple[str, str]:
+    if at_work:
+        return "busy", at_work
+    if not os.path.lexists(paths.UNIT_FILE):
+        return "lacking", f"{paths.UNIT_FILE} is missing"
+    unit = make(record["unit"], record["url"], min(record["timeout"], _ANSWER_SECONDS))
+    decision = roles.decide(record["roles"], roles.names_in(roles.read(paths.ROLES_FILE)))
+    desired = last_good.fingerprint(installed.linked_release(), tuple(record.get("files") or ()))
+    try:
+        with alone():
+            done = _carried_out(unit, decision, desired)
+        # Without the lock: whoever comes meanwhile may restart what is waited for.
+        if decision == "running":
+            return _looked_at(unit, desired, record["timeout"], done)
+    except files.Busy as exc:
+        return "busy", str(exc)
+    except (systemd.UnitError, OSError) as exc:
+        return "failed", str(exc)
+    return "ok", done or f"{unit.name} is as the roles say"
+
+
+def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str, Any]) -> str:
+    """Start or stop the unit, and return what was done. A role call never restarts one that runs."""
+    changes = service.plan(unit, decision, desired, False)
+    if changes.get("service", {}).get("new") == "restarted":
+        del changes["service"]
+    if decision != "stopped":
+        service.let_start()
+    if not changes:
+        return ""
+    if "service" in changes and decision == "running":
+        started = {"at": time.clock_gettime(time.CLOCK_BOOTTIME), "desired": desired}
+        files.write_atomic(paths.STARTED_RECORD, json.dumps(started) + "\n")
+    service.switch(unit, decision, "service" in changes)
+    what = changes.get("service") or changes["boot"]
+    return f"{unit.name}: {what['old']} -> {what['new']}"
+
+
+def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: str) -> tuple[str, str]:
+    """Whether it answers. What was started and does not answer in the time that an apply gives it is taken back."""
+    started = files.read_json(paths.STARTED_RECORD)
+    ours = isinstance(started, dict) and started.get("desired") == desired
+    if problem := unit.problem():
+        if not ours or time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
+            return ("starting" if ours else "failed"), f"{problem} after {unit.timeout} s"
+        with alone():
+            _forget_start()
+            back = service.go_back(unit, last_good.read(), desired)
+            return "failed", f"{problem} after {timeout} s. {back}"
+    if ours:
+        last_good.remember(desired)
+        _forget_start()
+    return "ok", done or f"{unit.name} runs and answers"
+
+
+def _forget_start() -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(paths.STARTED_RECORD)

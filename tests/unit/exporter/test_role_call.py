@@ -1,0 +1,155 @@
+"""A role call on a node: what it changes, what it leaves alone, and what it says of the node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from superpod_dcgm.base import boot, files, paths
+from superpod_dcgm.exporter import last_good, role_call, service
+
+from tests.exporter_node import NEW, OLD, SECONDS, URL, ExporterNode
+
+RULES = {"source": "bcm", "run_on": ["slurmclient"], "static": {"x": ["y"]}}
+WANTED, UNWANTED = ["slurmclient"], ["storage"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExporterNode:
+    node = ExporterNode(tmp_path, monkeypatch)
+    monkeypatch.setattr(role_call, "_ANSWER_SECONDS", SECONDS)
+    return node
+
+
+@pytest.fixture
+def deployed(here: ExporterNode) -> ExporterNode:
+    here.runs(NEW)
+    role_call.remember(paths.UNIT, URL, SECONDS, (), RULES)
+    return here
+
+
+def call(here: ExporterNode, roles: list[str], at_work: str = "") -> dict[str, Any]:
+    entry = {"roles": roles, "category": "dgx"}
+    return role_call.answer(entry, 7, "t1", at_work, unit=lambda *_: here.unit())
+
+
+def test_a_role_that_goes_stops_the_exporter_and_one_that_comes_starts_it(deployed: ExporterNode) -> None:
+    gone = call(deployed, UNWANTED)
+    assert (gone["state"], gone["service"], deployed.up, deployed.enabled, deployed.flag.exists()) == (
+        *("ok", "stopped", False, False, False),
+    )
+    back = call(deployed, WANTED)
+    assert (back["state"], back["service"], deployed.up, deployed.enabled, deployed.flag.exists()) == (
+        *("ok", "running", True, True, True),
+    )
+    assert gone["changed"] and back["changed"] and back["text"] == f"{paths.UNIT}: stopped -> running"
+
+
+def test_a_second_call_changes_nothing(deployed: ExporterNode) -> None:
+    call(deployed, WANTED)
+    calls = len(deployed.calls)
+    again = call(deployed, WANTED)
+    assert (again["state"], again["changed"], len(deployed.calls)) == ("ok", False, calls)
+
+
+def test_a_newer_configuration_on_the_disk_is_not_rolled_out(deployed: ExporterNode) -> None:
+    """Somebody's apply was cut short: a role call neither restarts what runs nor links another release."""
+    deployed.install(OLD)
+    deployed.configure("second")
+    assert call(deployed, WANTED)["state"] == "ok"
+    assert "restart" not in " ".join(deployed.calls) and deployed.loaded == (NEW, "first")
+
+
+def test_nothing_is_done_where_nothing_was_deployed(here: ExporterNode) -> None:
+    said = call(here, WANTED)
+    assert (said["state"], said["deployed"], said["lacking"], here.calls) == ("idle", False, [], [])
+    assert json.loads(Path(paths.ROLES_FILE).read_text())["roles"] == WANTED
+
+
+def test_a_state_run_comes_first_and_still_finds_the_roles(deployed: ExporterNode) -> None:
+    said = call(deployed, UNWANTED, at_work="state.apply runs here (job 1)")
+    assert (said["state"], said["text"], deployed.up) == ("busy", "state.apply runs here (job 1)", True)
+    assert json.loads(Path(paths.ROLES_FILE).read_text())["roles"] == UNWANTED
+
+
+def test_who_holds_the_lock_is_not_waited_for(deployed: ExporterNode) -> None:
+    with files.lock_local(paths.SERVICE_LOCK, 0):
+        assert call(deployed, UNWANTED)["state"] == "busy"
+    assert deployed.up and call(deployed, UNWANTED)["state"] == "ok" and not deployed.up
+
+
+@pytest.mark.parametrize("lost", ["unit", "binary", "place"])
+def test_what_is_missing_is_named(deployed: ExporterNode, lost: str) -> None:
+    place = deployed.root / "etc/job-map.conf"
+    place.write_text("")
+    (deployed.root / "var" / paths.APPLIED_RECORD).write_text(json.dumps({"digest": "d", "places": [str(place)]}))
+    assert call(deployed, WANTED)["state"] == "ok"
+    victim = {"unit": deployed.unit_file, "binary": deployed.root / "opt" / NEW / "dcgm-exporter", "place": place}[lost]
+    victim.unlink()
+    said = call(deployed, WANTED)
+    assert (said["state"], said["lacking"]) == ("lacking", [str(victim)]) and str(victim) in said["text"]
+
+
+def test_an_older_release_is_no_lack(here: ExporterNode) -> None:
+    here.runs(OLD)
+    role_call.remember(paths.UNIT, URL, SECONDS, (), RULES)
+    said = call(here, WANTED)
+    assert (said["state"], said["release"], said["lacking"]) == ("ok", OLD, [])
+
+
+def test_a_start_that_takes_long_is_looked_at_again(deployed: ExporterNode) -> None:
+    call(deployed, UNWANTED)
+    deployed.silent = {"first"}
+    assert call(deployed, WANTED)["state"] == "starting"
+    deployed.silent = set()
+    assert call(deployed, WANTED)["state"] == "ok"
+    assert not Path(paths.STARTED_RECORD).exists()
+
+
+def test_what_was_started_and_never_answers_is_taken_back(
+    deployed: ExporterNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(deployed, UNWANTED)
+    deployed.configure("second")
+    deployed.silent = {"second"}
+    assert call(deployed, WANTED)["state"] == "starting"
+    clock = role_call.time.clock_gettime
+    monkeypatch.setattr(role_call.time, "clock_gettime", lambda kind: clock(kind) + SECONDS + 1)
+    said = call(deployed, WANTED)
+    assert said["state"] == "failed" and "were put back and answer" in said["text"]
+    assert deployed.loaded == (NEW, "first")
+    assert call(deployed, WANTED)["state"] == "ok"
+
+
+def test_what_was_started_and_answers_is_the_last_good_state(here: ExporterNode) -> None:
+    """It was installed while no role wanted it: the apply that follows must not restart it."""
+    here.install(NEW)
+    here.link(NEW)
+    role_call.remember(paths.UNIT, URL, SECONDS, (), RULES)
+    assert call(here, WANTED)["state"] == "ok"
+    assert last_good.read()["release"] == NEW
+    assert service.plan(here.unit(), "running", last_good.fingerprint(NEW), False) == {}
+
+
+def test_a_running_exporter_that_does_not_answer_is_told_and_left(deployed: ExporterNode) -> None:
+    deployed.silent = {"first"}
+    said = call(deployed, WANTED)
+    assert (said["state"], deployed.up) == ("failed", True) and "no answer" in said["text"]
+
+
+def test_systemd_that_refuses_is_told(deployed: ExporterNode) -> None:
+    deployed.refused = "disable --now"
+    said = call(deployed, UNWANTED)
+    assert said["state"] == "failed" and "refused" in said["text"]
+
+
+@pytest.mark.parametrize("record", ["", "[]", '{"roles": 5}', "{"])
+def test_a_record_that_cannot_be_read_counts_as_none(here: ExporterNode, record: str) -> None:
+    (here.root / "var" / paths.SERVICE_RECORD).write_text(record)
+    assert call(here, WANTED)["state"] == "idle"
+
+
+def test_a_boot_has_an_identity_that_stays() -> None:
+    assert boot.identity() == boot.identity() != ""
