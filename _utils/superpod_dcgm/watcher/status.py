@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from superpod_dcgm.base import names, roles
-from superpod_dcgm.watcher import owed
+from superpod_dcgm.watcher import holds, owed
 from superpod_dcgm.watcher.last_seen import NEVER
 from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
 
@@ -26,6 +26,7 @@ def status(
     waiting = set(owed.nodes(snapshot, members))
     known = members.keys() | snapshot["nodes"].keys()
     moment = time.time()
+    held = holds.read(holds.path(watcher_settings), moment)
     return {
         "source": watcher_settings["roles"]["source"],
         "seq": snapshot["seq"],
@@ -38,7 +39,10 @@ def status(
         "age": _age(snapshot["updated"], moment),
         "release": watcher_settings["exporter"].get("release"),
         "nodes": {
-            name: _line(watcher_settings, snapshot, name, members.get(name), name in heads, name in waiting, moment)
+            name: {
+                **_line(watcher_settings, snapshot, name, members.get(name), name in heads, name in waiting, moment),
+                **_kept(snapshot, name, held),
+            }
             for name in sorted(known)
         },
     }
@@ -74,6 +78,20 @@ def _line(
     said = snapshot["tries"].get(name, {}).get("problem")
     line["problem"] = said or (_problem(watcher_settings, node, seen, line) if minion else None)
     return line
+
+
+def _kept(snapshot: Snapshot, name: str, held: Mapping[str, holds.Hold]) -> dict[str, Any]:
+    """What stands above all else that is known of a node: that it is held, or that it is being repaired."""
+    repaired = snapshot["repaired"].get(name)
+    found: dict[str, Any] = {
+        "held": holds.text(held[name]) if name in held else None,
+        "repaired": f"{repaired['at']}: {repaired['why']}" if repaired else None,
+    }
+    if name in held:
+        found["problem"] = f"{found['held']}: `salt-run dcgm.unhold {name}` lets it go"
+    elif repair := snapshot["repairs"].get(name):
+        found["problem"] = f"is being repaired: {repair['problem'] or repair['why']}"
+    return found
 
 
 def unsettled(

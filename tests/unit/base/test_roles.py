@@ -133,7 +133,7 @@ def node(load, tmp_path):
     state = load(
         "_states/bcm_node.py",
         __opts__={"superpod_dcgm_state": str(tmp_path), "test": False},
-        __salt__={"event.send": lambda *event: sent.append(event), "dcgm_config.applied": lambda: state.record},
+        __salt__={"event.send": lambda *event: sent.append(event), "dcgm_config.applied": lambda: dict(state.record)},
         __running__=running,
         sent=sent,
         record=RECORD,
@@ -149,15 +149,18 @@ def test_the_configuration_of_a_good_apply_is_kept_and_told(node, tmp_path) -> N
     assert node.sent == [("superpod/dcgm/applied", {"digest": "d1"})] * 2
 
 
-def test_a_run_that_failed_or_repairs_keeps_the_former_record(node, tmp_path) -> None:
+def test_a_run_that_failed_keeps_the_former_record(node, tmp_path) -> None:
     node.applied("x")
     node.record = {**RECORD, "digest": "d2"}
     node.__running__["a state"] = {"result": False}
     assert "stays" in node.applied("x")["comment"]
-    node.__running__.clear()
-    node.record = {}
-    assert "repaired" in node.applied("x")["comment"]
     assert json.loads((tmp_path / paths.APPLIED_RECORD).read_text()) == RECORD and len(node.sent) == 1
+
+
+def test_a_repair_writes_the_record_again_and_is_no_apply_of_the_administrator(node, tmp_path) -> None:
+    node.record = {**RECORD, "repair": True}
+    assert node.applied("x")["result"] is True
+    assert json.loads((tmp_path / paths.APPLIED_RECORD).read_text()) == RECORD and node.sent == []
 
 
 def test_a_preview_keeps_and_tells_nothing(node, tmp_path) -> None:
