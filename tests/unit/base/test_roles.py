@@ -55,6 +55,20 @@ def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
     assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}]
 
 
+def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) -> None:
+    nodes = {"prod.dgx-01": {"roles": ["slurmclient"]}, "prod.dgx-02": {"roles": []}}
+    taken = {}
+    for number in ("01", "02"):
+        module = load(
+            "_modules/bcm.py",
+            __opts__={"superpod_dcgm_roles": str(tmp_path / f"roles-{number}.json")},
+            __grains__={"id": f"prod.dgx-{number}", "host": f"dgx-{number}"},
+            __salt__={"saltutil.refresh_grains": lambda **how: None},
+        )
+        taken[number] = module.deliver(nodes, 1)["roles"]
+    assert taken == {"01": ["slurmclient"], "02": []}
+
+
 def test_a_node_that_is_not_meant_refuses(module) -> None:
     with pytest.raises(CommandExecutionError, match="called x99 or dgx-01"):
         module.role_call(1, {"dgx-02": NODES["dgx-02"]}, 1)
