@@ -109,7 +109,7 @@ def test_a_name_in_full_gets_no_second_domain_and_a_missing_address_is_told() ->
 
 
 def test_a_directory_never_loses_its_last_file(tmp_path, monkeypatch) -> None:
-    """Prometheus that is reloaded in that moment would keep the target for ever; `[]` does not help it, a group does."""
+    """Prometheus that is reloaded in that moment would keep the target; `[]` does not help it, an empty group does."""
     left = []
     reconcile(str(tmp_path), {"a": A}, (), remove=True)
     assert list(listing(tmp_path)) == ["a.json"]
