@@ -104,10 +104,10 @@ def _is_cached(cache: Any, minion: str, kind: str) -> bool:
 def settled(opts: dict[str, Any], match: str) -> tuple[set[str], set[str], str]:
     """Return who is matched for certain, who has to be asked, and what: the match as a minion can read it."""
     words = terms(opts, match)
-    letters, everybody = kinds(words), accepted(opts)
+    letters = kinds(words)
     if letters <= set(_BY_ID):
-        return by_id(opts, words) & everybody, set(), " ".join(words)
-    open_to = candidates(opts, words, everybody)
+        return by_id(opts, words), set(), " ".join(words)
+    open_to = candidates(opts, words, accepted(opts))
     sure = vouched(opts, letters, open_to)
     return (by_id(opts, words) & sure if sure else set()), open_to - sure, " ".join(words)
 

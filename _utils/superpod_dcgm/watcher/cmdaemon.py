@@ -14,11 +14,13 @@ import requests
 import urllib3
 from requests.auth import HTTPBasicAuth
 
+from superpod_dcgm.base import files
 from superpod_dcgm.watcher import device_list, tls
 from superpod_dcgm.watcher.device_list import Heard, Listed, Unknown
 
 # About 250 bytes a node: far more than the largest cluster sends.
 _LARGEST_ANSWER = 64 << 20
+_LARGEST_PASSWORD = 64 << 10
 _ADMIN_DIRECTORY = "/root/.cm/"
 
 
@@ -108,7 +110,7 @@ def _listed(host: str, item: dict[str, Any]) -> Listed:
 def _is_no_node(item: Any) -> bool:
     """Whether BCM says that this is a switch, a power unit or the like: then it is no node of ours."""
     kind = item.get("type") if isinstance(item, dict) else None
-    return isinstance(kind, str) and bool(kind) and not kind.endswith("Node")
+    return isinstance(kind, str) and bool(kind) and not kind.lower().endswith("node")
 
 
 def _address(value: Any) -> str | None:
@@ -148,8 +150,8 @@ def _credential(access: Access) -> tuple[HTTPBasicAuth | None, tuple[str, str] |
     if not access.user:
         return None, (access.certificate, access.key) if access.certificate else None
     try:
-        with open(access.password_file, encoding="utf-8") as stream:
-            return HTTPBasicAuth(access.user, stream.read().rstrip("\r\n").encode()), None
+        password = files.read_bounded(access.password_file, _LARGEST_PASSWORD).decode().rstrip("\r\n")
+        return HTTPBasicAuth(access.user, password.encode()), None
     except (OSError, UnicodeDecodeError) as exc:
         raise Unknown(f"the password file cannot be read: {exc}") from exc
 

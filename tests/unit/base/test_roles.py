@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -111,11 +112,19 @@ def test_the_grain_tells_what_was_delivered(load, tmp_path, known) -> None:
     assert grain == {"bcm": {"known": known, **(record if known else nothing)}}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"roles": "slurmclient"}', '{"roles": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", pytest.param("[" * 9999, id="nested"), "null", '{"roles": "slurmclient"}', '{"roles": [1]}']
+)
 def test_the_grain_takes_a_damaged_record_for_none(load, tmp_path, text) -> None:
     path = tmp_path / "roles.json"
     path.write_text(text)
     assert load("_grains/bcm.py", __opts__={"superpod_dcgm_state": str(tmp_path)}).bcm()["bcm"]["known"] is False
+
+
+def test_the_grain_does_not_wait_for_a_fifo(load, tmp_path) -> None:
+    os.mkfifo(tmp_path / "roles.json")
+    grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_roles": str(tmp_path / "roles.json")}).bcm()
+    assert grain["bcm"]["known"] is False
 
 
 def test_the_grain_leaves_no_module_of_ours_in_the_minion_whose_jobs_would_inherit_it(repository, load) -> None:

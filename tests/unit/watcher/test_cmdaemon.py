@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import ssl
 import time
 from dataclasses import replace
@@ -315,7 +316,9 @@ def test_user_and_password_are_used_where_they_are_configured(access, server, tm
     server.answer = lambda request: seen.append(request.headers["Authorization"]) or devices({"dgx-01": []})
     cmdaemon.devices(replace(access, user="monitor", password_file=str(tmp_path / "password")))
     assert base64.b64decode(seen[0].split()[1]).decode() == "monitor:pä:ss"
-    assert "password file cannot be read" in reason(replace(access, user="monitor", password_file="/nowhere"))
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("/nowhere", "/dev/zero", str(tmp_path / "fifo")):
+        assert "password file cannot be read" in reason(replace(access, user="monitor", password_file=path))
 
 
 def test_neither_proxy_nor_netrc_of_the_environment_is_used(access, server, monkeypatch, tmp_path) -> None:
