@@ -62,11 +62,11 @@ def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) ->
     for number in ("01", "02"):
         module = load(
             "_modules/bcm.py",
-            __opts__={"superpod_dcgm_roles": str(tmp_path / f"roles-{number}.json")},
+            __opts__={"superpod_dcgm_state": str(tmp_path / number)},
             __grains__={"id": f"prod.dgx-{number}", "host": f"dgx-{number}"},
-            __salt__={"saltutil.refresh_grains": lambda **how: None},
+            __salt__={"saltutil.refresh_grains": lambda **how: None, "saltutil.is_running": lambda pattern: []},
         )
-        taken[number] = module.deliver(nodes, 1)["roles"]
+        taken[number] = module.role_call(1, nodes, 1)["roles"]
     assert taken == {"01": ["slurmclient"], "02": []}
 
 
@@ -123,7 +123,7 @@ def test_the_grain_takes_a_damaged_record_for_none(load, tmp_path, text) -> None
 
 def test_the_grain_does_not_wait_for_a_fifo(load, tmp_path) -> None:
     os.mkfifo(tmp_path / "roles.json")
-    grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_roles": str(tmp_path / "roles.json")}).bcm()
+    grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_state": str(tmp_path)}).bcm()
     assert grain["bcm"]["known"] is False
 
 
