@@ -36,7 +36,7 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     ``deployed`` and ``boot``.
 
     :param version: of this call; another one than this node's changes nothing.
-    :param nodes: ``{name: {"roles": [...], "category": ...}}``, by host name or minion id in short or long form.
+    :param nodes: ``{name: {"roles": [...], "category": ...}}``, by minion id or host name.
     :param seq: number of the change set.
     :raises CommandExecutionError: this node is not among them, or the record cannot be written.
 
@@ -48,12 +48,11 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     """
     if version != call.VERSION:
         return {"version": call.VERSION, "state": "version", "text": f"this node knows role calls of {call.VERSION}"}
-    by_name = {names.short(name): entry for name, entry in nodes.items()}
-    name = next((name for name in _names() if name in by_name), None)
+    name = names.find(_names(), nodes)
     if name is None:
         raise CommandExecutionError(f"No roles were delivered for this node, which is called {' or '.join(_names())}")
     try:
-        found = call.answer(by_name[name], seq, names.timestamp(), _at_work(), _state())
+        found = call.answer(nodes[name], seq, names.timestamp(), _at_work(), _state())
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
     if found["changed"]:
@@ -142,7 +141,7 @@ def master_user() -> str:
 
 
 def _names() -> list[str]:
-    return list(dict.fromkeys(names.short(name) for name in (__grains__["id"], __grains__["host"])))
+    return list(dict.fromkeys(name.lower() for name in (__grains__["id"], __grains__["host"])))
 
 
 def _state() -> str:

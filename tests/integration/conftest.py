@@ -86,7 +86,7 @@ class Cluster:
 
     @property
     def hosts(self) -> list[str]:
-        return sorted(path.stem for path in self.targets.glob("*.json"))
+        return sorted(path.stem for path in self.targets.glob("[!_]*.json"))
 
     def run(self, *argv: str) -> tuple[int, Any]:
         """Run ``salt-run``; return exit code and answer."""

@@ -75,6 +75,8 @@ def _contradictions(merged: dict[str, Any], compatibility: dict[str, Any]) -> li
         found.append("dcgm:watcher:user: basic authentication needs both user and password_file")
     if not watcher["user"] and bool(watcher["certificate"]) != bool(watcher["key"]):
         found.append("dcgm:watcher:key: a client certificate needs both certificate and key")
+    if merged["targets"]["address"] == "fqdn" and not merged["targets"]["domain"]:
+        found.append("dcgm:targets:domain: it is empty, and targets:address: fqdn needs it; give the nodes' DNS domain")
     if merged["slurm"]["prolog_link"] == merged["slurm"]["epilog_link"]:
         found.append(f"dcgm:slurm:epilog_link: {merged['slurm']['epilog_link']!r} is the prolog's; give another path")
     return found
