@@ -23,6 +23,9 @@ DEVICES_STATUS = f"{NODE_RUNTIME}/devices.json"
 # Each prolog and epilog appends a line, which the timer counts into the other file.
 SPOOL = f"{NODE_RUNTIME}/spool"
 JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
+# Says that the GPUs are free for maintenance, and keeps our units down as long; a reboot ends it.
+GPUS_FREED = f"{NODE_RUNTIME}/gpus-freed.json"
+RUNTIME_UNITS = "/run/systemd/system"
 # What the exporter was started with: a difference means that it has to be restarted.
 RUNNING_FILE = f"{NODE_STATE}/running.json"
 HEAD_CONFIG = "/etc/superpod-dcgm"
@@ -64,6 +67,7 @@ AGENT_FILES = (
     f"{SPOOL}.1",
     JOB_MAP_STATE,
     f"{JOB_MAP_STATE}.lock",
+    GPUS_FREED,
 )
 
 

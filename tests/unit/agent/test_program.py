@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
@@ -113,11 +114,11 @@ def test_reconciliation_waits_for_its_interval_but_not_after_a_boot(root, interv
     assert (root / "map/0").read_text() == ("" if removed else "12\n")
 
 
-def _failing(*_arguments: object) -> None:
+def _failing(*_arguments: object, **_others: object) -> None:
     raise OSError("the disk is full")
 
 
-def _breaking(*_arguments: object) -> None:
+def _breaking(*_arguments: object, **_others: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
@@ -160,9 +161,12 @@ TROUBLE = {
 @pytest.mark.parametrize(("answer", "lockable", "code", "ok"), TROUBLE.values(), ids=TROUBLE.keys())
 def test_a_silent_controller_is_no_failure_of_the_node(root, monkeypatch, capsys, answer, lockable, code, ok) -> None:
     monkeypatch.setattr(slurm, "runner", lambda: lambda arguments: answer)
-    if not lockable:
-        (root / "map/.lock").mkdir()
-    assert __main__.main(["tick"]) == code
+    monkeypatch.setattr(reconcile, "_LOCK_SECONDS", 0.1)
+    with open(root / "map/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if lockable else fcntl.LOCK_EX)
+        if lockable:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        assert __main__.main(["tick"]) == code
     assert (root / "map/0").read_text() == "12\n"
     assert metrics(root)["dcgm_job_map_reconcile_ok"] == ok
     assert re.search("does not answer|cannot be changed", capsys.readouterr().err)
