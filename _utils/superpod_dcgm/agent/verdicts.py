@@ -57,13 +57,13 @@ def node_names(seen: View, job: str) -> set[str]:
     return set()
 
 
-def ask(jobs: list[str], run: Runner, seen: View, seconds: float = SECONDS) -> dict[str, Verdict]:
+def ask(jobs: list[str], run: Runner, seen: View) -> dict[str, Verdict]:
     """
     Return a verdict per job, some asked for at once.
 
-    No more are asked for after ``seconds``, or as soon as the controller cannot be reached or was late several times.
+    No more are asked for after ``SECONDS``, or as soon as the controller cannot be reached or was late several times.
     """
-    stop, late, deadline = threading.Event(), [], time.monotonic() + seconds
+    stop, late, deadline = threading.Event(), [], time.monotonic() + SECONDS
 
     def one(job: str) -> Verdict:
         if stop.is_set() or time.monotonic() > deadline:
