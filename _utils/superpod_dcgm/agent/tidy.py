@@ -67,9 +67,12 @@ def tidy(directory: str, idle: str, table: Table | None) -> tuple[list[Fault], s
     done = directory_faults(directory)
     if done:
         _open_up(directory)
+    found = find(directory, table)
     # Before the lock that it hinders.
-    done += [fault for fault in find(directory, table) if fault.name == ".lock" and not _remove(directory, ".lock")]
-    if not find(directory, table):
+    for fault in (fault for fault in found if fault.name == ".lock"):
+        _remove(directory, fault.name)
+        done.append(fault)
+    if not [fault for fault in found if fault.name != ".lock"]:
         return done, ""
     problems = []
     try:
