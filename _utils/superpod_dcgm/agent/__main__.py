@@ -41,27 +41,28 @@ def make_devices() -> int:
 def tick() -> int:
     """Do what is due and return the exit code; a step that fails or hangs does not keep the others from being done."""
     conf = job_map_conf.of_this_node()
-    steps: dict[str, Callable[[dict[str, str]], None]] = {
-        "job map": _tidy,
-        "device table": _refresh,
-        "reconciliation": _reconcile,
-        "spool": _count,
-        "metrics": _write,
-    }
-    done: dict[str, bool] = {}
-    threads = [_start(name, step, conf, done) for name, step in steps.items()]
-    for thread in threads:
+    # What waits for others comes late, and the metrics before and after it.
+    steps: list[tuple[str, Callable[[dict[str, str]], None]]] = [
+        ("job map", _tidy),
+        ("spool", _count),
+        ("metrics", _write),
+        ("device table", _refresh),
+        ("reconciliation", _reconcile),
+        ("metrics", _write),
+    ]
+    done: list[bool] = []
+    for thread in [_start(name, step, conf, done) for name, step in steps]:
         thread.join()
-    return 0 if all(done.get(name) for name in steps) else 1
+    return 0 if done == [True] * len(steps) else 1
 
 
 def _start(
-    name: str, step: Callable[[dict[str, str]], None], conf: dict[str, str], done: dict[str, bool]
+    name: str, step: Callable[[dict[str, str]], None], conf: dict[str, str], done: list[bool]
 ) -> threading.Thread:
     """Run a step and wait for it for a bounded time: one that reads a dead device sleeps where nothing wakes it."""
 
     def work() -> None:
-        done[name] = _done(name, step, conf)
+        done.append(_done(name, step, conf))
 
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()

@@ -125,5 +125,5 @@ def _judge_row(state: str, where: str, run: Runner, nodes: set[str]) -> Verdict:
 def _unanswered(command: str, answer: Answer, began: float) -> Verdict:
     if not answer.late:
         return Verdict(None, f"{command}: {answer.problem}")
-    seconds = time.monotonic() - began
-    return Verdict(None, f"{command} is slow: no answer within {seconds:.1f} s; the next run asks again", late=True)
+    waited = f"after {time.monotonic() - began:.1f} s"
+    return Verdict(None, f"{command} is slow: it {answer.problem} ({waited}); the next run asks again", late=True)

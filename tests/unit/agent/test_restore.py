@@ -153,7 +153,7 @@ def test_one_late_answer_keeps_its_own_id_only_and_names_the_limit(directory) ->
     result = run(directory, Slurm({"12": LATE, "13": UNKNOWN}), shared="yes")
     assert (result.removed, ids(directory)) == ({"0": ["13"]}, {"0": ["12"]})
     assert result.kept == {"12": "the controller gave no answer"}
-    assert result.problem == "squeue is slow: no answer within 0.0 s; the next run asks again"
+    assert result.problem == "squeue is slow: it does not answer (after 0.0 s); the next run asks again"
     assert result.answered is False
 
 
