@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,11 +29,10 @@ def undisturbed(deployed: object, cluster: Cluster) -> Iterator[None]:
     assert states and not [state for state in states if "drain" in state or "down" in state]
 
 
-def ask(cluster: Cluster, function: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run a function of dcgm_gpu on the node and return the exit code of `salt` and the answer."""
-    argv = ["salt", "--out=json", "--static", NODE, f"dcgm_gpu.{function}", *arguments]
-    done = cluster.lab.exec("head", argv)
-    return done.returncode, json.loads(done.stdout)[NODE]
+def ask(cluster: Cluster, function: str) -> tuple[bool, dict[str, Any]]:
+    """Run a function of dcgm_gpu on the node; return whether the exit code of `salt` is 0, and the answer."""
+    answers, code = cluster.lab.salt(NODE, f"dcgm_gpu.{function}")
+    return code == 0, answers[NODE]
 
 
 def started(cluster: Cluster, gpus: int) -> int:
@@ -57,8 +55,8 @@ def test_freed_gpus_stay_free_whoever_starts_what(cluster: Cluster) -> None:
     cluster.shell(NODE, "touch /dev/nvidia-lab")
     holder = "exec 3</dev/nvidia-lab; exec sleep 600"
     cluster.shell(NODE, f"systemd-run --quiet --unit=lab-holder sh -c '{holder}'")
-    code, found = ask(cluster, "free")
-    assert (code, found["free"]) == (1, False)
+    good, found = ask(cluster, "free")
+    assert (good, found["free"]) == (False, False)
     assert found["jobs"][str(job)] == {"user": "alice", "gpus": ["0", "1"]}
     assert [user["unit"] for user in found["users"]] == ["lab-holder.service"]
     assert any("systemctl stop lab-holder.service" in line for line in found["comment"])
@@ -74,24 +72,24 @@ def test_freed_gpus_stay_free_whoever_starts_what(cluster: Cluster) -> None:
     cluster.shell(NODE, "systemctl stop lab-holder.service; rm /dev/nvidia-lab")
     cluster.shell("head", f"scancel {job}")
     cluster.wait("the job is gone", lambda: cluster.gone(job))
-    code, again = ask(cluster, "free")
-    assert (code, again["free"], again["freed"], again["stopped"]) == (0, True, found["freed"], [])
+    good, again = ask(cluster, "free")
+    assert (good, again["free"], again["freed"], again["stopped"]) == (True, True, found["freed"], [])
 
 
 def test_what_came_back_different_is_told_and_in_the_table(cluster: Cluster) -> None:
-    assert ask(cluster, "free")[0] == 0
+    assert ask(cluster, "free")[0]
     cluster.shell(NODE, "lab-gpus profile mig")
     assert "uuid MIG-" not in cluster.shell(NODE, f"cat {TABLE}")
-    code, found = ask(cluster, "resume")
-    assert (code, found["problems"]) == (0, [])
+    good, found = ask(cluster, "resume")
+    assert (good, found["problems"]) == (True, [])
     assert found["instances"]["before"] == {} and found["instances"]["after"]
     assert UNIT in found["started"] and "dcgm-job-map.timer" in found["started"]
     assert "uuid MIG-" in cluster.shell(NODE, f"cat {TABLE}")
     assert "DCGM_FI_DEV_FB_USED" in cluster.metrics(NODE)
-    assert ask(cluster, "free")[0] == 0
+    assert ask(cluster, "free")[0]
     cluster.shell(NODE, "lab-gpus profile identity")
     assert ask(cluster, "resume")[1]["instances"]["after"] == {}
-    assert ask(cluster, "resume") == (0, {**found, "was": None, "gpus": {}, "instances": {}, "started": []})
+    assert ask(cluster, "resume") == (True, {**found, "was": None, "gpus": {}, "instances": {}, "started": []})
 
 
 def test_a_spoiled_map_is_right_again_within_a_tick(cluster: Cluster) -> None:
