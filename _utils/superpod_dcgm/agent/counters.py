@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -77,6 +79,8 @@ def count_spool() -> None:
     """
     aside = f"{paths.SPOOL}.1"
     with _locked():
+        for path in (paths.SPOOL, aside):
+            _remove_odd(path)
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(aside)
             if 0 <= time.time() - found.st_ctime < _SETTLED_SECONDS:
@@ -90,6 +94,16 @@ def count_spool() -> None:
             os.unlink(aside)
         with contextlib.suppress(FileNotFoundError):
             os.rename(paths.SPOOL, aside)
+
+
+def _remove_odd(path: str) -> None:
+    """Remove what is no plain file: a FIFO would be waited for, and the scripts write into nothing else."""
+    with contextlib.suppress(FileNotFoundError):
+        kind = os.lstat(path).st_mode
+        if stat.S_ISDIR(kind):
+            shutil.rmtree(path)
+        elif not stat.S_ISREG(kind):
+            os.unlink(path)
 
 
 def count_lines(known: dict[str, Any], data: bytes) -> None:

@@ -7,9 +7,12 @@ import glob
 import os
 import pwd
 import re
+import stat
 from dataclasses import dataclass
 
 _DEVICE = re.compile(r"/dev/nvidia\S*")
+# The sixth column, or what is left of it where the file was deleted.
+_MAPPED = re.compile(r"^(?:\S+\s+){5}(/dev/nvidia\S*)", re.MULTILINE)
 _JOB_GROUP = re.compile(r"/job_([1-9][0-9]{0,9})(?:/|$)", re.MULTILINE)
 _JOB_ENVIRONMENT = re.compile(rb"(?:^|\0)SLURM_JOB_ID=([1-9][0-9]{0,9})(?:\0|$)")
 _UNIT = re.compile(r"/([^/\n]+\.(?:service|scope))(?:/|$)", re.MULTILINE)
@@ -60,11 +63,18 @@ def modules(root: str = "/sys/module") -> list[str]:
 def _devices(folder: str) -> tuple[str, ...]:
     found: set[str] = set()
     for path in glob.iglob(f"{folder}/fd/*"):
-        # Only the link is read: nobody waits for what it leads to.
         with contextlib.suppress(OSError):
-            found |= set(_DEVICE.findall(os.readlink(path)))
-    found |= set(_DEVICE.findall(_text(f"{folder}/maps")))
+            found |= set(_named(path, os.readlink(path)))
+    found |= set(_MAPPED.findall(_text(f"{folder}/maps")))
     return tuple(sorted(found))
+
+
+def _named(path: str, target: str) -> list[str]:
+    """Only the link is read, since what it leads to may hang; below another root its kind is asked."""
+    named = _DEVICE.findall(target)
+    if target.startswith("/dev/") or not named:
+        return named
+    return named if stat.S_ISCHR(os.stat(path).st_mode) else []
 
 
 def _user(folder: str, number: int, devices: tuple[str, ...]) -> User:

@@ -14,9 +14,7 @@ from typing import Any
 
 from superpod_dcgm.base import files, paths
 
-# All that uses GPUs; the timer starts the last.
-UNITS = (paths.JOB_MAP_TIMER, paths.UNIT, paths.DEVICES_UNIT, paths.JOB_MAP_UNIT)
-_DROP_IN = "50-superpod-gpus-freed.conf"
+UNITS = paths.GPU_UNITS
 
 
 def held() -> dict[str, Any] | None:
@@ -74,4 +72,4 @@ def end() -> None:
 
 
 def _drop_in(unit: str) -> str:
-    return os.path.join(paths.RUNTIME_UNITS, f"{unit}.d", _DROP_IN)
+    return os.path.join(paths.RUNTIME_UNITS, f"{unit}.d", paths.GPUS_FREED_DROP_IN)

@@ -148,7 +148,11 @@ PROCESSES = {
         "nvtop (pid 7",
     ),
     "another device": (
-        {"comm": "sshd", "files": ("/dev/null", "/home/x/nvidia0"), "maps": "/usr/lib/libnvidia-ml.so"},
+        {
+            "comm": "sshd",
+            "files": ("/dev/null", "/home/x/dev/nvidia-smi.log"),
+            "maps": "7f00-7f01 r--p 0 00:06 4 /home/x/dev/nvidia.so\n",
+        },
         None,
     ),
 }
