@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import gpu_maintenance
-from superpod_dcgm.base import names, paths, systemd
-from superpod_dcgm.exporter import service
+from superpod_dcgm.base import names, paths, roles, systemd
+from superpod_dcgm.exporter import role_call, service
 
 # Given by Salt's loader.
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
 
 _ERRORS = (systemd.UnitError, OSError)
-_SETTING = re.compile(r'^(\w+)="(.*)"$', re.MULTILINE)
-_ANSWER_SECONDS = 60
 
 
 def free(test: bool | None = None) -> dict[str, Any]:
@@ -107,24 +104,20 @@ def _is_test(test: bool | None) -> bool:
 
 
 def _start_exporter(found: dict[str, Any], test: bool) -> None:
-    """Start the exporter where the node's roles let it run; what was decided meanwhile is in the flag."""
-    state = systemd.show(paths.UNIT)
-    wanted = os.path.exists(paths.ENABLED_FLAG) and state.get("UnitFileState") == "enabled"
-    if not wanted or systemd.is_up(state):
+    """Start the exporter where the node's roles want it, by what the last apply left; roles may be new meanwhile."""
+    record, state = role_call.recall(), systemd.show(paths.UNIT)
+    if record is None or systemd.is_up(state):
+        return
+    decision = roles.decide(record["roles"], roles.names_in(roles.read(paths.ROLES_FILE)))
+    flagged = os.path.exists(paths.ENABLED_FLAG) and state.get("UnitFileState") == "enabled"
+    if decision == "stopped" or (decision == "unknown" and not flagged):
         return
     found["started"] = [*found["started"], paths.UNIT]
     if test:
         return
-    service.let_start()
-    systemd.systemctl("start", paths.UNIT)
-    if problem := service.Unit(paths.UNIT, _url(), _ANSWER_SECONDS).problem():
+    unit = service.Unit(record["unit"], record["url"], record["timeout"])
+    with role_call.alone():
+        service.let_start()
+        service.switch(unit, decision, True)
+    if problem := unit.problem():
         found["problems"] = [*found["problems"], f"{paths.UNIT} is started and does not answer: {problem}"]
-
-
-def _url() -> str:
-    """Return where the exporter answers, as its own environment says."""
-    with open(paths.EXPORTER_ENVIRONMENT, encoding="utf-8") as stream:
-        settings = dict(_SETTING.findall(stream.read()))
-    scheme = "https" if settings.get("DCGM_EXPORTER_WEB_CONFIG_FILE") else "http"
-    host, _, port = settings.get("DCGM_EXPORTER_LISTEN", ":9400").rpartition(":")
-    return f"{scheme}://{host if host not in ('', '0.0.0.0', '[::]') else '127.0.0.1'}:{port}/metrics"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import devices, gpu_users, nvidia
 from superpod_dcgm.base import maintenance, paths, systemd
-from superpod_dcgm.exporter import probe
+from superpod_dcgm.exporter import probe, role_call, service
+
+URL = "http://10.0.0.1:9410/metrics"
 
 
 class Node:
@@ -23,12 +27,16 @@ class Node:
         if self.refused:
             raise systemd.UnitError("systemctl stop: Access denied")
         self.up = self.up - set(words[1:]) if words[0] == "stop" else self.up
-        self.up = self.up | set(words[1:]) if words[0] == "start" else self.up
+        self.up = self.up | set(words[1:]) if words[0] in ("start", "restart") else self.up
         return ""
 
     def show(self, unit: str) -> dict[str, str]:
         state = "active" if unit in self.up else "inactive"
         return {"LoadState": "loaded", "ActiveState": state, "UnitFileState": self.enabled}
+
+    def roles(self, names: list[str] | None) -> None:
+        """Let the watcher have delivered these roles."""
+        Path(paths.ROLES_FILE).write_text(json.dumps({"roles": names}))
 
     def await_metrics(self, unit: str, url: str, *_others: Any) -> str:
         self.url = url
@@ -39,17 +47,19 @@ class Node:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     found = Node()
     places = ("NODE_RUNTIME", "GPUS_FREED", "RUNTIME_UNITS", "JOB_MAP_CONFIG", "ENABLED_FLAG", "MAY_START")
-    for name in (*places, "EXPORTER_ENVIRONMENT", "DEVICES", "DEVICES_STATUS", "UNIT_FILE"):
+    for name in (*places, "NODE_STATE", "ROLES_FILE", "SERVICE_LOCK", "DEVICES", "DEVICES_STATUS", "UNIT_FILE"):
         monkeypatch.setattr(paths, name, str(tmp_path / name))
     monkeypatch.setattr(nvidia, "PROC", str(tmp_path))
     (tmp_path / "gpus").mkdir()
     (tmp_path / "ENABLED_FLAG").write_text("")
     (tmp_path / "UNIT_FILE").write_text("")
-    (tmp_path / "EXPORTER_ENVIRONMENT").write_text('A="b"\nDCGM_EXPORTER_LISTEN="10.0.0.1:9410"\n')
+    role_call.remember(paths.UNIT, URL, 60, [], {"source": "bcm", "run_on": ["slurmclient"]})
+    found.roles(["slurmclient"])
     monkeypatch.setattr(systemd, "systemctl", found.systemctl)
     monkeypatch.setattr(systemd, "show", found.show)
     monkeypatch.setattr(probe, "await_metrics", found.await_metrics)
-    monkeypatch.setattr("superpod_dcgm.exporter.service.Unit.problem", lambda unit: found.await_metrics("", unit.url))
+    monkeypatch.setattr(service.Unit, "problem", lambda unit: found.await_metrics("", unit.url))
+    monkeypatch.setattr(service, "Unit", functools.partial(service.Unit, systemctl=found.systemctl, show=found.show))
     monkeypatch.setattr(gpu_users, "find", list)
     monkeypatch.setattr(devices, "refresh", lambda conf, force: {"problem": ""})
     return found
@@ -67,7 +77,7 @@ def test_free_and_resume_stop_and_start_what_is_ours(loaders, modules, node, tmp
     found = modules.dcgm_gpu.resume()
     assert (found["started"], found["problems"]) == ([paths.JOB_MAP_TIMER, paths.UNIT], [])
     assert (retcode(loaders), node.up) == (0, {paths.JOB_MAP_TIMER, paths.UNIT})
-    assert node.url == "http://10.0.0.1:9410/metrics"
+    assert node.url == URL
     assert (tmp_path / "MAY_START").exists()
     assert modules.dcgm_gpu.resume()["started"] == []
 
@@ -84,14 +94,27 @@ def test_the_exit_code_says_that_somebody_still_uses_a_gpu(loaders, modules, nod
     assert retcode(loaders) == 1
 
 
-@pytest.mark.parametrize("lost", ["the flag", "the unit is disabled"])
-def test_an_exporter_that_no_role_wants_stays_down(loaders, modules, node, tmp_path, lost) -> None:
+# name: (roles that were delivered meanwhile, whether it started at boot before, whether it is started)
+MEANWHILE = {
+    "as before": (["slurmclient"], True, True),
+    "the role went": (["boot"], True, False),
+    "the role came": (["slurmclient"], False, True),
+    "unknown, it ran before": (None, True, True),
+    "unknown, it did not": (None, False, False),
+}
+
+
+@pytest.mark.parametrize(("names", "before", "starts"), MEANWHILE.values(), ids=MEANWHILE.keys())
+def test_the_roles_as_they_are_decide_whether_the_exporter_comes_back(
+    loaders, modules, node, tmp_path, names, before, starts
+) -> None:
     modules.dcgm_gpu.free()
-    if lost == "the flag":
+    node.roles(names)
+    if not before:
         (tmp_path / "ENABLED_FLAG").unlink()
-    else:
-        node.enabled = "disabled"
-    assert paths.UNIT not in modules.dcgm_gpu.resume()["started"]
+    foretold = modules.dcgm_gpu.resume(test=True)["started"]
+    assert (paths.UNIT in foretold, paths.UNIT in node.up) == (starts, False)
+    assert (modules.dcgm_gpu.resume()["started"], paths.UNIT in node.up) == (foretold, starts)
     assert retcode(loaders) == 0
 
 
