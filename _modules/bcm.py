@@ -12,7 +12,7 @@ from typing import Any
 
 import salt.config
 from salt.exceptions import CommandExecutionError
-from superpod_dcgm.base import names, paths
+from superpod_dcgm.base import maintenance, names, paths
 from superpod_dcgm.base import roles as node_roles
 from superpod_dcgm.exporter import role_call as call
 
@@ -84,7 +84,8 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     Return how this node is, without changing anything: roles, release, whether the exporter should run and does.
 
-    Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``.
+    Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``; and ``freed``:
+    since when its GPUs are free for maintenance (``dcgm_gpu.free``), which is right without the exporter.
 
     :param roles: the section ``roles`` of a configuration; by default that of this node's last apply.
 
@@ -95,7 +96,7 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
         salt '*dgx*' bcm.health
     """
     record = node_roles.read(os.path.join(_state(), paths.ROLES_RECORD))
-    runs = __salt__["service.status"](paths.UNIT)
+    runs, freed = __salt__["service.status"](paths.UNIT), maintenance.held()
     rules = (call.recall(_state()) or {}).get("roles", roles)
     wanted = node_roles.decide(rules, node_roles.names_in(record)) if rules else "unknown"
     return {
@@ -103,7 +104,8 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
         "roles": record["roles"] if record else None,
         "wanted": wanted,
         "service": "running" if runs else "stopped",
-        "right": wanted in ("unknown", "running" if runs else "stopped"),
+        "freed": (freed or {}).get("since"),
+        "right": freed is not None or wanted in ("unknown", "running" if runs else "stopped"),
     }
 
 

@@ -32,3 +32,5 @@ Start the job map timer:
   service.running:
     - name: {{ dcgm.paths.job_map_timer }}
     - enable: True
+    # While the GPUs are free for maintenance it stays down; dcgm_gpu.resume starts it.
+    - unless: test -e {{ dcgm.paths.gpus_freed }}
