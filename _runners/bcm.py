@@ -14,12 +14,12 @@ from typing import Any
 
 import salt.utils.event
 from salt.exceptions import CommandExecutionError, SaltException
-from superpod_dcgm.base import files, names, paths
-from superpod_dcgm.fleet import applied, health, minions, repair, role_calls
+from superpod_dcgm.base import files, paths
 from superpod_dcgm.fleet import audit as fleet_audit
+from superpod_dcgm.fleet import health, minions, repair, role_calls
 from superpod_dcgm.fleet import members as fleet_members
 from superpod_dcgm.fleet import report as fleet_report
-from superpod_dcgm.watcher import holds, owed, snapshot
+from superpod_dcgm.watcher import owed, snapshot
 from superpod_dcgm.watcher import poll as watcher_poll
 from superpod_dcgm.watcher import status as watcher_status
 
@@ -174,25 +174,9 @@ def _repair(
         return [], set()
     try:
         with minions.jobs(__opts__["conf_file"], _QUICK_QUESTION) as jobs:
-            digests = applied.ask(watcher_settings, known_nodes, asked, jobs.run)
-            lines = _repaired(watcher_settings, known_nodes, digests, jobs)
+            return repair.look_after(watcher_settings, known_nodes, asked, jobs)
     except (SaltException, OSError) as exc:
         return [f"nodes are not repaired at this poll: {exc}"], asked
-    return lines, asked - digests.keys()
-
-
-def _repaired(
-    watcher_settings: dict[str, Any], known_nodes: dict[str, str], digests: dict[str, str], jobs: minions.Jobs
-) -> list[str]:
-    moment = time.time()
-    held = holds.read(holds.path(watcher_settings), moment)
-    with snapshot.changing(watcher_settings["snapshot"]) as known:
-        known["applied"].update(digests)
-        lines = repair.collect(known, known_nodes, jobs.look, watcher_settings, moment, names.timestamp())
-        lines += repair.begin(known, known_nodes, held, jobs.start, watcher_settings, moment)
-    if digests:
-        applied.forget(watcher_settings, known["applied"].values())
-    return lines
 
 
 def accept() -> dict[str, Any]:

@@ -47,7 +47,7 @@ def applied(name: str) -> dict[str, Any]:
 
     .. code-block:: yaml
 
-        Keep the configuration of this apply:
+        Write the record of this apply:
           bcm_node.applied:
             - order: last
     """

@@ -12,6 +12,7 @@ from superpod_dcgm.watcher.snapshot import empty_snapshot, read_snapshot
 
 RELEASE = "4.5.3-4.8.2"
 SETTINGS = {
+    "snapshot": "/nonexistent/snapshot.json",
     "roles": {"source": "bcm", "run_on": ["slurmclient"]},
     "exporter": {"enabled": True, "release": RELEASE},
 }

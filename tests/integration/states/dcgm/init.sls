@@ -9,6 +9,6 @@ Note with which configuration it ran:
   cmd.run:
     - name: echo {{ dcgm.cluster }} >> {{ opts.superpod_dcgm_state }}/../applies
 
-Keep the configuration of this apply:
+Write the record of this apply:
   bcm_node.applied:
     - order: last
