@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 from typing import Any
@@ -76,7 +77,9 @@ def files(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(jobs: list[dict[str, Any]]) -> str:
-    text: str = yaml.safe_dump({"scrape_configs": jobs}, sort_keys=False, default_flow_style=False)
+    # A pillar's mappings are of a kind of Salt's own.
+    plain = json.loads(json.dumps(jobs))
+    text: str = yaml.safe_dump({"scrape_configs": plain}, sort_keys=False, default_flow_style=False)
     return f"{ownership.MARK}: edit the pillar, not this file.\n{text}"
 
 

@@ -105,7 +105,12 @@ def _taken(wanted: Wanted) -> list[str]:
     if former(wanted.unit) and is_pristine(wanted.unit):
         # It goes before ours comes.
         free.add(wanted.unit)
-    found = [holder for holder in listeners.on(wanted.port) if holder.unit not in free]
+    pids = {_show(unit, "MainPID").strip() for unit in free}
+    found = [
+        holder
+        for holder in listeners.on(wanted.port)
+        if holder.unit not in free and str(holder.pid) not in pids - {"0"}
+    ]
     if found:
         return [f"dcgm:prometheus:port: on {wanted.port} listens {found[0].words}: {hint}"]
     enabled = [unit for unit in _enabled_servers() if unit not in free and port_of(unit) == wanted.port]

@@ -15,6 +15,8 @@ Check that {{ path.prometheus_unit }} takes nothing of others:
     - program: {{ prometheus.program }}
     - packages: {{ prometheus.packages | tojson }}
     - unit: {{ unit }}
+    - order: first
+    - failhard: True
     - require:
       - dcgm_prometheus: Remove what an earlier version added to {{ unit }}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,9 @@ def test_the_list_of_a_job_is_never_empty_and_nobody_is_scraped() -> None:
 
 
 def test_the_files_for_prometheus_carry_our_mark_and_no_anchors() -> None:
-    files = scrape.files(configuration({"prometheus": {"scrape_configs": [{"job_name": "site"}]}}))
+    # As Salt reads a pillar.
+    job = OrderedDict({"job_name": "site"})
+    files = scrape.files(configuration({"prometheus": {"scrape_configs": [job]}}))
     for name, jobs in {"config": 3, "scrape_config": 2}.items():
         assert files[name].startswith("# Managed by Salt (dcgm.prometheus)")
         assert "&id" not in files[name]
