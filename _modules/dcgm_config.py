@@ -18,7 +18,7 @@ import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths
 from superpod_dcgm.config import applied as applied_before
-from superpod_dcgm.config import derive, releases
+from superpod_dcgm.config import derive, releases, scrape
 from superpod_dcgm.config import resolve as pillar_over_defaults
 from superpod_dcgm.exporter import installed
 
@@ -30,6 +30,10 @@ __salt__: dict[str, Callable[..., Any]]
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _FILES = ("defaults", "schema", "compatibility")
+_COPIES = (
+    *("utils/superpod_dcgm", "runners/bcm.py", "runners/dcgm.py", "engines/bcm_watcher.py"),
+    *("output/bcm_status.py", "output/dcgm_devices.py"),
+)
 _ANSWER = "superpod_dcgm.configuration"
 _RUN = "superpod_dcgm.files"
 # A run of states renders within seconds. This is for a process that lives on and asks again.
@@ -105,15 +109,17 @@ def _configuration(
         raise CommandExecutionError(f"{what} cannot be used:\n{exc}") from exc
     match = found["hosts"]["builder"]
     node = derive.node(found, architecture(), not match or __salt__["match.compound"](match), sys.executable)
+    monitoring = found["hosts"]["monitoring"]
+    named = bool(monitoring) and __salt__["match.compound"](monitoring)
     if node["builds_here"] and (missing := pillar_over_defaults.build_errors(found, node["arch"])):
         raise CommandExecutionError("The pillar `dcgm` cannot be used:\n" + "\n".join(missing))
     return {
         **found,
         "paths": paths.exported(),
-        "node": node,
+        "node": {**node, "prometheus": scrape.states(found, named), "prometheus_is_left": scrape.left(found, named)},
         "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
-        "scrape_configs": derive.scrape_configs(found),
+        "prometheus_files": scrape.files(found),
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),
     }
@@ -142,6 +148,35 @@ def applied() -> dict[str, Any]:
     if known["repair"] is not None:
         record.update(configuration=known["repair"], digest=applied_before.digest(known["repair"]))
     return {**record, "places": found["node"]["places"], "repair": known["repair"] is not None}
+
+
+def unmatched(pillar: Any, saltenv: str = "base") -> dict[str, Any]:
+    """
+    Return in ``comment`` why no key of ``dcgm:hosts`` matches this minion, and whether a Prometheus of ours is left.
+
+    :param pillar: what the pillar has as ``dcgm``, if anything.
+    :param saltenv: where the tree is that asks.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' dcgm_config.unmatched '{"hosts": {"nodes": "gpu-*"}}'
+    """
+    minion = __grains__["id"]
+    try:
+        found = resolve({} if pillar is None else pillar, saltenv)
+    except CommandExecutionError as exc:
+        return {"comment": str(exc), "prometheus_is_left": False}
+    keys = ", ".join(f"{key} is {match!r}" for key, match in found["hosts"].items())
+    comment = f"No key of dcgm:hosts in the pillar matches this minion, {minion}: {keys}"
+    if pillar is None:
+        comment = (
+            f"The pillar of this minion, {minion}, has no `dcgm`: give it one in the top.sls of your pillar "
+            f"(pillar/top.sls is an example). By the defaults, {keys}"
+        )
+    hint = "`salt-run dcgm.check` on the head judges the whole pillar"
+    return {"comment": f"{comment}. {hint}", "prometheus_is_left": found["node"]["prometheus_is_left"]}
 
 
 def job_map_conf(wanted: dict[str, str], release: str, label: bool, saltenv: str = "base") -> dict[str, str]:
@@ -190,6 +225,23 @@ def project_checkout() -> str:
             if os.path.isfile(os.path.join(root, "dcgm", "defaults.yaml")):
                 return os.path.join(os.path.dirname(os.path.realpath(root)), "dcgm-exporter")
     return ""
+
+
+def synced_copies() -> list[str]:
+    """
+    Return where ``salt-run saltutil.sync_all`` copies this project's code to on the master of this machine.
+
+    Salt imports that copy before any other: left there, it would be older than the deployed one some day.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'bcm-01' dcgm_config.synced_copies
+    """
+    master = os.path.join(os.path.dirname(__opts__["conf_file"]), "master")
+    folder = salt.config.master_config(master)["extension_modules"]
+    return [os.path.join(folder, copy) for copy in _COPIES]
 
 
 def architecture() -> str:

@@ -15,7 +15,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import names, paths, process
-from superpod_dcgm.fleet import health, minions, outcomes, role_calls, rollout
+from superpod_dcgm.config import resolve
+from superpod_dcgm.exporter import artifacts
+from superpod_dcgm.fleet import health, judge, minions, outcomes, role_calls, rollout
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.watcher import holds
 
@@ -143,6 +145,38 @@ def _named(nodes: str) -> list[str]:
 
 def _holds(path: str) -> dict[str, Any]:
     return {name: holds.text(one) for name, one in sorted(holds.read(path, time.time()).items())}
+
+
+def check() -> dict[str, Any]:
+    """
+    Judge the pillar, before anything is applied: each problem in a sentence, or in a few lines what would happen.
+
+    It needs no watcher, only ``runner_dirs`` and ``utils_dirs`` in the master's configuration, as README has them, or
+    ``salt-run saltutil.sync_all``. With problems it ends with exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run dcgm.check
+    """
+    files = judge.served(__opts__, ("defaults", "schema", "compatibility"))
+    found, plan = judge.judged(
+        __opts__,
+        lambda pillar: resolve.configuration(files["defaults"], files["schema"], files["compatibility"], pillar),
+        _missing_to_build,
+    )
+    if not found:
+        return {"right": True, "plan": plan}
+    __context__["retcode"] = 1
+    return {"right": False, "problems": found, "retcode": 1}
+
+
+def _missing_to_build(configuration: dict[str, Any], arch: str) -> list[str]:
+    """What is missing for a build, unless its artifact is in the store already."""
+    exporter = configuration["exporter"]
+    stored = artifacts.is_stored(exporter["store"], exporter["release"], arch, exporter["facts"]["commit"])
+    return [] if stored else resolve.build_errors(configuration, arch)
 
 
 def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:

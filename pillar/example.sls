@@ -189,18 +189,27 @@ dcgm:
   # Prometheus on hosts.monitoring.
   prometheus:
     enabled: true
-    # own: installed and configured here. existing: only a scrape configuration to include is written.
+    # own: a service of ours, superpod-prometheus.service, beside whatever else runs there. existing: only a scrape
+    # configuration to include is written.
     mode: own
+    # mode own: where it listens; a port that somebody has is refused. mode existing: where that Prometheus is asked
+    # whether it includes our file.
+    port: 9090
+    # mode own: packages that bring the program. Empty: the site installs it.
     packages: [prometheus]
+    # mode own: the program; promtool is looked for beside it.
+    program: /usr/bin/prometheus
+    # The service that the packages bring. It is masked while ours is here if we installed the packages, else never touched.
     service: prometheus
-    # mode own: a file of its own; the package's prometheus.yml stays as it is.
-    config: /etc/prometheus/superpod-dcgm.yml
-    data: /var/lib/prometheus/metrics2
+    # mode own: configuration and data, both of our own.
+    config: /etc/superpod-prometheus/prometheus.yml
+    data: /var/lib/superpod-prometheus
     # mode own: further entries of scrape_configs.
     scrape_configs: []
+    # mode own: seconds in which it must come up with changed files; then the last good ones are put back.
+    start_timeout: 60
     # mode existing: where the scrape configuration is written.
     scrape_config: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
-    port: 9090
     retention: 30d
     scrape_interval: 30s
     # How often target files are read again: shared storage gives no change notice.

@@ -1,5 +1,10 @@
 # The directory for this node's state. It comes first, so that `dcgm` is never an empty state.
 {%- from "dcgm/map.jinja" import dcgm with context %}
+{%- if dcgm.node.prometheus_is_left %}
+
+include:
+  - dcgm.prometheus.clean
+{%- endif %}
 
 Create {{ dcgm.paths.node_state }}:
   file.directory:

@@ -14,11 +14,12 @@ PACKAGE = UTILS / "superpod_dcgm"
 # part: (parts that it may import besides itself, whether it may import more than Python's standard library)
 LAW = {
     "base": (set(), False),
+    "monitoring": ({"base"}, True),
     "agent": ({"base"}, False),
     "exporter": ({"base"}, True),
     "slurm": ({"base"}, True),
     "watcher": ({"base"}, True),
-    "config": ({"base", "exporter"}, True),
+    "config": ({"base", "exporter", "monitoring"}, True),
     "fleet": ({"base", "config", "watcher"}, True),
 }
 

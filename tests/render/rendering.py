@@ -35,6 +35,8 @@ def read_yaml(path: Path) -> Any:
     return salt.utils.yaml.safe_load(path.read_text())
 
 
+# Everything is of some machine's interest: this one is the monitoring host too.
+MONITORED = {"dcgm": {"hosts": {"monitoring": "*"}}}
 # What a site applies; the switches decide what is in it.
 ENTRIES = ("dcgm", "dcgm.head", "dcgm.prometheus", "dcgm.clean")
 
@@ -171,7 +173,7 @@ def applied(compiler: Any) -> Any:
 
     def compile_once(machine: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
         if machine not in known:
-            with compiler(MACHINES[machine], {}) as compile_states:
+            with compiler(MACHINES[machine], MONITORED) as compile_states:
                 steps = {entry: compile_states.low(entry) for entry in ENTRIES}
                 known[machine] = steps, compile_states.templates([chunk for entry in steps.values() for chunk in entry])
         return known[machine]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rendering import ENTRIES, FILE_ROOT, MACHINES, UBUNTU, all_states, read_yaml, unresolved
+from rendering import ENTRIES, FILE_ROOT, MACHINES, MONITORED, UBUNTU, all_states, read_yaml, unresolved
 
 DEFAULTS = read_yaml(FILE_ROOT / "dcgm/defaults.yaml")
 SCHEMA = read_yaml(FILE_ROOT / "dcgm/schema.yaml")
@@ -30,7 +30,7 @@ def _pillar(switch: tuple[Any, ...]) -> dict[str, Any]:
     *path, value = switch
     for key in reversed(path):
         value = {key: value}
-    return {"dcgm": value}
+    return {"dcgm": {**MONITORED["dcgm"], **value}}
 
 
 def test_every_state_compiles_alone(compiler) -> None:
@@ -53,7 +53,7 @@ def test_what_a_site_applies_compiles_with_every_switch_the_other_way(compiler, 
 
 
 def test_a_node_that_is_head_and_monitoring_too_has_no_id_twice(compiler) -> None:
-    with compiler(UBUNTU, {}) as compile_states:
+    with compiler(UBUNTU, MONITORED) as compile_states:
         chunks = compile_states.low("dcgm", "dcgm.head", "dcgm.prometheus")
     assert unresolved(chunks) == []
 
@@ -65,10 +65,17 @@ def test_the_switches_are_found(compiler) -> None:
 @pytest.mark.parametrize(
     ("hosts", "expected"),
     [
-        ({}, {"*dgx*": ["dcgm"]}),
-        ({"head": "bcm-01", "monitoring": "bcm-01"}, {"*dgx*": ["dcgm"], "bcm-01": ["dcgm.head", "dcgm.prometheus"]}),
-        ({"nodes": "", "head": "bcm-01"}, {"bcm-01": ["dcgm.head"]}),
-        ({"nodes": ""}, {}),
+        ({}, ["dcgm"]),
+        ({"head": "bcm-01", "monitoring": "bcm-01"}, ["dcgm"]),
+        ({"head": "dgx-01", "monitoring": "dgx-0*"}, ["dcgm", "dcgm.head", "dcgm.prometheus"]),
+        ({"nodes": "", "head": "bcm-01"}, ["dcgm.nobody"]),
+        ({"nodes": ""}, ["dcgm.nobody"]),
+        ({"nodes": "gpu-*"}, ["dcgm.nobody"]),
+        ({"nodes": "dgx-01,dgx-02"}, ["dcgm.nobody"]),
+        ({"nodes": "( dgx-01"}, ["dcgm.nobody"]),
+        ({"nodes": "E@dgx-["}, ["dcgm.nobody"]),
+        ({"nodes": ["dgx-01"]}, ["dcgm.nobody"]),
+        ("dgx-*", ["dcgm.nobody"]),
     ],
 )
 def test_the_top_file_gives_each_host_its_states(compiler, hosts, expected) -> None:
@@ -76,7 +83,42 @@ def test_the_top_file_gives_each_host_its_states(compiler, hosts, expected) -> N
         top = compile_states.high_state.get_top()
         assert compile_states.high_state.verify_tops(top) == []
         matches = {match: [s for s in states if isinstance(s, str)] for match, states in top.get("base", {}).items()}
-    assert matches == expected
+    assert matches == {"*": expected}
+
+
+# hosts: words of the sentence
+UNMATCHED = {
+    "nobody is matched": ({"nodes": "gpu-*"}, "matches this minion, dgx-01: nodes is 'gpu-*', head is ''"),
+    "a list without L@": ({"nodes": "dgx-01,dgx-02"}, "dcgm:hosts:nodes: 'dgx-01,dgx-02': a list needs L@"),
+    "a wrong expression": ({"nodes": "dgx-01 or"}, "dcgm:hosts:nodes: 'dgx-01 or': or has nothing after it"),
+    "a list of YAML": (
+        {"nodes": ["dgx-01"]},
+        "dcgm:hosts:nodes: ['dgx-01'] is not allowed; it must be a compound match",
+    ),
+    "text in place of the keys": ("dgx-*", "dcgm:hosts: 'dgx-*' is not allowed; it must be a mapping"),
+    "another head": ({"nodes": "", "head": "bcm-02"}, "head is 'bcm-02'"),
+}
+
+
+@pytest.mark.parametrize(("hosts", "words"), UNMATCHED.values(), ids=UNMATCHED.keys())
+def test_a_minion_that_no_key_matches_fails_in_a_sentence(compiler, hosts, words) -> None:
+    with compiler(UBUNTU, {"dcgm": {"hosts": hosts}}) as compile_states:
+        (step,) = compile_states.low("dcgm.nobody")
+    assert (step["state"], step["fun"]) == ("test", "fail_without_changes")
+    assert words in step["comment"]
+
+
+def test_a_minion_without_our_pillar_is_told_so(compiler) -> None:
+    with compiler({**UBUNTU, "id": "bcm-01"}, {}) as compile_states:
+        (step,) = compile_states.low("dcgm.nobody")
+    assert "The pillar of this minion, bcm-01, has no `dcgm`" in step["comment"]
+
+
+def test_no_prometheus_comes_where_the_pillar_names_nobody(compiler) -> None:
+    with compiler(UBUNTU, {}) as compile_states:
+        (step,) = compile_states.low("dcgm.prometheus")
+    assert step["fun"] == "fail_without_changes"
+    assert "dcgm:hosts:monitoring: '' does not match this minion, dgx-01" in step["comment"]
 
 
 def test_a_requisite_that_leads_nowhere_is_found() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from rendering import FILE_ROOT, MACHINES, UBUNTU, unresolved
+from rendering import FILE_ROOT, MACHINES, MONITORED, UBUNTU, unresolved
 
 TEMPLATES = {path.relative_to(FILE_ROOT).as_posix() for path in FILE_ROOT.glob("dcgm/**/files/**/*.jinja")}
 
@@ -28,7 +28,7 @@ def test_the_unit_follows_the_engine(compiler, engine, user) -> None:
 
 def test_prometheus_gets_its_configuration_as_yaml_that_promtool_checks(compiler) -> None:
     more = {"job_name": "other: one", "static_configs": [{"targets": ["a:1"], "labels": {"text": 'a "b" {{ c }}'}}]}
-    with compiler(UBUNTU, {"dcgm": {"prometheus": {"scrape_configs": [more]}}}) as compile_states:
+    with compiler(UBUNTU, {"dcgm": {**MONITORED["dcgm"], "prometheus": {"scrape_configs": [more]}}}) as compile_states:
         chunks = compile_states.low("dcgm.prometheus.config")
     step = next(chunk for chunk in chunks if chunk["__id__"] == "Write the configuration of Prometheus")
     first, own, third = yaml.safe_load(step["contents"])["scrape_configs"]
@@ -38,7 +38,7 @@ def test_prometheus_gets_its_configuration_as_yaml_that_promtool_checks(compiler
         f"/cm/shared/apps/dcgm-exporter/prometheus-targets/{path}" for path in ("*.json", "superpod-dcgm/*.json")
     ]
     # file.serialize knows check_cmd only from Salt 3007 on.
-    assert (step["state"], step["fun"], step["check_cmd"]) == ("file", "managed", "promtool check config")
+    assert (step["state"], step["fun"], step["check_cmd"]) == ("file", "managed", "/usr/bin/promtool check config")
 
 
 def test_the_shared_slurm_scripts_outlive_the_removal(compiler) -> None:
@@ -49,7 +49,7 @@ def test_the_shared_slurm_scripts_outlive_the_removal(compiler) -> None:
 
 def test_a_password_of_the_exporters_is_not_sent_to_our_own_metrics(compiler) -> None:
     secret = {"scheme": "https", "user": "prometheus", "password_file": "/etc/prometheus/password"}
-    with compiler(UBUNTU, {"dcgm": {"prometheus": secret}}) as compile_states:
+    with compiler(UBUNTU, {"dcgm": {**MONITORED["dcgm"], "prometheus": secret}}) as compile_states:
         chunks = compile_states.low("dcgm.prometheus.config")
     step = next(chunk for chunk in chunks if chunk["__id__"] == "Write the configuration of Prometheus")
     first, own = yaml.safe_load(step["contents"])["scrape_configs"]

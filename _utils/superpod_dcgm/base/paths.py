@@ -54,6 +54,16 @@ DEVICES_UNIT = "dcgm-devices.service"
 JOB_MAP_UNIT = "dcgm-job-map.service"
 JOB_MAP_TIMER = "dcgm-job-map.timer"
 TEXTFILE_UNIT = "dcgm-textfile.service"
+# The Prometheus of ours; that of the distribution's package is somebody else's.
+PROMETHEUS_UNIT = "superpod-prometheus.service"
+PROMETHEUS_UNIT_FILE = f"/etc/systemd/system/{PROMETHEUS_UNIT}"
+PROMETHEUS_USER = "superpod-prometheus"
+PROMETHEUS_SYSUSERS = "/etc/sysusers.d/superpod-prometheus.conf"
+PROMETHEUS_CONFIG = "/etc/superpod-prometheus"
+# What was installed and written for it, and the files with which it last came up.
+PROMETHEUS_RECORD = f"{PROMETHEUS_CONFIG}/record.json"
+PROMETHEUS_GOOD = f"{PROMETHEUS_CONFIG}/last-good"
+SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm")
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 # All that uses GPUs; the timer starts the last.

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from superpod_dcgm.base import paths
+from superpod_dcgm.config import contradictions
 from superpod_dcgm.exporter import artifacts, go, source
 
 # Where units of packages and of the administrator lie (systemd.unit(5)).
@@ -42,7 +43,7 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "job_map": conf,
         "agent": agent(configuration, conf["textfile"], python(executable)),
         "agent_units": {"names": [*_AGENT_UNITS], "files": [f"{UNIT_DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]},
-        "serves_metrics": _serves_own_metrics(configuration["metrics"]),
+        "serves_metrics": contradictions.serves_own_metrics(configuration["metrics"]),
         "metrics_url": metrics_url(exporter),
         "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
         "builds_here": builds_here,
@@ -74,6 +75,7 @@ def head(configuration: dict[str, Any]) -> list[str]:
     """Return the states of a head: the watcher, and what the nodes take from shared storage."""
     exporter, slurm = configuration["exporter"], configuration["slurm"]
     chosen = {
+        "dcgm.hosts": True,
         "dcgm.present": True,
         "dcgm.exporter.source": exporter["enabled"] and exporter["method"] == "build",
         "dcgm.slurm.shared": slurm["enabled"] and slurm["scripts"] == "shared",
@@ -120,38 +122,6 @@ def scripts(slurm: dict[str, Any]) -> dict[str, dict[str, str]]:
     return found
 
 
-def scrape_configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return Prometheus' scrape configuration for exporters and own metrics; labels come from the target files."""
-    prometheus, directory = configuration["prometheus"], configuration["targets"]["directory"]
-    exporter = {
-        "scheme": prometheus["scheme"],
-        **_scrape("dcgm-exporter", prometheus, directory),
-        # With a remote engine the exporter calls every machine localhost: the name that it gives, where it gives one,
-        # is replaced.
-        "metric_relabel_configs": [
-            {"source_labels": [label, "host"], "regex": ".+;(.+)", "target_label": label}
-            for label in ("Hostname", "hostname")
-        ],
-    }
-    if prometheus["ca"]:
-        exporter["tls_config"] = {"ca_file": prometheus["ca"]}
-    if prometheus["user"]:
-        exporter["basic_auth"] = {"username": prometheus["user"], "password_file": prometheus["password_file"]}
-    if not _serves_own_metrics(configuration["metrics"]):
-        return [exporter]
-    # A job of their own: they have neither TLS nor password.
-    return [exporter, _scrape("superpod-dcgm", prometheus, f"{directory}/superpod-dcgm")]
-
-
-def _scrape(job: str, prometheus: dict[str, Any], directory: str) -> dict[str, Any]:
-    files = {"files": [f"{directory}/*.json"], "refresh_interval": prometheus["refresh_interval"]}
-    return {"job_name": job, "scrape_interval": prometheus["scrape_interval"], "file_sd_configs": [files]}
-
-
-def _serves_own_metrics(metrics: dict[str, Any]) -> bool:
-    return metrics["enabled"] and not metrics["textfile_directory"]
-
-
 def master(watcher: dict[str, Any]) -> dict[str, Any]:
     """Return the entries of the Salt master's configuration; Salt merges no lists, so the site's own are among them."""
     more = watcher["master"]
@@ -173,7 +143,7 @@ def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
         },
         "exporter": {key: configuration["exporter"][key] for key in ("enabled", "port", "release")},
         "metrics": {
-            "served": configuration["slurm"]["enabled"] and _serves_own_metrics(configuration["metrics"]),
+            "served": configuration["slurm"]["enabled"] and contradictions.serves_own_metrics(configuration["metrics"]),
             "port": configuration["metrics"]["port"],
         },
         "longest_apply": watcher["deadline"] + build["timeout"] + build["wait"],

@@ -5,11 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from superpod_dcgm.config import releases
+from superpod_dcgm.config import contradictions, releases
 from superpod_dcgm.config import schema as validator
-
-# Taken on every BCM node or head.
-_FOREIGN_PORTS = {5555: "the DCGM host engine", 8081: "BCM's CMDaemon"}
 
 
 class ConfigurationError(ValueError):
@@ -43,7 +40,7 @@ def configuration(
         raise ConfigurationError("\n".join(wrong))
     layout = pillar.get("slurm", {}).get("layout", defaults["slurm"]["layout"])
     merged = merge(merge(defaults, {"slurm": compatibility["layouts"][layout]}), pillar)
-    if wrong := _contradictions(merged, compatibility):
+    if wrong := contradictions.errors(merged, pillar, compatibility):
         raise ConfigurationError("\n".join(wrong))
     facts = releases.facts(merged["exporter"]["release"], compatibility)
     facts["commit"] = merged["exporter"]["commit"] or facts["commit"]
@@ -52,34 +49,6 @@ def configuration(
     known = compatibility["go"].get(merged["go"]["version"], {})
     merged["go"]["sha256"] = {**known, **merged["go"]["sha256"]}
     return merged
-
-
-def _contradictions(merged: dict[str, Any], compatibility: dict[str, Any]) -> list[str]:
-    """Return what no schema can say: values that are allowed alone and not together."""
-    found = []
-    exporter = merged["exporter"]
-    if exporter["port"] in _FOREIGN_PORTS:
-        found.append(
-            f"dcgm:exporter:port: {exporter['port']} belongs to {_FOREIGN_PORTS[exporter['port']]}; choose another"
-        )
-    metrics = merged["metrics"]["port"]
-    if metrics == exporter["port"] or metrics in _FOREIGN_PORTS:
-        owner = _FOREIGN_PORTS.get(metrics, "the exporter")
-        found.append(f"dcgm:metrics:port: {metrics} belongs to {owner}; choose another")
-    try:
-        releases.facts(exporter["release"], compatibility)
-    except ValueError as exc:
-        found.append(f"dcgm:exporter:release: {exc}")
-    watcher = merged["watcher"]
-    if bool(watcher["user"]) != bool(watcher["password_file"]):
-        found.append("dcgm:watcher:user: basic authentication needs both user and password_file")
-    if not watcher["user"] and bool(watcher["certificate"]) != bool(watcher["key"]):
-        found.append("dcgm:watcher:key: a client certificate needs both certificate and key")
-    if merged["targets"]["address"] == "fqdn" and not merged["targets"]["domain"]:
-        found.append("dcgm:targets:domain: it is empty, and targets:address: fqdn needs it; give the nodes' DNS domain")
-    if merged["slurm"]["prolog_link"] == merged["slurm"]["epilog_link"]:
-        found.append(f"dcgm:slurm:epilog_link: {merged['slurm']['epilog_link']!r} is the prolog's; give another path")
-    return found
 
 
 def build_errors(configuration: dict[str, Any], arch: str) -> list[str]:

@@ -1,28 +1,46 @@
-# Configuration of our Prometheus. promtool checks it before it replaces the one in use.
+# Configuration and unit of our Prometheus. promtool checks the former before it replaces the one in use.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- set prometheus = dcgm.prometheus %}
+{%- set prometheus, path = dcgm.prometheus, dcgm.paths %}
 
 include:
   - dcgm.prometheus.install
+
+Create {{ path.prometheus_config }}:
+  file.directory:
+    - name: {{ path.prometheus_config }}
+    - mode: '0755'
+    - require:
+      - dcgm_prometheus: Check that {{ path.prometheus_unit }} takes nothing of others
+
+Create {{ prometheus.data }}:
+  file.directory:
+    - name: {{ prometheus.data }}
+    - user: {{ path.prometheus_user }}
+    - group: {{ path.prometheus_user }}
+    - mode: '0750'
+    - makedirs: True
+    - require:
+      - cmd: Create the user {{ path.prometheus_user }}
 
 Write the configuration of Prometheus:
   # Not file.serialize, which has check_cmd only from Salt 3007 on.
   file.managed:
     - name: {{ prometheus.config }}
-    - contents: {{ ({"scrape_configs": dcgm.scrape_configs + prometheus.scrape_configs} | yaml(False)) | tojson }}
+    - contents: {{ dcgm.prometheus_files.config | tojson }}
     - mode: '0644'
-    - check_cmd: promtool check config
+    - check_cmd: {{ dcgm.prometheus_files.promtool }} check config
     - tmp_ext: .yml
     - require:
-      - pkg: Install Prometheus
+      - file: Create {{ path.prometheus_config }}
+      - dcgm_prometheus: Install Prometheus
 
-Write the options of Prometheus:
+Write {{ path.prometheus_unit_file }}:
   file.managed:
-    - name: /etc/systemd/system/{{ prometheus.service }}.service.d/superpod-dcgm.conf
-    - source: salt://dcgm/prometheus/files/service.conf.jinja
+    - name: {{ path.prometheus_unit_file }}
+    - source: salt://dcgm/prometheus/files/superpod-prometheus.service.jinja
     - template: jinja
-    - makedirs: True
     - mode: '0644'
-    - context: {{ {"prometheus": prometheus} | tojson }}
+    - context: {{ {"prometheus": prometheus, "user": path.prometheus_user} | tojson }}
     - require:
       - file: Write the configuration of Prometheus
+      - file: Create {{ prometheus.data }}

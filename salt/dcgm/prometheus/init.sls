@@ -1,11 +1,4 @@
-# Prometheus on the monitoring host: our own, or what an existing one needs to know.
+# Prometheus on the monitoring host: our own, or what an existing one needs to know. Elsewhere ours is removed.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
-include:
-{%- if dcgm.prometheus.mode == "own" %}
-  - dcgm.prometheus.install
-  - dcgm.prometheus.config
-  - dcgm.prometheus.service
-{%- else %}
-  - dcgm.prometheus.existing
-{%- endif %}
+include: {{ dcgm.node.prometheus | tojson }}

@@ -1,21 +1,23 @@
-# Prometheus runs, starts at boot, and follows its configuration: a reload for jobs, a restart for its options.
+# Our Prometheus runs, starts at boot, and follows its files: a reload for jobs, a restart for its options.
 {%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set prometheus, path = dcgm.prometheus, dcgm.paths %}
 
 include:
   - dcgm.prometheus.config
 
-Start Prometheus:
-  service.running:
-    - name: {{ dcgm.prometheus.service }}
-    - enable: True
-    - watch:
-      - file: Write the options of Prometheus
-
-Reload Prometheus:
-  module.run:
-    - service.reload:
-      - name: {{ dcgm.prometheus.service }}
-    - onchanges:
-      - file: Write the configuration of Prometheus
+Check that {{ path.prometheus_user }} can read what it needs:
+  dcgm_prometheus.readable:
+    - user: {{ path.prometheus_user }}
+    - places: {{ dcgm.prometheus_files.places | tojson }}
     - require:
-      - service: Start Prometheus
+      - file: Write {{ path.prometheus_unit_file }}
+
+Start {{ path.prometheus_unit }}:
+  dcgm_prometheus.serving:
+    - name: {{ path.prometheus_unit }}
+    - config: {{ prometheus.config }}
+    - port: {{ prometheus.port }}
+    - data: {{ prometheus.data }}
+    - timeout: {{ prometheus.start_timeout }}
+    - require:
+      - dcgm_prometheus: Check that {{ path.prometheus_user }} can read what it needs

@@ -6,3 +6,9 @@ Install the code of the watcher:
     - name: {{ dcgm.paths.watcher_code }}
     - source: salt://
     - folders: [_engines, _output, _runners, _utils]
+
+Remove the copies that salt-run saltutil.sync_all made:
+  file.absent:
+    - names: {{ salt["dcgm_config.synced_copies"]() | tojson }}
+    - require:
+      - dcgm_path: Install the code of the watcher

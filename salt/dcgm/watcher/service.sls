@@ -29,3 +29,4 @@ Restart the Salt master shortly:
     - onchanges:
       - file: Add the watcher to the master's configuration
       - dcgm_path: Install the code of the watcher
+      - file: Remove the copies that salt-run saltutil.sync_all made

@@ -1,0 +1,269 @@
+"""Prometheus on the monitoring host: ours as a service of its own beside those of others, or included by theirs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from superpod_dcgm.base import state, systemd
+from superpod_dcgm.monitoring import existing, ownership, package, server
+
+# Given by Salt's loader.
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
+__states__: dict[str, Callable[..., dict[str, Any]]]
+
+_ERRORS = (OSError, systemd.UnitError, server.ServerError)
+
+
+def left(name: str) -> dict[str, Any]:
+    """
+    Make sure that no drop-in of an earlier version of this project runs the package's service as ours.
+
+    :param name: the package's service.
+
+    .. code-block:: yaml
+
+        Remove what an earlier version added to prometheus.service:
+          dcgm_prometheus.left:
+            - name: prometheus.service
+    """
+    drop_in = ownership.former(name)
+    if not drop_in:
+        return state.result(name, True, f"{name} has no drop-in of this project")
+    changes = {"removed": drop_in}
+    if __opts__["test"]:
+        return state.result(name, None, f"{drop_in} of an earlier version would be removed, {name} given back", changes)
+    try:
+        done = package.leave(name)
+    except _ERRORS as exc:
+        return state.result(name, False, f"{name} cannot be given back: {exc}")
+    return state.result(name, True, done, changes)
+
+
+def possible(
+    name: str, port: int, data: str, config: str, program: str, packages: list[str], unit: str
+) -> dict[str, Any]:
+    """
+    Check that our Prometheus takes nothing of others: port, directories, services. Nothing is changed.
+
+    :param name: a sentence.
+    :param port: where it is to listen.
+    :param data: its data directory.
+    :param config: its configuration file.
+    :param program: path of the program.
+    :param packages: packages that bring it.
+    :param unit: the service that these packages bring.
+
+    .. code-block:: yaml
+
+        Check that superpod-prometheus.service takes nothing of others:
+          dcgm_prometheus.possible:
+            - port: 9090
+            - data: /var/lib/superpod-prometheus
+            - config: /etc/superpod-prometheus/prometheus.yml
+            - program: /usr/bin/prometheus
+            - packages: [prometheus]
+            - unit: prometheus.service
+    """
+    found = ownership.obstacles(ownership.Wanted(port, data, config, program, tuple(packages), unit))
+    return state.result(name, not found, "\n".join(found) or f"port {port}, {data} and {config} are free or ours")
+
+
+def packaged(name: str, packages: list[str], unit: str) -> dict[str, Any]:
+    """
+    Make sure that the program is installed. If we install it, its own service is masked first, and that is noted.
+
+    :param name: path of the program.
+    :param packages: packages that bring it; none where the site installs it.
+    :param unit: the service that these packages bring. Where the package is there already it is never touched.
+
+    .. code-block:: yaml
+
+        Install Prometheus:
+          dcgm_prometheus.packaged:
+            - name: /usr/bin/prometheus
+            - packages: [prometheus]
+            - unit: prometheus.service
+    """
+    missing = [wanted for wanted in packages if not __salt__["pkg.version"](wanted)]
+    if not missing:
+        there = os.access(name, os.X_OK)
+        return state.result(name, there, f"{name} is {'there' if there else 'missing: see dcgm:prometheus:program'}")
+    changes = {"installed": missing, "masked": unit}
+    if __opts__["test"]:
+        return state.result(name, None, f"{', '.join(missing)} would be installed, without starting {unit}", changes)
+    try:
+        package.mask(unit, missing)
+        ret = __states__["pkg.installed"](name, pkgs=missing)
+        if ret["result"] is False:
+            package.unmask()
+            package.note(packages=[], masked=False)
+            return state.result(name, False, ret["comment"])
+    except _ERRORS as exc:
+        return state.result(name, False, str(exc))
+    return state.result(name, True, f"{', '.join(missing)} installed; {unit} stays masked while ours is here", changes)
+
+
+def readable(name: str, user: str, places: list[str]) -> dict[str, Any]:
+    """
+    Check that the user of our Prometheus can read what its configuration names. Nothing is changed.
+
+    :param name: a sentence.
+    :param user: the user.
+    :param places: files and directories.
+
+    .. code-block:: yaml
+
+        Check that superpod-prometheus can read what it needs:
+          dcgm_prometheus.readable:
+            - user: superpod-prometheus
+            - places: [/cm/shared/apps/dcgm-exporter/prometheus-targets]
+    """
+    if __opts__["test"]:
+        return state.result(name, True, "That is looked at when user and directories are there")
+    found = ownership.unreadable(user, places)
+    return state.result(name, not found, "\n".join(found) or f"{user} can read {', '.join(places) or 'all'}")
+
+
+def serving(name: str, config: str, port: int, data: str, timeout: int) -> dict[str, Any]:
+    """
+    Make sure that our Prometheus runs by its files, starts at boot, stays up and is ready.
+
+    With files by which it does not come up, those of the last time are put back, and the state fails.
+
+    :param name: its unit.
+    :param config: its configuration file.
+    :param port: where it listens.
+    :param data: its data directory, which the record keeps for the day when it is removed.
+    :param timeout: seconds that it may take.
+
+    .. code-block:: yaml
+
+        Start superpod-prometheus.service:
+          dcgm_prometheus.serving:
+            - name: superpod-prometheus.service
+            - config: /etc/superpod-prometheus/prometheus.yml
+            - port: 9090
+            - data: /var/lib/superpod-prometheus
+            - timeout: 60
+    """
+    wanted = server.Server(config, port, timeout)
+    try:
+        todo = server.differences(wanted)
+        if __opts__["test"] or not todo:
+            words = ", ".join(f"{what} to be {done}" for what, done in todo.items()) or "it runs as it should"
+            return state.result(name, None if todo else True, words, todo)
+        server.apply(wanted, todo)
+        package.note(config=config, data=data)
+    except _ERRORS as exc:
+        return state.result(name, False, str(exc))
+    return state.result(name, True, f"{name} is up and ready on port {port}", todo)
+
+
+def removed(name: str, config: str, data: str) -> dict[str, Any]:
+    """
+    Remove our Prometheus, and give the package's service back if it was masked for it. The data stays.
+
+    :param name: its unit.
+    :param config: its configuration file.
+    :param data: its data directory.
+
+    .. code-block:: yaml
+
+        Remove superpod-prometheus.service:
+          dcgm_prometheus.removed:
+            - name: superpod-prometheus.service
+            - config: /etc/superpod-prometheus/prometheus.yml
+            - data: /var/lib/superpod-prometheus
+    """
+    known = ownership.record()
+    present, masked = package.present(config), package.is_masked_by_us()
+    data = str(known.get("data", data))
+    stays = f"its data stays in {data}: remove it with rm -r" if os.path.isdir(data) else "it has no data"
+    if not present and not masked:
+        return state.result(name, True, f"{name} is not there; {stays}")
+    changes: dict[str, Any] = {"removed": present, **({"kept": data} if os.path.isdir(data) else {})}
+    if masked:
+        changes["unmasked"] = masked
+    if installed := known.get("packages"):
+        changes["packages that stay"] = installed
+    if __opts__["test"]:
+        return state.result(name, None, f"{name} would be removed; {stays}", changes)
+    try:
+        package.unmask()
+        package.remove(config)
+    except _ERRORS as exc:
+        return state.result(name, False, str(exc))
+    return state.result(name, True, f"{name} is removed; {stays}", changes)
+
+
+def included(name: str, path: str, directory: str, port: int) -> dict[str, Any]:
+    """
+    Look whether a Prometheus of others includes our file. What is left to do for its administrator shows as a change.
+
+    :param name: a sentence.
+    :param path: our file.
+    :param directory: the directory with the target files.
+    :param port: where that Prometheus listens on this machine.
+
+    .. code-block:: yaml
+
+        Add /etc/prometheus/scrape_configs.d/dcgm-exporter.yml to scrape_config_files and reload Prometheus:
+          dcgm_prometheus.included:
+            - path: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
+            - directory: /cm/shared/apps/dcgm-exporter/prometheus-targets
+            - port: 9090
+    """
+    found = existing.includes(port, path)
+    to_do = existing.sentence(path, directory)
+    if found:
+        return state.result(name, True, f"It is included; {existing.targets(port)} exporters are targets")
+    if found is None:
+        why = f"No Prometheus tells on port {port} (dcgm:prometheus:port) whether that is done already."
+        return {**state.result(name, True, f"{why} {to_do}"), "warnings": [f"{why} {to_do}."]}
+    return state.result(name, None if __opts__["test"] else True, to_do, {"to do": to_do})
+
+
+def scrape_possible(name: str) -> dict[str, Any]:
+    """
+    Check that the scrape configuration to include takes no file of others. Nothing is changed.
+
+    :param name: the file.
+
+    .. code-block:: yaml
+
+        Check that the scrape configuration is ours to write:
+          dcgm_prometheus.scrape_possible:
+            - name: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
+    """
+    foreign = os.path.lexists(name) and not ownership.is_ours_to_include(name)
+    words = "was not written by this project: choose another path" if foreign else "is ours to write"
+    return state.result(name, not foreign, f"dcgm:prometheus:scrape_config: {name} {words}")
+
+
+def scrape_removed(name: str) -> dict[str, Any]:
+    """
+    Remove the scrape configuration for a Prometheus of others, if it is ours, and its directory once that is empty.
+
+    :param name: the file.
+
+    .. code-block:: yaml
+
+        Remove the scrape configuration:
+          dcgm_prometheus.scrape_removed:
+            - name: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
+    """
+    if not os.path.lexists(name):
+        return state.result(name, True, f"{name} is not there")
+    if not ownership.is_ours_to_include(name):
+        return state.result(name, True, f"{name} was not written by this project and stays")
+    changes = {"removed": name}
+    if __opts__["test"]:
+        return state.result(name, None, f"{name} would be removed", changes)
+    os.unlink(name)
+    folder = os.path.dirname(name)
+    if not os.listdir(folder):
+        os.rmdir(folder)
+    return state.result(name, True, f"{name} is removed; take it out of that Prometheus' scrape_config_files", changes)

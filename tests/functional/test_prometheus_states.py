@@ -1,0 +1,111 @@
+"""The states for Prometheus say what they would do, touch nothing of others, and show what is left to do."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OURS = "scrape_configs:\n- job_name: dcgm-exporter\n"
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Any]:
+    """A Prometheus of others that tells its configuration, which a test sets as ``text``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        text = ""
+
+        def do_GET(self) -> None:
+            targets = {"activeTargets": [{"labels": {"job": "dcgm-exporter"}}]}
+            data = {"yaml": self.text} if self.path.endswith("/config") else targets
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": data}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    Handler.port = server.server_port
+    yield Handler
+    server.shutdown()
+    server.server_close()
+
+
+def included(states: Any, path: Path, port: int, test: bool = False) -> Any:
+    name = "Include it"
+    return states.dcgm_prometheus.included(name, path=str(path), directory="/cm/targets", port=port, test=test)
+
+
+def test_what_is_left_to_do_shows_as_a_change_until_it_is_done(states: Any, prometheus: Any, tmp_path: Path) -> None:
+    path = tmp_path / "dcgm-exporter.yml"
+    ret = included(states, path, prometheus.port)
+    assert ret.result is True
+    assert f"scrape_config_files: [{path}]" in ret.changes["to do"]
+    assert included(states, path, prometheus.port, test=True).result is None
+    prometheus.text = f"scrape_config_files: [{path}]"
+    ret = included(states, path, prometheus.port)
+    assert (ret.result, ret.changes) == (True, {})
+    assert "1 exporters are targets" in ret.comment
+
+
+def test_where_nobody_answers_that_is_said(states: Any, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    ret = included(states, tmp_path / "x.yml", port)
+    assert (ret.result, ret.changes) == (True, {})
+    assert f"No Prometheus tells on port {port}" in ret.comment
+
+
+def test_a_scrape_configuration_of_others_is_neither_written_nor_removed(states: Any, tmp_path: Path) -> None:
+    path = tmp_path / "scrape.yml"
+    path.write_text("scrape_configs: [{job_name: node}]\n")
+    assert states.dcgm_prometheus.scrape_possible(str(path)).result is False
+    ret = states.dcgm_prometheus.scrape_removed(str(path))
+    assert (ret.result, ret.changes, path.exists()) == (True, {}, True)
+
+
+def test_ours_goes_with_the_directory_that_it_leaves_empty(states: Any, tmp_path: Path) -> None:
+    path = tmp_path / "scrape_configs.d/dcgm-exporter.yml"
+    path.parent.mkdir()
+    path.write_text(OURS)
+    assert states.dcgm_prometheus.scrape_possible(str(path)).result is True
+    assert states.dcgm_prometheus.scrape_removed(str(path), test=True).result is None
+    assert path.exists()
+    assert states.dcgm_prometheus.scrape_removed(str(path)).changes == {"removed": str(path)}
+    assert not path.parent.exists()
+    assert states.dcgm_prometheus.scrape_removed(str(path)).changes == {}
+
+
+def test_a_port_that_is_taken_is_refused_in_a_sentence(states: Any, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        places = {"data": f"{tmp_path}/data", "config": f"{tmp_path}/p.yml", "program": "/bin/true"}
+        for test in (True, False):
+            ret = states.dcgm_prometheus.possible(
+                "Check it", port=port, **places, packages=[], unit="prometheus.service", test=test
+            )
+            assert ret.result is False
+            assert f"dcgm:prometheus:port: on {port} listens" in ret.comment
+
+
+def test_nothing_is_removed_twice(states: Any, tmp_path: Path) -> None:
+    ret = states.dcgm_prometheus.removed("superpod-prometheus.service", config=f"{tmp_path}/p.yml", data=str(tmp_path))
+    assert (ret.result, ret.changes) == (True, {})
+    assert f"its data stays in {tmp_path}" in ret.comment
+
+
+def test_a_machine_without_a_master_has_nothing_to_judge(states: Any) -> None:
+    ret = states.dcgm_hosts.known(
+        "Check", hosts={"nodes": "", "head": "", "builder": "", "monitoring": ""}, builds=True
+    )
+    assert ret.result is True

@@ -1,0 +1,182 @@
+"""A site's Prometheus is never taken over: ours runs beside it or is refused, and goes without a trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from product import Cluster
+
+from superpod.lab.deployment import CONFIG, render
+
+pytestmark = pytest.mark.usefixtures("deployed")
+OURS = "superpod-prometheus.service"
+SITE = """
+global: {scrape_interval: 5s}
+scrape_configs:
+- {job_name: site, static_configs: [{targets: ['localhost:9']}]}
+"""
+# What a site has done to its Prometheus: a job, rules and a year of data.
+TAKE = f"""
+systemctl stop {OURS}
+cp -a /etc/default/prometheus /root/default; cp -a /etc/prometheus/prometheus.yml /root/site.yml
+cat > /etc/prometheus/prometheus.yml <<'END'
+{SITE}END
+echo 'ARGS="--storage.tsdb.retention.time=1y"' > /etc/default/prometheus
+systemctl enable --now prometheus
+"""
+# Only if the state did not.
+LEAVE = """
+systemctl disable --now prometheus
+mv /root/default /etc/default/prometheus; mv /root/site.yml /etc/prometheus/prometheus.yml
+rm -rf /etc/prometheus/scrape_configs.d
+"""
+# Everything of the site's Prometheus that a state might touch.
+STATE = """
+systemctl show -p MainPID,ActiveState,UnitFileState,ExecStart,DropInPaths prometheus | grep -v start_time
+ls -lR --time-style=full-iso /etc/prometheus /etc/default/prometheus /etc/systemd/system/prometheus.service* 2>/dev/null
+stat -c '%U %a' /var/lib/prometheus /var/lib/prometheus/*
+"""
+
+
+@pytest.fixture(scope="module")
+def pillar(cluster: Cluster) -> Iterator[Callable[..., None]]:
+    """Return a function that sets keys of the section prometheus in the lab's pillar."""
+    original = render((CONFIG / "pillar/dcgm.sls").read_text(), cluster.lab.record)
+
+    def change(**keys: Any) -> None:
+        found = yaml.safe_load(original)
+        hosts = {"monitoring": keys.pop("monitoring")} if "monitoring" in keys else {}
+        found["dcgm"]["hosts"] |= hosts
+        found["dcgm"]["prometheus"] |= keys
+        cluster.lab.exec("head", ["tee", "/srv/pillar/dcgm.sls"], check=True, input=json.dumps(found))
+
+    yield change
+    cluster.lab.exec("head", ["tee", "/srv/pillar/dcgm.sls"], check=True, input=original)
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, pillar: Callable[..., None]) -> Iterator[str]:
+    """A Prometheus of the site on 9090, and what is to be seen of it."""
+    cluster.shell("head", TAKE)
+    cluster.wait("the site's Prometheus", lambda: jobs(cluster, 9090) == {"site"})
+    yield cluster.shell("head", STATE)
+    cluster.shell("head", LEAVE)
+    pillar()
+    cluster.lab.salt("head", "state.apply", "dcgm.prometheus")
+
+
+def apply(cluster: Cluster, sls: str = "dcgm.prometheus", **options: Any) -> tuple[list[dict[str, Any]], int]:
+    arguments = [f"{name}={value}" for name, value in options.items()]
+    answers, code = cluster.lab.salt("head", "state.apply", sls, *arguments)
+    assert isinstance(answers["head"], dict), answers
+    return list(answers["head"].values()), code
+
+
+def jobs(cluster: Cluster, port: int) -> set[str]:
+    status, body = cluster.lab.http(f"http://head:{port}/api/v1/status/config")
+    found = yaml.safe_load(json.loads(body)["data"]["yaml"]) if status == 200 else {}
+    return {job["job_name"] for job in found.get("scrape_configs", [])}
+
+
+def changed(steps: list[dict[str, Any]]) -> list[str]:
+    return [step["__id__"] for step in steps if step["changes"]]
+
+
+def failed(steps: list[dict[str, Any]]) -> list[str]:
+    return [step["comment"] for step in steps if step["result"] is False and "requisite" not in step["comment"]]
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_on_the_port_of_the_site_ours_is_refused_before_anything_is_changed(
+    cluster: Cluster, site: str, pillar: Callable[..., None], test: bool
+) -> None:
+    pillar()
+    steps, code = apply(cluster, test=test)
+    (sentence,) = failed(steps)
+    assert "dcgm:prometheus:port: on 9090 listens prometheus (process" in sentence
+    assert "prometheus.service)" in sentence
+    assert (changed(steps), code) == ([], 1)
+    assert cluster.shell("head", STATE) == site
+
+
+def test_on_another_port_ours_runs_beside_it(cluster: Cluster, site: str, pillar: Callable[..., None]) -> None:
+    pillar(port=9190)
+    steps, code = apply(cluster)
+    assert (failed(steps), code) == ([], 0)
+    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9090) == {"site"}
+    assert cluster.shell("head", f"systemctl show -P User {OURS}") == "superpod-prometheus"
+    assert int(cluster.shell("head", "id -u superpod-prometheus")) < 1000
+    steps, _ = apply(cluster)
+    assert changed(steps) == []
+    assert cluster.shell("head", STATE) == site
+
+
+def test_a_configuration_that_promtool_refuses_changes_nothing(
+    cluster: Cluster, site: str, pillar: Callable[..., None]
+) -> None:
+    pillar(port=9190, scrape_configs=[{"job_name": "more", "metrics_path": 5, "nonsense": True}])
+    before = cluster.shell("head", "sha256sum /etc/superpod-prometheus/prometheus.yml")
+    steps, code = apply(cluster)
+    assert "nonsense" in "".join(failed(steps))
+    assert code == 1
+    assert cluster.shell("head", "sha256sum /etc/superpod-prometheus/prometheus.yml") == before
+    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+
+
+def test_one_that_does_not_come_up_goes_back_to_what_did(
+    cluster: Cluster, site: str, pillar: Callable[..., None]
+) -> None:
+    pillar(port=9190, program="/usr/bin/prometheus-of-nobody", start_timeout=5)
+    cluster.shell("head", "printf '#!/bin/sh\nexit 3\n' > /usr/bin/prometheus-of-nobody")
+    cluster.shell("head", "chmod 755 /usr/bin/prometheus-of-nobody")
+    steps, code = apply(cluster)
+    cluster.shell("head", "rm /usr/bin/prometheus-of-nobody")
+    assert "It runs as before, by what it last ran by" in "".join(failed(steps))
+    assert code == 1
+    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+
+
+def test_own_becomes_existing_and_says_what_is_left_to_do(
+    cluster: Cluster, site: str, pillar: Callable[..., None]
+) -> None:
+    path = "/etc/prometheus/scrape_configs.d/dcgm-exporter.yml"
+    pillar(mode="existing")
+    steps, code = apply(cluster)
+    assert (failed(steps), code) == ([], 0)
+    to_do = f"Add {path} to scrape_config_files of the existing Prometheus and reload it"
+    assert to_do in changed(steps)
+    assert cluster.shell("head", f"ls -d /etc/superpod-prometheus /etc/systemd/system/{OURS} 2>&1 | wc -l") == "2"
+    assert "No such file" in cluster.shell("head", "ls /etc/superpod-prometheus 2>&1 || true")
+    assert jobs(cluster, 9190) == set()
+    cluster.shell("head", f"sed -i '1i scrape_config_files: [{path}]' /etc/prometheus/prometheus.yml")
+    cluster.shell("head", "systemctl reload prometheus")
+    cluster.wait("the nodes are targets", lambda: cluster.targets() == {"dgx-01", "dgx-02"})
+    steps, _ = apply(cluster)
+    assert changed(steps) == []
+
+
+def test_clean_takes_ours_only_and_once(cluster: Cluster, site: str, pillar: Callable[..., None]) -> None:
+    steps, _ = apply(cluster, "dcgm.prometheus.clean")
+    assert changed(steps) == ["Remove the scrape configuration for an existing Prometheus"]
+    steps, _ = apply(cluster, "dcgm.prometheus.clean")
+    assert changed(steps) == []
+    cluster.shell("head", "sed -i 1d /etc/prometheus/prometheus.yml; systemctl reload prometheus")
+    pid = "systemctl show -p MainPID,ActiveState,UnitFileState,ExecStart,DropInPaths prometheus | grep -v start_time"
+    assert cluster.shell("head", pid) in site
+
+
+def test_the_pillar_is_judged_on_the_head(cluster: Cluster, site: str, pillar: Callable[..., None]) -> None:
+    pillar(mode="existing")
+    done = cluster.lab.exec("head", ["salt-run", "--out=json", "dcgm.check"])
+    assert (json.loads(done.stdout)["right"], done.returncode) == (True, 0)
+    pillar(mode="existing", monitoring="mon-01")
+    done = cluster.lab.exec("head", ["salt-run", "--out=json", "dcgm.check"])
+    (sentence,) = json.loads(done.stdout)["problems"]
+    assert (sentence.startswith("dcgm:hosts:monitoring: 'mon-01' matches none"), done.returncode) == (True, 1)
+    steps, code = apply(cluster, "dcgm.head", test=True)
+    assert (failed(steps), code) == ([sentence], 1)

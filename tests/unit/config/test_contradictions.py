@@ -1,0 +1,188 @@
+"""Values that are allowed alone and not together stop everything with a sentence that names the wrong key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from superpod_dcgm.config import matches, resolve, scrape
+
+ROOT = Path(__file__).parents[3]
+DEFAULTS, SCHEMA, COMPATIBILITY = (
+    yaml.safe_load((ROOT / f"salt/dcgm/{name}.yaml").read_text()) for name in ("defaults", "schema", "compatibility")
+)
+OTHERS_COMMIT = COMPATIBILITY["releases"]["4.4.2-4.7.1"]["commit"]
+
+
+def configuration(pillar: dict[str, Any]) -> dict[str, Any]:
+    return resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar)
+
+
+# name: (pillar, words of the one sentence)
+CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "the exporter on the engine's port": ({"exporter": {"port": 5555}}, ("exporter:port", "the DCGM host engine")),
+    "on the port of an engine elsewhere": (
+        {"exporter": {"engine_address": "localhost:5566", "port": 5566}},
+        ("exporter:port: 5566", "the DCGM host engine"),
+    ),
+    "on CMDaemon's": ({"metrics": {"port": 8081}}, ("metrics:port", "CMDaemon")),
+    "on slurmd's": ({"exporter": {"port": 6818}}, ("exporter:port", "slurmd")),
+    "on the Salt master's": ({"metrics": {"port": 4505}}, ("metrics:port", "Salt master")),
+    "two of ours, and only one was written": (
+        {"exporter": {"port": 9401}},
+        ("dcgm:exporter:port: 9401 belongs to the service of our own metrics (dcgm:metrics:port)",),
+    ),
+    "the other one was written": (
+        {"metrics": {"port": 9400}},
+        ("dcgm:metrics:port: 9400 belongs to the exporter (dcgm:exporter:port)",),
+    ),
+    "our Prometheus on the exporter's": (
+        {"hosts": {"monitoring": "m"}, "prometheus": {"port": 9400}},
+        ("dcgm:prometheus:port: 9400 belongs to the exporter",),
+    ),
+    "a port that only root may have": ({"exporter": {"port": 443}}, ("dcgm:exporter:port: 443", "only root", "1024")),
+    "the same for our metrics": (
+        {"metrics": {"port": 80}, "exporter": {"engine": "embedded"}},
+        ("dcgm:metrics:port: 80",),
+    ),
+    "an engine's port that is none": ({"exporter": {"engine_address": "h:70000"}}, ("engine_address", "70000")),
+    "an unknown release": (
+        {"exporter": {"release": "4.5.9-4.8.2"}},
+        ("dcgm:exporter:release: '4.5.9-4.8.2' is unknown; known are 3.3.6-3.4.2,", "exporter:commit"),
+    ),
+    "a release before the first": ({"exporter": {"release": "2.0.0-1.0.0"}}, ("release", "known are 3.3.6")),
+    "the commit of another release": (
+        {"exporter": {"commit": OTHERS_COMMIT}},
+        (f"dcgm:exporter:commit: {OTHERS_COMMIT} is the commit of release 4.4.2-4.7.1, not of 4.5.3-4.8.2",),
+    ),
+    "a pinned Go that is too old": ({"go": {"version": "1.21.5"}}, ("dcgm:go:version: 1.21.5 is older than 1.26.0",)),
+    "a pinned Go that nobody knows": ({"go": {"version": "1.30.1"}}, ("dcgm:go:version: Go 1.30.1 is unknown",)),
+    "an address with a port": ({"exporter": {"address": "10.0.0.1:9400"}}, ("exporter:address", "exporter:port")),
+    "one of IPv6 with a port": ({"exporter": {"address": "[::1]:9400"}}, ("exporter:address", "exporter:port")),
+    "one of IPv6 without brackets": ({"exporter": {"address": "fd00::1"}}, ("exporter:address", "[fd00::1]")),
+    "no address at all": ({"exporter": {"address": "10.0.300.1"}}, ("exporter:address", "is no address")),
+    "the port by way of the environment": (
+        {"exporter": {"environment": {"DCGM_EXPORTER_LISTEN": ":9500"}}},
+        ("dcgm:exporter:environment:DCGM_EXPORTER_LISTEN", "exporter:port"),
+    ),
+    "our own unit as an engine": (
+        {"exporter": {"engine_units": ["dcgm-exporter.service"]}},
+        ("engine_units", "dcgm-exporter.service"),
+    ),
+    "half of a password": ({"prometheus": {"user": "x"}}, ("dcgm:prometheus:user", "both")),
+    "a label that the watcher sets": ({"targets": {"labels": {"host": "x"}}}, ("dcgm:targets:labels:host",)),
+    "a label that the metrics have": ({"targets": {"labels": {"gpu": "x"}}}, ("dcgm:targets:labels:gpu",)),
+    "a job of the name of ours": (
+        {"prometheus": {"scrape_configs": [{"job_name": "dcgm-exporter"}]}},
+        ("dcgm:prometheus:scrape_configs[0]", "dcgm-exporter"),
+    ),
+    "two jobs of one name": (
+        {"prometheus": {"scrape_configs": [{"job_name": "a"}, {"job_name": "a"}]}},
+        ("dcgm:prometheus:scrape_configs[1]", "there is a job a already"),
+    ),
+    "a job without a name": ({"prometheus": {"scrape_configs": [{}]}}, ("scrape_configs[0]: job_name is missing",)),
+    "Go where the build is emptied": (
+        {"go": {"directory": "/opt/dcgm-exporter-deployment/dcgm-go"}},
+        ("dcgm:go:directory", "exporter:build:directory"),
+    ),
+    "one directory twice": (
+        {"targets": {"directory": "/cm/shared/apps/dcgm-exporter/artifacts"}},
+        ("dcgm:targets:directory", "exporter:store"),
+    ),
+    "a match that Salt cannot read": ({"hosts": {"nodes": "dgx-01,dgx-02"}}, ("dcgm:hosts:nodes", "L@dgx-01,dgx-02")),
+}
+
+
+@pytest.mark.parametrize(("pillar", "words"), CASES.values(), ids=CASES.keys())
+def test_a_contradiction_is_one_sentence(pillar: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(resolve.ConfigurationError) as caught:
+        configuration(pillar)
+    (sentence,) = str(caught.value).splitlines()
+    assert [word for word in words if word not in sentence] == []
+
+
+ALLOWED = {
+    "the defaults": {},
+    "an engine of its own is root's": {"exporter": {"port": 443, "engine": "embedded"}},
+    "nobody listens on a port that is switched off": {"metrics": {"port": 9400, "enabled": False}},
+    "nor where a Prometheus of others is asked": {
+        "hosts": {"monitoring": "m"},
+        "prometheus": {"mode": "existing", "port": 9400},
+    },
+    "an unlisted release whose commit is given": {"exporter": {"release": "4.5.9-4.8.2", "commit": "a" * 40}},
+    "an unlisted release that is not built": {"exporter": {"release": "4.5.9-4.8.2", "method": "artifact"}},
+    "a fork of a known release": {"exporter": {"commit": "b" * 40}},
+    "a newer Go with its checksum": {"go": {"version": "1.30", "sha256": {"amd64": "c" * 64}}},
+    "all addresses of IPv6": {"exporter": {"address": "[::]"}},
+    "a name": {"exporter": {"address": "gpu-net"}},
+    "what the exporter alone goes by": {"exporter": {"environment": {"DCGM_EXPORTER_INTERVAL": "5"}}},
+    "another label": {"targets": {"labels": {"rack": "r1"}}},
+}
+
+
+@pytest.mark.parametrize("pillar", ALLOWED.values(), ids=ALLOWED.keys())
+def test_what_fits_together_is_allowed(pillar: dict[str, Any]) -> None:
+    assert configuration(pillar)["exporter"]["facts"]
+
+
+# match: words of what is wrong with it; none where it is right
+MATCHES = {
+    "": "",
+    "*dgx*": "",
+    "dgx-01 or dgx-02": "",
+    "L@dgx-01,dgx-02 and not G@os:Ubuntu": "",
+    "( dgx-* or E@gpu[0-9]+(a|b) ) and not *-old": "",
+    "not dgx-09": "",
+    "G|@os|Ubuntu": "",
+    "S@10.0.0.0/24": "",
+    "N@gpus": "",
+    "dgx-0[12]": "",
+    "dgx-[!0]*": "",
+    " ": "only spaces",
+    "dgx-01,dgx-02": "L@dgx-01,dgx-02",
+    "dgx-01, dgx-02": "L@dgx-01,dgx-02",
+    "L@dgx-01, dgx-02": "stops too early",
+    "dgx-01 dgx-02": "nothing joins dgx-01 and dgx-02",
+    "dgx-* and": "and has nothing after it",
+    "or dgx-*": "or has nothing before it",
+    "dgx-* and or x": "or has nothing before it",
+    "( dgx-*": "not closed",
+    "dgx-* )": "closed that was never opened",
+    "(dgx-* or gpu-*)": "spaces around the parentheses",
+    "dgx-* AND gpu-*": "AND in lower case",
+    "l@dgx-01": "write L@",
+    "X@dgx-01": "X@ is unknown",
+    "E@dgx-[": "no regular expression",
+    "G@": "stops too early",
+    "G@os": "G@name:value",
+    "S@10.0.0.300": "no address",
+    "dgx-[01-32]": "how Slurm writes names",
+    "dgx-[01,02]": "how Slurm writes names",
+}
+
+
+@pytest.mark.parametrize(("match", "words"), MATCHES.items())
+def test_a_match_that_salt_would_take_for_nobody_is_explained(match: str, words: str) -> None:
+    found = matches.problem(match)
+    assert (words in found) if words and found else (found is None) == (not words)
+
+
+def test_the_list_of_a_job_is_never_empty_and_nobody_is_scraped() -> None:
+    """Prometheus 2.53 would keep the last target for ever (prometheus/prometheus#12007)."""
+    for job in scrape.configs(configuration({})):
+        (group,) = job["static_configs"]
+        (rule,) = job["relabel_configs"]
+        assert (rule["action"], group["labels"]) == ("drop", {rule["source_labels"][0]: rule["regex"]})
+
+
+def test_the_files_for_prometheus_carry_our_mark_and_no_anchors() -> None:
+    # As Salt reads a pillar.
+    job = OrderedDict({"job_name": "site"})
+    files = scrape.files(configuration({"prometheus": {"scrape_configs": [job]}}))
+    for name, jobs in {"config": 3, "scrape_config": 2}.items():
+        assert files[name].startswith("# Managed by Salt (dcgm.prometheus)")
+        assert "&id" not in files[name]
+        assert len(yaml.safe_load(files[name])["scrape_configs"]) == jobs
