@@ -16,7 +16,7 @@ import salt.utils.event
 from salt.exceptions import CommandExecutionError, SaltException
 from superpod_dcgm.base import files, paths
 from superpod_dcgm.fleet import audit as fleet_audit
-from superpod_dcgm.fleet import health, minions, repair, role_calls
+from superpod_dcgm.fleet import health, minions, pending, repair, role_calls
 from superpod_dcgm.fleet import members as fleet_members
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.watcher import owed, snapshot
@@ -114,14 +114,12 @@ def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
     watcher_settings, known = settings(), _members()
     chosen = known if tgt is None else _members(tgt)
     heads = members(watcher_settings["hosts"]["head"])
-    found = watcher_status.status(
-        watcher_settings,
-        snapshot.read_snapshot(watcher_settings["snapshot"]),
-        {**known.nodes, **chosen.nodes},
-        heads,
-        {**known.problems, **chosen.problems},
-        known.remarks,
-    )
+    remembered = snapshot.read_snapshot(watcher_settings["snapshot"])
+    nodes = {**known.nodes, **chosen.nodes}
+    problems = {**known.problems, **chosen.problems}
+    found = watcher_status.status(watcher_settings, remembered, nodes, heads, problems, known.remarks)
+    for name, why in pending.rollouts(__opts__, remembered["applied"], nodes).items():
+        found["nodes"][name]["problem"] = found["nodes"][name]["problem"] or why
     if tgt is not None:
         found["nodes"] = {name: found["nodes"][name] for name in sorted({**chosen.nodes, **chosen.problems})}
     # By this key Salt prints the return as a table, unless the command line asks for another outputter.
