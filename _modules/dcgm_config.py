@@ -113,6 +113,7 @@ def _configuration(
         "node": node,
         "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
+        "shared_storage": derive.shared_storage(found),
         "scrape_configs": derive.scrape_configs(found),
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),

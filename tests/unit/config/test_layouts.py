@@ -21,8 +21,8 @@ def slurm(**keys: Any) -> dict[str, Any]:
 
 # layout: (scripts, directory of the shared scripts, link of the prolog)
 LAYOUTS = {
-    "bcm10": ("shared", "/cm/shared/apps/slurm/var/cm", "/cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh"),
-    "bcm11": ("shared", "/cm/shared/apps/slurm/{kind}s", "/cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh"),
+    "bcm10": ("local", "/cm/shared/apps/slurm/var/cm", "/cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh"),
+    "bcm11": ("local", "/cm/shared/apps/slurm/{kind}s", "/cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh"),
     "plain": ("local", "/cm/shared/apps/slurm/var/cm", "/etc/slurm/prolog.d/60-prolog-dcgm.sh"),
 }
 
