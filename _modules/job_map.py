@@ -9,7 +9,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import counters, devices, job_map, slurm
 from superpod_dcgm.agent import reconcile as reconciliation
-from superpod_dcgm.base import job_map_conf, paths
+from superpod_dcgm.base import job_map_conf, paths, process
 from superpod_dcgm.slurm import runnable
 from superpod_dcgm.slurm import wiring as slurm_wiring
 
@@ -169,24 +169,25 @@ def left_empty(link: str) -> str:
     """
     if os.path.dirname(link) in slurm_wiring.DISPATCHERS.values():
         return ""
-    try:
-        left = slurm_wiring.left_empty(_slurm_configuration(_LEFT_EMPTY_SECONDS), link)
-    except CommandExecutionError as exc:
-        if isinstance(exc, _NoScontrol) and not runnable.slurmd():
-            return ""
-        return f"Whether slurm.conf needs {link} cannot be told ({exc}); apply again when Slurm answers"
+    answer = _scontrol(_LEFT_EMPTY_SECONDS)
+    if answer.missing and not runnable.slurmd():
+        return ""
+    if answer.code != 0:
+        why = answer.error.strip() or answer.problem
+        return f"Whether slurm.conf needs {link} cannot be told (scontrol: {why}); apply again when Slurm answers"
+    left = slurm_wiring.left_empty(answer.output, link)
     words = f"slurm.conf has {' and '.join(left)}, and slurmd drains a node where that matches nothing"
     return words if left else ""
 
 
-class _NoScontrol(CommandExecutionError):
-    """Slurm's commands are not on this machine."""
-
-
 def _slurm_configuration(seconds: float) -> str:
-    answer = slurm.runner(seconds=seconds)(["scontrol", "show", "config"])
+    answer = _scontrol(seconds)
     if answer.missing:
-        raise _NoScontrol("There is no scontrol on this minion: ask one with Slurm's client commands")
+        raise CommandExecutionError("There is no scontrol on this minion: ask one with Slurm's client commands")
     if answer.code != 0:
         raise CommandExecutionError(f"scontrol show config: {answer.problem}")
     return answer.output
+
+
+def _scontrol(seconds: float) -> process.Answer:
+    return slurm.runner(seconds=seconds)(["scontrol", "show", "config"])

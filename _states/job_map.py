@@ -233,8 +233,6 @@ def unlinked(
     storage: Known | None = None,
     known: list[str] | None = None,
     everywhere: bool = False,
-    dead: bool = False,
-    coming: bool = False,
 ) -> dict[str, Any]:
     """
     Make sure that our link is gone; whatever else has its name stays, and so does one that other nodes run.
@@ -247,8 +245,6 @@ def unlinked(
     :param storage: what is shared with other nodes, as for ``linked``.
     :param known: further places of our script.
     :param everywhere: remove it for all nodes that see it.
-    :param dead: only if slurmd could not run what it leads to.
-    :param coming: with ``dead``: an earlier state of the same run writes the script.
 
     .. code-block:: yaml
 
@@ -261,14 +257,36 @@ def unlinked(
     if found.obstacle or (found.target is None and not found.stand_in):
         return state.result(name, True, found.obstacle or f"{name} is not there")
     problem = "" if found.stand_in else runnable.script_problem(name, runnable.slurmd_root())
-    if dead and (not problem or (coming and __opts__["test"])):
-        return state.result(name, True, f"slurmd can run {name}")
     shared = scripts.storage(storage)
     why = "" if problem or everywhere or found.stand_in else shared.why(os.path.dirname(name))
     if why and shared.why(os.path.realpath(name)):
         comment = f"{name} stays, since other nodes run it: {why}. To remove it for all nodes, apply {_FOR_ALL}"
         return {**state.result(name, True, comment), "warnings": [comment]}
-    return _removal(name, found).report(problem, True, 0 if problem else links.QUIET_SECONDS)
+    return _removal(name, found).report(problem, True, 0 if problem else running.QUIET_SECONDS)
+
+
+def alive(name: str, target: str, known: list[str] | None = None, coming: bool = False) -> dict[str, Any]:
+    """
+    Make sure that no link of ours leads to what slurmd cannot run: the next job would drain the node.
+
+    :param name: path of the link, which need not be there.
+    :param target: the script that it leads to.
+    :param known: further places of our script.
+    :param coming: an earlier state of the same run writes the script, so that ``test=True`` need not find it yet.
+
+    .. code-block:: yaml
+
+        Remove the prolog link if slurmd cannot run it:
+          job_map.alive:
+            - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
+            - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
+    """
+    found = links.inspect_link(name, target, known)
+    if found.obstacle or found.target is None or (coming and __opts__["test"]):
+        return state.result(name, True, f"{name} leads to no script of ours")
+    if problem := runnable.script_problem(name, runnable.slurmd_root()):
+        return _removal(name, found).report(problem, True, 0)
+    return state.result(name, True, f"slurmd can run {name}")
 
 
 def removed(name: str, storage: Known | None = None, own: bool = False) -> dict[str, Any]:
@@ -286,21 +304,4 @@ def removed(name: str, storage: Known | None = None, own: bool = False) -> dict[
             - name: /usr/local/libexec/superpod-dcgm
             - own: True
     """
-    if not os.path.lexists(name):
-        return state.result(name, True, f"{name} is not there")
-    if not own and not scripts.is_ours(name):
-        return state.result(name, True, f"{name} is not ours; it is left as it is")
-    if storage and (why := scripts.storage(storage).why(name)):
-        comment = f"{name} stays, since other nodes may run what is in it: {why}"
-        return {**state.result(name, True, comment), "warnings": [comment]}
-    changes = {"removed": name}
-    if __opts__["test"]:
-        return state.result(name, None, f"{name} would be removed", changes)
-    if left := running.wait_for_none(links.QUIET_SECONDS):
-        comment = f"{name} is not removed: a prolog or epilog (process {left[0]}) still runs; apply again"
-        return state.result(name, False, comment)
-    try:
-        scripts.remove(name)
-    except OSError as exc:
-        return state.result(name, False, f"{name} cannot be removed: {exc}")
-    return state.result(name, True, f"{name} is removed", changes)
+    return scripts.removal(name, scripts.storage(storage), own, __opts__["test"])

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from superpod_dcgm.slurm import links, runnable, running
+from superpod_dcgm.slurm import runnable, running
 
 SCRIPT = "#!/bin/bash -p\n# Tells dcgm-exporter which Slurm jobs hold which GPU: for tests.\nexit 0\n"
 SOURCE = "salt://dcgm/slurm/files/job-map.sh"
@@ -132,12 +132,12 @@ def test_a_link_that_still_runs_stays_when_its_successor_does_not(states, node) 
 
 def test_only_a_link_that_cannot_be_followed_is_dead(states, node) -> None:
     link, target = node / "own/60-prolog-dcgm.sh", node / "local-dcgm/prolog-dcgm.sh"
-    assert states.job_map.unlinked(str(link), target=str(target), dead=True).changes == {}
+    assert states.job_map.alive(str(link), target=str(target)).changes == {}
     link.symlink_to(target)
-    assert _twice(states.job_map.unlinked, link, target=str(target), dead=True).changes == {}
+    assert _twice(states.job_map.alive, link, target=str(target)).changes == {}
     target.unlink()
-    assert states.job_map.unlinked(str(link), target=str(target), dead=True, coming=True, test=True).changes == {}
-    assert _twice(states.job_map.unlinked, link, target=str(target), dead=True).changes
+    assert states.job_map.alive(str(link), target=str(target), coming=True, test=True).changes == {}
+    assert _twice(states.job_map.alive, link, target=str(target)).changes
     assert not os.path.lexists(link)
 
 
@@ -162,7 +162,7 @@ def test_a_shared_script_of_ours_is_renewed_and_removed(states, node) -> None:
     assert shared.parent.stat().st_mode & 0o7777 == 0o755
     shared.write_text(SCRIPT)
     assert _twice(states.job_map.script, shared, source=SOURCE, guarded=True, makedirs=True).changes
-    assert _twice(states.job_map.removed, shared).changes == {"removed": str(shared)}
+    assert _twice(states.job_map.removed, shared, storage=_storage(node)).changes == {"removed": str(shared)}
     assert not shared.exists()
 
 
@@ -209,7 +209,7 @@ def test_nothing_is_taken_from_under_a_prolog_that_runs(states, node, monkeypatc
     link, target = node / "own/60-prolog-dcgm.sh", node / "local-dcgm/prolog-dcgm.sh"
     link.symlink_to(target)
     name, arguments = (link, {"target": str(target)}) if function == "unlinked" else (target, {})
-    monkeypatch.setattr(links, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(running, "QUIET_SECONDS", 0.1)
     monkeypatch.setattr(running, "scripts", lambda processes="/proc": [4711])
     busy = getattr(states.job_map, function)(str(name), **arguments)
     assert busy.result is False and "process 4711" in busy.comment and os.path.lexists(name)

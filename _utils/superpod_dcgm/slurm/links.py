@@ -12,8 +12,6 @@ from superpod_dcgm.base import files, state
 from superpod_dcgm.slurm import runnable, running, scripts
 from superpod_dcgm.slurm.scripts import Storage
 
-# How long a prolog or epilog that runs is waited for before something is taken from it.
-QUIET_SECONDS = 30.0
 _MODE = 0o755
 _STAND_IN = """\
 #!/bin/sh

@@ -8,6 +8,8 @@ import time
 
 # slurmd says in the environment of its scripts, and so of all that they start, what they are.
 _CONTEXTS = (b"SLURM_SCRIPT_CONTEXT=prolog_slurmd", b"SLURM_SCRIPT_CONTEXT=epilog_slurmd")
+# How long a prolog or epilog that runs is waited for before something is taken from it.
+QUIET_SECONDS = 30.0
 _PAUSE = 0.05
 
 

@@ -8,8 +8,8 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
-from superpod_dcgm.base import files
-from superpod_dcgm.slurm import places
+from superpod_dcgm.base import files, state
+from superpod_dcgm.slurm import places, running
 
 _SCRIPT_MODE = 0o755
 # In the head of every release's script: what has it is ours, whatever its name.
@@ -63,12 +63,33 @@ def write_script(source: str, path: str) -> None:
         files.write_atomic(path, stream.read(), _SCRIPT_MODE)
 
 
-def remove(path: str) -> None:
+def removal(name: str, shared: Storage, own: bool, test: bool) -> dict[str, Any]:
     """
-    Remove a script, or the directory of scripts.
+    Remove a script of ours, or the directory of a node's own scripts, and return what a state returns.
 
-    :raises OSError: it cannot be done.
+    :param own: it is ours, whatever it holds, and this node's own: one that other nodes see stays.
     """
+    if not os.path.lexists(name):
+        return state.result(name, True, f"{name} is not there")
+    if not own and not is_ours(name):
+        return state.result(name, True, f"{name} is not ours; it is left as it is")
+    if own and (why := shared.why(name)):
+        comment = f"{name} stays, since other nodes may run what is in it: {why}"
+        return {**state.result(name, True, comment), "warnings": [comment]}
+    changes = {"removed": name}
+    if test:
+        return state.result(name, None, f"{name} would be removed", changes)
+    if left := running.wait_for_none(running.QUIET_SECONDS):
+        comment = f"{name} is not removed: a prolog or epilog (process {left[0]}) still runs; apply again"
+        return state.result(name, False, comment)
+    try:
+        _remove(name)
+    except OSError as exc:
+        return state.result(name, False, f"{name} cannot be removed: {exc}")
+    return state.result(name, True, f"{name} is removed", changes)
+
+
+def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:

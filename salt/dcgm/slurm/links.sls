@@ -27,10 +27,9 @@ Link the {{ kind }} where slurmd runs it:
 {%- for kind in ("prolog", "epilog") %}
 
 Remove the {{ kind }} link if slurmd cannot run it:
-  job_map.unlinked:
+  job_map.alive:
     - name: {{ dcgm.scripts[kind].link }}
     - target: {{ dcgm.scripts[kind].target }}
     - known: {{ [dcgm.scripts[kind].local, dcgm.scripts[kind].shared] | tojson }}
-    - dead: True
     - coming: {{ local }}
 {%- endfor %}
