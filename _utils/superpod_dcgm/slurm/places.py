@@ -59,7 +59,7 @@ def is_shared_kind(kind: str) -> bool:
     """Return whether a file system of this kind is one that several machines mount."""
     if kind.startswith("fuse."):
         return kind not in _OWN_FUSE
-    return kind in _SHARED or (kind.startswith("nfs") and kind != "nfsd")
+    return kind in (*_SHARED, "fuse") or (kind.startswith("nfs") and kind != "nfsd")
 
 
 def within(path: str, directory: str) -> bool:

@@ -77,12 +77,25 @@ def _settings(configuration: str) -> dict[str, list[str]]:
 
 def _absolute(value: str, values: dict[str, list[str]]) -> str:
     """What is no absolute path lies beside slurm.conf."""
-    return os.path.join(os.path.dirname((values["SLURM_CONF"] or ["/etc/slurm/slurm.conf"])[0]), value)
+    return os.path.join(os.path.dirname(_slurm_conf(values)), value)
+
+
+def _slurm_conf(values: dict[str, list[str]]) -> str:
+    """The controller's; a node may have it elsewhere, or only a copy that slurmd fetched."""
+    return (values["SLURM_CONF"] or ["/etc/slurm/slurm.conf"])[0]
 
 
 def _script(name: str, values: dict[str, list[str]], link: str, runs: dict[str, float] | None) -> Verdict:
     configured = f"{name} in slurm.conf is {', '.join(values[name]) or 'not set'}"
     verdicts = [_runs(value, _absolute(value, values), link) for value in values[name]]
+    if os.path.isdir(os.path.dirname(link)) and not os.path.exists(_slurm_conf(values)):
+        elsewhere = Verdict(
+            None, f"it is looked for beside slurmd's own slurm.conf, which is not {_slurm_conf(values)}"
+        )
+        verdicts = [
+            verdict if value.startswith("/") else elsewhere
+            for value, verdict in zip(values[name], verdicts, strict=True)
+        ]
     if any(verdict.fits for verdict in verdicts):
         return Verdict(True, f"{configured}, which runs {link}.")
     unknown = [verdict.sentence for verdict in verdicts if verdict.fits is None]

@@ -79,6 +79,17 @@ def test_another_directory_of_this_machine_does_not_run_them(tmp_path) -> None:
     assert "does not run" in answer["report"][0] and "which runs" in answer["report"][1]
 
 
+def test_a_relative_path_means_nothing_where_slurmd_fetched_its_configuration(tmp_path) -> None:
+    links = _nodes_directories(tmp_path)
+    configuration = _configuration("prolog.d/*", "epilog.d/*", "Alloc").replace(
+        "/etc/slurm/slurm.conf", f"{tmp_path}/slurm.conf"
+    )
+    answer = wiring.check(configuration, *links)
+    assert answer["fits"] is None and "slurmd's own slurm.conf" in answer["report"][0]
+    (tmp_path / "slurm.conf").touch()
+    assert wiring.check(configuration, *links)["fits"] is True
+
+
 SITES = ("/opt/site/slurm_prolog", "/opt/site/slurm_epilog")
 # name: (links, Prolog and Epilog of slurm.conf)
 UNKNOWN = {
