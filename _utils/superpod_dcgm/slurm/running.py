@@ -8,13 +8,19 @@ import time
 
 # slurmd says in the environment of its scripts, and so of all that they start, what they are.
 _CONTEXTS = (b"SLURM_SCRIPT_CONTEXT=prolog_slurmd", b"SLURM_SCRIPT_CONTEXT=epilog_slurmd")
+# Who waits for their exit code; with PrologFlags=RunInJob it is the second.
+_MASTERS = ("slurmd", "slurmstepd")
 # How long a prolog or epilog that runs is waited for before something is taken from it.
 QUIET_SECONDS = 30.0
 _PAUSE = 0.05
 
 
 def scripts(processes: str = "/proc") -> list[int]:
-    """Return the process ids of what runs as, or for, a prolog or epilog of slurmd."""
+    """
+    Return the process ids of what runs as, or for, a prolog or epilog of slurmd.
+
+    A daemon that a prolog once started has its environment for good, but another parent.
+    """
     found = []
     for path in glob.iglob(f"{processes}/[0-9]*/environ"):
         try:
@@ -25,9 +31,31 @@ def scripts(processes: str = "/proc") -> list[int]:
                 words = stream.read().split(b"\0")
         except OSError:
             continue
-        if any(context in words for context in _CONTEXTS):
-            found.append(int(path.split("/")[-2]))
+        number = int(path.split("/")[-2])
+        if any(context in words for context in _CONTEXTS) and _is_slurmds(number, processes):
+            found.append(number)
     return sorted(found)
+
+
+def _is_slurmds(number: int, processes: str) -> bool:
+    """Whether slurmd is among the parents of a process."""
+    while (number := _parent(number, processes)) > 1:
+        try:
+            program = os.path.basename(os.readlink(f"{processes}/{number}/exe").removesuffix(" (deleted)"))
+        except OSError:
+            return False
+        if program in _MASTERS:
+            return True
+    return False
+
+
+def _parent(number: int, processes: str) -> int:
+    """Return 0 for a process that is gone. The name in brackets may have brackets and blanks of its own."""
+    try:
+        with open(f"{processes}/{number}/stat", "rb") as stream:
+            return int(stream.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def wait_for_none(seconds: float, processes: str = "/proc") -> list[int]:

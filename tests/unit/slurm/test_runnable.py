@@ -147,11 +147,12 @@ def test_a_group_counts_by_who_is_in_it(script, monkeypatch, members, refused) -
     assert runnable.writers_problem("x", [str(script.parent)], groups=False) == ""
 
 
-def _process(root: Path, number: int, program: str, environment: bytes = b"") -> None:
+def _process(root: Path, number: int, program: str, environment: bytes = b"", parent: int = 1) -> None:
     folder = root / str(number)
     (folder / "ns").mkdir(parents=True)
     (folder / "exe").symlink_to(program)
     (folder / "environ").write_bytes(environment)
+    (folder / "stat").write_text(f"{number} (a ) b) S {parent} 0 0\n")
     (folder / "ns/mnt").touch()
 
 
@@ -181,9 +182,14 @@ def of_root(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.usefixtures("of_root")
 def test_a_prolog_that_runs_is_known_by_what_slurmd_told_it(tmp_path) -> None:
-    _process(tmp_path, 7, "/bin/bash", b"A=1\0SLURM_SCRIPT_CONTEXT=prolog_slurmd\0")
-    _process(tmp_path, 8, "/bin/bash", b"SLURM_SCRIPT_CONTEXT=epilog_slurmd\0")
-    _process(tmp_path, 9, "/bin/bash", b"SLURM_SCRIPT_CONTEXT=prolog_slurmctld\0")
+    _process(tmp_path, 5, "/usr/sbin/slurmd")
+    _process(tmp_path, 6, "/usr/sbin/slurmstepd")
+    _process(tmp_path, 7, "/bin/bash", b"A=1\0SLURM_SCRIPT_CONTEXT=prolog_slurmd\0", parent=5)
+    _process(tmp_path, 8, "/bin/sleep", b"SLURM_SCRIPT_CONTEXT=epilog_slurmd\0", parent=10)
+    _process(tmp_path, 9, "/bin/bash", b"SLURM_SCRIPT_CONTEXT=prolog_slurmctld\0", parent=5)
+    _process(tmp_path, 10, "/bin/bash", parent=6)
+    # A daemon that a prolog left behind.
+    _process(tmp_path, 11, "/usr/bin/nv-hostengine", b"SLURM_SCRIPT_CONTEXT=prolog_slurmd\0")
     assert running.scripts(str(tmp_path)) == [7, 8]
     assert running.wait_for_none(0.1, str(tmp_path)) == [7, 8]
     for number in (7, 8):
