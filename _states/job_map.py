@@ -22,8 +22,8 @@ __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
 _NOT_KNOWN = "Whether slurmd runs prolog and epilog cannot be told here in full; ask a node: salt NODE job_map.wiring"
+_ALL_GRES = ["gpu", "shard", "mps"]
 _OWN_DIRECTORY = "choose another slurm:local_directory, or slurm:scripts: shared"
-_MOVE_IT = "Move it away, or choose another slurm:shared_directory"
 _FOR_ALL = "dcgm.slurm.shared_clean to the head after dcgm.clean on all nodes"
 Known = dict[str, list[str]]
 
@@ -76,7 +76,7 @@ def wired(name: str, prolog: str, epilog: str, gres: list[str] | None = None) ->
     """
     Make sure that Slurm's configuration runs prolog and epilog with every allocation. It is only read, never changed.
 
-    What cannot be told on this machine is a warning, not a failure.
+    What cannot be told on this machine, and what slurm:gres lacks, is a warning.
 
     :param name: what the report calls the controller.
     :param prolog: link of the prolog on the nodes.
@@ -92,12 +92,15 @@ def wired(name: str, prolog: str, epilog: str, gres: list[str] | None = None) ->
     """
     try:
         found = __salt__["job_map.wiring"](prolog, epilog, gres)
+        # Slurm runs the scripts all the same where the pillar does not know that jobs share GPUs.
+        runs = (
+            __salt__["job_map.wiring"](prolog, epilog, _ALL_GRES)["fits"] if found["fits"] is False else found["fits"]
+        )
     except CommandExecutionError as exc:
         return state.result(name, False, str(exc))
-    comment = "\n".join(found["report"])
-    if found["fits"] is None:
-        return {**state.result(name, True, comment), "warnings": [_NOT_KNOWN]}
-    return state.result(name, found["fits"], comment)
+    report = state.result(name, runs is not False, "\n".join(found["report"]))
+    warnings = [_NOT_KNOWN] if runs is None else found["report"][-1:] if runs else []
+    return {**report, "warnings": warnings} if found["fits"] is not True and warnings else report
 
 
 def script(
@@ -111,9 +114,8 @@ def script(
 
     :param name: path of the script.
     :param source: the script on the file server.
-    :param storage: with it the script has to be this node's own: what is known to be shared (see ``linked``).
+    :param storage: the script has to be this node's own: what is known to be shared (see ``linked``).
     :param guarded: leave a script of the same name that is not ours.
-    :param makedirs: make its directory.
 
     .. code-block:: yaml
 
@@ -131,7 +133,7 @@ def script(
     if storage and (why := scripts.storage(storage).why(os.path.dirname(name))):
         return state.result(name, False, f"{name} would be every node's, not this one's: {why}; {_OWN_DIRECTORY}")
     if guarded and os.path.lexists(name) and not scripts.is_ours(name):
-        return state.result(name, False, f"{name} is there, and is not ours; it is left as it is. {_MOVE_IT}")
+        return state.result(name, False, f"{name} is there, and is not ours; it is left as it is; move it away")
     changes = scripts.script_changes(cached, name)
     if not changes:
         return state.result(name, True, f"{name} is up to date")
@@ -181,14 +183,12 @@ def linked(
     known: list[str] | None = None,
 ) -> dict[str, Any]:
     """
-    Make sure that a link leads to a script, provided that slurmd can run the script, on this node and on others.
+    Make sure that a link leads to a script, provided that slurmd can run it, on this node and on others.
 
-    slurmd asks access(2); so does this, in slurmd's own view of the mounts. A link of ours that leads to what slurmd
-    cannot run is removed, since the next job would drain the node.
+    slurmd asks access(2); so does this, in slurmd's own mounts. A link of ours that slurmd cannot follow is removed.
 
     :param name: path of the link.
-    :param target: the script. It must be a regular file, readable and executable for everybody, where nobody but root
-        can replace it, and pass ``bash -n``.
+    :param target: a regular file, executable for everybody, that only root can replace and that passes ``bash -n``.
     :param coming: an earlier state of the same run writes the script, so that ``test=True`` need not find it yet.
     :param local: the script is this node's own: then neither it nor the link may be where other nodes see it.
     :param storage: ``places``: directories that are shared with other nodes; ``stores``: directories that have to be.
@@ -200,7 +200,6 @@ def linked(
           job_map.linked:
             - name: /etc/slurm/prolog.d/60-prolog-dcgm.sh
             - target: /usr/local/libexec/superpod-dcgm/prolog-dcgm.sh
-            - local: True
     """
     if (found := links.inspect_link(name, target, known)).obstacle:
         return state.result(name, False, found.obstacle)
@@ -238,7 +237,7 @@ def unlinked(
     Make sure that our link is gone; whatever else has its name stays, and so does one that other nodes run.
 
     No prolog or epilog runs at that moment. Where slurmd would find nothing without the link, and drain the node, a
-    script that does nothing takes its place; the next run removes that once slurm.conf does not name it any more.
+    script that does nothing takes its place.
 
     :param name: path of the link.
     :param target: the script that it leads to; one of ours elsewhere counts too.
@@ -272,7 +271,7 @@ def alive(name: str, target: str, known: list[str] | None = None, coming: bool =
     :param name: path of the link, which need not be there.
     :param target: the script that it leads to.
     :param known: further places of our script.
-    :param coming: an earlier state of the same run writes the script, so that ``test=True`` need not find it yet.
+    :param coming: an earlier state of the same run writes the script.
 
     .. code-block:: yaml
 
@@ -293,7 +292,7 @@ def removed(name: str, storage: Known | None = None, own: bool = False) -> dict[
     """
     Make sure that a script, or a directory of scripts, is gone; no prolog or epilog runs at that moment.
 
-    :param name: path of a script of ours, or the directory of this node's own scripts.
+    :param name: path of it.
     :param storage: what is shared with other nodes, as for ``linked``: a directory that is stays.
     :param own: it is ours, whatever it holds.
 

@@ -235,11 +235,14 @@ def test_the_wiring_state_warns_where_nothing_can_be_told(states, tmp_path, monk
     assert ret.warnings and "job_map.wiring" in ret.warnings[0]
 
 
-def test_the_wiring_state_fails_where_the_pillar_does_not_know_of_shards(states, tmp_path, monkeypatch) -> None:
+def test_the_wiring_state_warns_where_the_pillar_does_not_know_of_shards(states, tmp_path, monkeypatch) -> None:
     _scontrol(tmp_path, monkeypatch, f"{CONFIG}GresTypes = gpu,shard\n")
-    assert states.job_map.wired("slurmctl", **BCM, gres=["gpu", "shard"]).result is True
+    known = states.job_map.wired("slurmctl", **BCM, gres=["gpu", "shard"])
+    assert known.result is True and not known.full_return.get("warnings")
     ret = states.job_map.wired("slurmctl", **BCM, gres=["gpu"])
-    assert ret.result is False and "slurm:gres" in ret.comment
+    assert ret.result is True and "slurm:gres" in ret.comment and "slurm:gres" in ret.warnings[0]
+    _scontrol(tmp_path, monkeypatch, f"{CONFIG.replace('Alloc,Contain', '(null)')}GresTypes = gpu,shard\n")
+    assert states.job_map.wired("slurmctl", **BCM, gres=["gpu"]).result is False
 
 
 @pytest.mark.parametrize(("shared", "fits"), [("no", False), ("mps", False), ("yes", True)])
