@@ -11,7 +11,7 @@ import pwd
 import stat
 
 from superpod_dcgm.base import process
-from superpod_dcgm.slurm import places
+from superpod_dcgm.slurm import places, running
 
 _CHECK_SECONDS = 10
 _MOST_LINKS = 40
@@ -24,7 +24,7 @@ def slurmd(processes: str = "/proc") -> str:
         try:
             program = os.path.basename(os.readlink(exe).removesuffix(" (deleted)"))
             # Anybody can call his program slurmd; whose process it is, the kernel says.
-            if program == "slurmd" and os.stat(folder).st_uid == 0:
+            if program == "slurmd" and os.stat(folder).st_uid == 0 and running.is_here(folder, processes):
                 return folder
         except OSError:
             continue

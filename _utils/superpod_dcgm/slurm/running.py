@@ -25,7 +25,7 @@ def scripts(processes: str = "/proc") -> list[int]:
     for path in glob.iglob(f"{processes}/[0-9]*/environ"):
         try:
             # A user can write what he likes into the environment of his own processes.
-            if os.stat(os.path.dirname(path)).st_uid != 0:
+            if os.stat(os.path.dirname(path)).st_uid != 0 or not is_here(os.path.dirname(path), processes):
                 continue
             with open(path, "rb") as stream:
                 words = stream.read().split(b"\0")
@@ -35,6 +35,15 @@ def scripts(processes: str = "/proc") -> list[int]:
         if any(context in words for context in _CONTEXTS) and _is_slurmds(number, processes):
             found.append(number)
     return sorted(found)
+
+
+def is_here(folder: str, processes: str = "/proc") -> bool:
+    """
+    Return whether a process is one of this machine's own, and not of a container that has its own process ids.
+
+    :raises OSError: it is gone.
+    """
+    return os.path.samefile(f"{folder}/ns/pid", f"{processes}/self/ns/pid")
 
 
 def _is_slurmds(number: int, processes: str) -> bool:

@@ -147,20 +147,27 @@ def test_a_group_counts_by_who_is_in_it(script, monkeypatch, members, refused) -
     assert runnable.writers_problem("x", [str(script.parent)], groups=False) == ""
 
 
-def _process(root: Path, number: int, program: str, environment: bytes = b"", parent: int = 1) -> None:
+def _process(
+    root: Path, number: int, program: str, environment: bytes = b"", parent: int = 1, contained: bool = False
+) -> None:
     folder = root / str(number)
     (folder / "ns").mkdir(parents=True)
     (folder / "exe").symlink_to(program)
     (folder / "environ").write_bytes(environment)
     (folder / "stat").write_text(f"{number} (a ) b) S {parent} 0 0\n")
     (folder / "ns/mnt").touch()
+    own = root / "pid-namespace"
+    own.touch()
+    (folder / "ns/pid").touch() if contained else os.link(own, folder / "ns/pid")
 
 
 @pytest.mark.usefixtures("of_root")
 def test_slurmd_is_known_by_its_program_and_its_view_by_its_namespace(tmp_path) -> None:
     _process(tmp_path, 1, "/usr/bin/python3")
-    _process(tmp_path, 2, "/opt/slurm/sbin/slurmd (deleted)")
+    _process(tmp_path, 3, "/usr/sbin/slurmd", contained=True)
     (tmp_path / "self").symlink_to("1")
+    assert runnable.slurmd(str(tmp_path)) == ""
+    _process(tmp_path, 2, "/opt/slurm/sbin/slurmd (deleted)")
     assert runnable.slurmd(str(tmp_path)) == f"{tmp_path}/2"
     assert runnable.slurmd_root(str(tmp_path)) == f"{tmp_path}/2/root"
     (tmp_path / "1/ns/mnt").unlink()
@@ -183,6 +190,8 @@ def of_root(tmp_path, monkeypatch) -> None:
 @pytest.mark.usefixtures("of_root")
 def test_a_prolog_that_runs_is_known_by_what_slurmd_told_it(tmp_path) -> None:
     _process(tmp_path, 5, "/usr/sbin/slurmd")
+    (tmp_path / "self").symlink_to("5")
+    _process(tmp_path, 12, "/bin/bash", b"SLURM_SCRIPT_CONTEXT=prolog_slurmd\0", parent=5, contained=True)
     _process(tmp_path, 6, "/usr/sbin/slurmstepd")
     _process(tmp_path, 7, "/bin/bash", b"A=1\0SLURM_SCRIPT_CONTEXT=prolog_slurmd\0", parent=5)
     _process(tmp_path, 8, "/bin/sleep", b"SLURM_SCRIPT_CONTEXT=epilog_slurmd\0", parent=10)
