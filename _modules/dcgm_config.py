@@ -120,6 +120,7 @@ def _configuration(
         "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
         "prometheus_files": scrape.files(found),
+        "shared_storage": derive.shared_storage(found),
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),
     }

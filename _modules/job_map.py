@@ -9,14 +9,18 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import counters, devices, job_map, slurm
 from superpod_dcgm.agent import reconcile as reconciliation
-from superpod_dcgm.base import job_map_conf, paths
+from superpod_dcgm.base import job_map_conf, paths, process
+from superpod_dcgm.slurm import runnable
 from superpod_dcgm.slurm import wiring as slurm_wiring
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
 
 _SCONTROL_SECONDS = 20
+_LEFT_EMPTY_SECONDS = 5
 _PLACES = ("prolog_link", "epilog_link", "textfile", "directory")
+# What `shared` of job-map.conf says of slurm:gres.
+_GRES = {"yes": ["gpu", "shard"], "mps": ["gpu", "mps"], "no": ["gpu"]}
 
 
 def _conf() -> dict[str, str]:
@@ -114,15 +118,17 @@ def show() -> dict[str, list[str]]:
         raise CommandExecutionError(f"The job map cannot be read: {exc}") from exc
 
 
-def wiring(prolog: str = "", epilog: str = "") -> dict[str, Any]:
+def wiring(prolog: str = "", epilog: str = "", gres: list[str] | None = None) -> dict[str, Any]:
     """
     Say whether Slurm's configuration makes slurmd run prolog and epilog of the job map with every allocation.
 
-    Returns ``fits``, and ``report`` with one sentence each for Prolog, Epilog and PrologFlags. Nothing is changed:
-    under BCM, slurm.conf is changed with cmsh.
+    Returns ``fits`` (True, False, or None where it cannot be told on this machine), and ``report`` with one sentence
+    each for Prolog, Epilog and PrologFlags, and for gres types that several jobs share. Nothing is changed: under BCM,
+    slurm.conf is changed with cmsh. Ask a node: it knows its directories, and whether the scripts have run.
 
     :param prolog: link of the prolog; by default the one of this node.
     :param epilog: link of the epilog; by default the one of this node.
+    :param gres: what the pillar has as slurm:gres; by default what this node was given.
     :raises CommandExecutionError: there is no ``scontrol`` here, or it has no answer from the controller.
 
     CLI Example:
@@ -132,16 +138,56 @@ def wiring(prolog: str = "", epilog: str = "") -> dict[str, Any]:
         salt 'dgx-01' job_map.wiring
     """
     links = {"prolog": prolog, "epilog": epilog}
-    if not all(links.values()):
-        known = _conf()
-        links = {kind: link or known.get(f"{kind}_link", "") for kind, link in links.items()}
-    return slurm_wiring.check(_slurm_configuration(), **links)
+    known = {} if all(links.values()) and not os.path.exists(paths.JOB_MAP_CONFIG) else _conf()
+    links = {kind: link or known.get(f"{kind}_link", "") for kind, link in links.items()}
+    gres = _GRES.get(known.get("shared", "")) if gres is None else gres
+    own = all(known.get(f"{kind}_link") == link for kind, link in links.items())
+    return slurm_wiring.check(
+        _slurm_configuration(_SCONTROL_SECONDS), **links, gres=gres, runs=_runs() if own else None
+    )
 
 
-def _slurm_configuration() -> str:
-    answer = slurm.runner(seconds=_SCONTROL_SECONDS)(["scontrol", "show", "config"])
+def _runs() -> dict[str, float]:
+    """How often slurmd ran each script on this node: a run without a job's id was somebody else's."""
+    known = counters.load()
+    return {kind: known["runs"][kind] - known["failures"].get(f"{kind} job_id", 0) for kind in counters.SCRIPTS}
+
+
+def left_empty(link: str) -> str:
+    """
+    Return why slurmd would find nothing on this node without a link, or might, in one sentence; else an empty text.
+
+    slurmd drains a node where a pattern of slurm.conf, such as /etc/slurm/prolog.d/*, matches nothing.
+
+    :param link: path of the link.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' job_map.left_empty /etc/slurm/prolog.d/60-prolog-dcgm.sh
+    """
+    if os.path.dirname(link) in slurm_wiring.DISPATCHERS.values():
+        return ""
+    answer = _scontrol(_LEFT_EMPTY_SECONDS)
+    if answer.missing and not runnable.slurmd():
+        return ""
+    if answer.code != 0:
+        why = answer.error.strip() or answer.problem
+        return f"Whether slurm.conf needs {link} cannot be told (scontrol: {why}); apply again when Slurm answers"
+    left = slurm_wiring.left_empty(answer.output, link)
+    words = f"slurm.conf has {' and '.join(left)}, and slurmd drains a node where that matches nothing"
+    return words if left else ""
+
+
+def _slurm_configuration(seconds: float) -> str:
+    answer = _scontrol(seconds)
     if answer.missing:
         raise CommandExecutionError("There is no scontrol on this minion: ask one with Slurm's client commands")
     if answer.code != 0:
         raise CommandExecutionError(f"scontrol show config: {answer.problem}")
     return answer.output
+
+
+def _scontrol(seconds: float) -> process.Answer:
+    return slurm.runner(seconds=seconds)(["scontrol", "show", "config"])

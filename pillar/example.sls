@@ -88,12 +88,15 @@ dcgm:
     # Where Slurm looks for prolog and epilog: presets those of the keys below that are left out. bcm10: slurm 23.x. bcm11: slurm 24.11.
     # plain: Slurm without BCM, with Prolog=/etc/slurm/prolog.d/* and Epilog=/etc/slurm/epilog.d/*.
     layout: bcm10
-    # shared: nodes link to the scripts in shared_directory, written once by the head. local: each node has its own copy.
-    scripts: shared
-    # {kind} in it is prolog or epilog.
+    # local: each node has its own copy. shared: all nodes run one copy in shared_directory, written by the head. Its price:
+    # whoever can write there is root on every node at its next job; and where the storage is away, nodes drain.
+    scripts: local
+    # Where the copy for all goes with scripts: shared. {kind} in it is prolog or epilog.
     shared_directory: /cm/shared/apps/slurm/var/cm
     # Where a node's own copies go with scripts: local.
     local_directory: /usr/local/libexec/superpod-dcgm
+    # Directories that several nodes see, where neither mounts nor file systems tell, such as [/cm/shared].
+    shared_places: []
     # What slurmd, or BCM's dispatcher, runs as prolog.
     prolog_link: /cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh
     # The same for the epilog.

@@ -226,3 +226,39 @@ def test_job_map_conf_is_that_of_the_release_that_runs(modules, monkeypatch, run
     monkeypatch.setattr("superpod_dcgm.exporter.installed.linked_release", lambda: running)
     wanted = {"directory": "/run/map", "mig": "yes", "idle": "empty"}
     assert modules.dcgm_config.job_map_conf(wanted, NEW, label) == {"directory": "/run/map", **expected}
+
+
+def test_the_wiring_state_warns_where_nothing_can_be_told(states, tmp_path, monkeypatch) -> None:
+    _scontrol(tmp_path, monkeypatch, CONFIG.replace("/cm/local/apps/cmd/scripts", "/opt/site"))
+    ret = states.job_map.wired("slurmctl", **BCM)
+    assert (ret.result, ret.changes) == (True, {})
+    assert ret.warnings and "job_map.wiring" in ret.warnings[0]
+
+
+def test_the_wiring_state_warns_where_the_pillar_does_not_know_of_shards(states, tmp_path, monkeypatch) -> None:
+    _scontrol(tmp_path, monkeypatch, f"{CONFIG}GresTypes = gpu,shard\n")
+    known = states.job_map.wired("slurmctl", **BCM, gres=["gpu", "shard"])
+    assert known.result is True and not known.full_return.get("warnings")
+    ret = states.job_map.wired("slurmctl", **BCM, gres=["gpu"])
+    assert ret.result is True and "slurm:gres" in ret.comment and "slurm:gres" in ret.warnings[0]
+    _scontrol(tmp_path, monkeypatch, f"{CONFIG.replace('Alloc,Contain', '(null)')}GresTypes = gpu,shard\n")
+    assert states.job_map.wired("slurmctl", **BCM, gres=["gpu"]).result is False
+
+
+@pytest.mark.parametrize(("shared", "fits"), [("no", False), ("mps", False), ("yes", True)])
+def test_a_node_knows_slurms_gres_from_its_settings(modules, settings, tmp_path, monkeypatch, shared, fits) -> None:
+    settings.write_text("".join(f"{kind}_link={path}\n" for kind, path in BCM.items()) + f"shared={shared}\n")
+    _scontrol(tmp_path, monkeypatch, f"{CONFIG}GresTypes = gpu,shard\n")
+    assert modules.job_map.wiring()["fits"] is fits
+
+
+def test_a_node_counts_only_runs_of_slurmds(modules, settings, tmp_path, monkeypatch) -> None:
+    settings.write_text("".join(f"{kind}_link={path}\n" for kind, path in BCM.items()))
+    _scontrol(tmp_path, monkeypatch, CONFIG.replace("/cm/local/apps/cmd/scripts", "/opt/site"))
+    counts = tmp_path / "job-map.json"
+    monkeypatch.setattr(paths, "JOB_MAP_STATE", str(counts))
+    by_hand = {"runs": {"prolog": 2, "epilog": 2}, "failures": {"prolog job_id": 2, "epilog job_id": 2}}
+    counts.write_text(json.dumps(by_hand))
+    assert modules.job_map.wiring()["fits"] is None
+    counts.write_text(json.dumps({"runs": {"prolog": 2, "epilog": 1}}))
+    assert modules.job_map.wiring()["fits"] is True

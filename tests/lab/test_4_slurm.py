@@ -15,8 +15,8 @@ NODE = "dgx-02"
 MAP = "/run/dcgm-job-map"
 KINDS = ("prolog", "epilog")
 LAYOUTS = {
-    "own copies on each node": {"scripts": "local"},
-    "directories of BCM 11": {"layout": "bcm11"},
+    "one copy for all nodes": {"scripts": "shared"},
+    "directories of BCM 11": {"layout": "bcm11", "scripts": "shared"},
     "other names of the links": {
         kind + "_link": f"/cm/local/apps/slurm/var/{kind}s/70-{kind}-gpu.sh" for kind in KINDS
     },
@@ -108,7 +108,8 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
     deployed: Lab, wait_until: Callable[..., Any], slurm: dict[str, str]
 ) -> None:
     try:
-        apply(deployed, "head", "dcgm.slurm.shared", **slurm)
+        if "scripts" in slurm:
+            apply(deployed, "head", "dcgm.slurm.shared", **slurm)
         apply(deployed, NODE, "dcgm.slurm", **slurm)
         job = deployed.run_job(1, 300, NODE)
         wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)]})
@@ -117,7 +118,7 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
         assert len(found) == 2, found
     finally:
         apply(deployed, NODE, "dcgm.slurm")
-        if "layout" in slurm:
+        if "scripts" in slurm:
             apply(deployed, "head", "dcgm.slurm.shared_clean", **slurm)
 
 

@@ -59,7 +59,7 @@ def test_a_node_that_is_head_and_monitoring_too_has_no_id_twice(compiler) -> Non
 
 
 def test_the_switches_are_found(compiler) -> None:
-    assert {"exporter:enabled:False", "slurm:scripts:local", "roles:source:cmsh"} <= SWITCHES.keys()
+    assert {"exporter:enabled:False", "slurm:scripts:shared", "roles:source:cmsh"} <= SWITCHES.keys()
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,34 @@ def test_metrics_that_are_switched_off_are_not_served_any_more(compiler) -> None
     with compiler(UBUNTU, {"dcgm": {"metrics": {"enabled": False}}}) as compile_states:
         names = {chunk["fun"] for chunk in compile_states.low("dcgm") if chunk["name"] == "dcgm-textfile.service"}
     assert names == {"stopped"}
+
+
+@pytest.mark.parametrize("scripts", ["local", "shared"])
+def test_no_link_is_made_without_knowing_what_is_shared(compiler, scripts) -> None:
+    with compiler(UBUNTU, {"dcgm": {"slurm": {"scripts": scripts, "shared_places": ["/sched"]}}}) as compile_states:
+        chunks = compile_states.low("dcgm.slurm", "dcgm.slurm.clean")
+    linked = [chunk for chunk in chunks if chunk["fun"] == "linked"]
+    assert [chunk["name"].split("-")[1] for chunk in linked] == ["epilog", "prolog"]
+    for chunk in [*linked, *(chunk for chunk in chunks if chunk["fun"] in ("unlinked", "removed"))]:
+        assert chunk["storage"]["places"] == ["/sched"]
+        assert "/cm/shared/apps/dcgm-exporter/artifacts" in chunk["storage"]["stores"]
+    assert {chunk["local"] for chunk in linked} == {scripts == "local"}
+    own = {f"/usr/local/libexec/superpod-dcgm/{kind}-dcgm.sh" for kind in ("prolog", "epilog")}
+    assert ({chunk["target"] for chunk in linked} == own) is (scripts == "local")
+    # Whatever failed before: the last look is at what is left.
+    alive = [chunk for chunk in chunks if chunk["fun"] == "alive"]
+    assert len(alive) == 2 and not any("require" in chunk for chunk in alive)
+    assert min(chunk["order"] for chunk in alive) > max(chunk["order"] for chunk in linked)
+
+
+def test_the_head_removes_shared_links_before_the_scripts(compiler) -> None:
+    with compiler(UBUNTU, {"dcgm": {"slurm": {"layout": "plain"}}}) as compile_states:
+        chunks = compile_states.low("dcgm.slurm.shared_clean")
+    removed = [chunk for chunk in chunks if chunk["fun"] == "removed"]
+    unlinked = [chunk for chunk in chunks if chunk["fun"] == "unlinked"]
+    assert [chunk["everywhere"] for chunk in unlinked] == [True, True]
+    assert {chunk["name"] for chunk in unlinked} == {f"/etc/slurm/{k}.d/60-{k}-dcgm.sh" for k in ("prolog", "epilog")}
+    wanted = {"Remove the shared prolog link", "Remove the shared epilog link"}
+    assert len(removed) == 2
+    for chunk in removed:
+        assert {requisite["job_map"] for requisite in chunk["require"]} == wanted

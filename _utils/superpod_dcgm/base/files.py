@@ -145,7 +145,9 @@ def link_atomic(target: str, link: str) -> None:
     :raises OSError: the directory cannot be written, or ``link`` is a directory.
     """
     # A name with a dot: what runs every file of a directory (Slurm's prolog.d) must not see it.
-    temporary = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.superpod-{os.getpid()}")
+    # Other machines may do the same in a directory that they share.
+    who = f"{os.uname().nodename}-{os.getpid()}"
+    temporary = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.superpod-{who}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     os.symlink(target, temporary)

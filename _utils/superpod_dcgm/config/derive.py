@@ -122,6 +122,18 @@ def scripts(slurm: dict[str, Any]) -> dict[str, dict[str, str]]:
     return found
 
 
+def shared_storage(configuration: dict[str, Any]) -> dict[str, list[str]]:
+    """
+    Return what of a node is shared with others.
+
+    ``places`` are directories of which the pillar says so, ``stores`` those that have to be.
+    """
+    slurm = configuration["slurm"]
+    directories = [script["shared_directory"] for script in scripts(slurm).values()]
+    stores = [configuration["exporter"]["store"], *directories]
+    return {"places": slurm["shared_places"], "stores": list(dict.fromkeys(stores))}
+
+
 def master(watcher: dict[str, Any]) -> dict[str, Any]:
     """Return the entries of the Salt master's configuration; Salt merges no lists, so the site's own are among them."""
     more = watcher["master"]

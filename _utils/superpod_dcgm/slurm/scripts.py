@@ -1,52 +1,47 @@
-"""The files and links through which slurmd runs prolog and epilog of the job map."""
+"""The files that slurmd runs as prolog and epilog of the job map, and whose the places are where they lie."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from dataclasses import dataclass
 from typing import Any
 
-from superpod_dcgm.base import files, process
+from superpod_dcgm.base import files, state
+from superpod_dcgm.slurm import places, running
 
-_CHECK_SECONDS = 10
 _SCRIPT_MODE = 0o755
+# In the head of every release's script: what has it is ours, whatever its name.
+_MARK = b"# Tells dcgm-exporter which Slurm jobs hold which GPU"
+_HEAD_BYTES = 512
 
 
 @dataclass(frozen=True)
-class Link:
-    """What there is in the place of a link: what it points to, and why it may not be touched (empty: it may)."""
+class Storage:
+    """What is known to be shared with other nodes: see ``places.shared_by``."""
 
-    target: str | None
-    obstacle: str
+    places: list[str]
+    stores: list[str]
 
-
-def script_problem(path: str) -> str:
-    """Return why slurmd must not be made to run ``path``, or ``""``: a script that fails drains the node."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as exc:
-        return f"{path} is not there ({exc.strerror})"
-    if not stat.S_ISREG(mode):
-        return f"{path} is no regular file"
-    if mode & 0o555 != 0o555:
-        return f"{path} is not readable and executable for everybody: mode {stat.S_IMODE(mode):04o}"
-    return syntax_problem(path)
+    def why(self, path: str) -> str:
+        """Return why other nodes see ``path``, or ``""``."""
+        return places.shared_by(path, self.places, self.stores)
 
 
-def syntax_problem(path: str) -> str:
-    """Return why bash cannot run ``path``, or ``""``."""
+def storage(known: dict[str, list[str]] | None) -> Storage:
+    """Return it from what a state was given."""
+    return Storage(**{key: (known or {}).get(key, []) for key in ("places", "stores")})
+
+
+def is_ours(path: str) -> bool:
+    """Return whether a file is our script, of any release; one that is empty, as a full disk leaves it, counts too."""
     try:
         with open(path, "rb") as stream:
-            first = stream.readline(128)
-    except OSError as exc:
-        return f"{path} cannot be read: {exc.strerror}"
-    if not first.startswith(b"#!"):
-        return f"{path} is no valid script: its first line names no interpreter"
-    answer = process.run(["bash", "-n", path], _CHECK_SECONDS)
-    if answer.code is None:
-        return f"{path} cannot be checked: bash {answer.error}"
-    return f"{path} is no valid script: {answer.error.strip()}" if answer.code else ""
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return not head or _MARK in head
 
 
 def script_changes(source: str, path: str) -> dict[str, Any]:
@@ -68,21 +63,34 @@ def write_script(source: str, path: str) -> None:
         files.write_atomic(path, stream.read(), _SCRIPT_MODE)
 
 
-def inspect_link(link: str, target: str) -> Link:
+def removal(name: str, shared: Storage, own: bool, test: bool) -> dict[str, Any]:
     """
-    Return what there is at ``link``.
+    Remove a script of ours, or the directory of a node's own scripts, and return what a state returns.
 
-    Ours is a symbolic link to a script of the same name as ``target``, wherever that lies: it may be moved and
-    removed. Everything else belongs to somebody else.
+    :param own: it is ours, whatever it holds, and this node's own: one that other nodes see stays.
     """
-    directory = os.path.dirname(link)
-    if not os.path.isdir(directory):
-        return Link(None, f"{directory} is not there: Slurm is missing, or finds its scripts elsewhere")
-    if not os.path.lexists(link):
-        return Link(None, "")
-    if not os.path.islink(link):
-        return Link(None, f"{link} is not a link of ours; it is left as it is")
-    found = os.readlink(link)
-    if os.path.basename(found) != os.path.basename(target):
-        return Link(found, f"{link} points to {found}, which is not ours; it is left as it is")
-    return Link(found, "")
+    if not os.path.lexists(name):
+        return state.result(name, True, f"{name} is not there")
+    if not own and not is_ours(name):
+        return state.result(name, True, f"{name} is not ours; it is left as it is")
+    if own and (why := shared.why(name)):
+        comment = f"{name} stays, since other nodes may run what is in it: {why}"
+        return {**state.result(name, True, comment), "warnings": [comment]}
+    changes = {"removed": name}
+    if test:
+        return state.result(name, None, f"{name} would be removed", changes)
+    if left := running.wait_for_none(running.QUIET_SECONDS):
+        comment = f"{name} is not removed: a prolog or epilog (process {left[0]}) still runs; apply again"
+        return state.result(name, False, comment)
+    try:
+        _remove(name)
+    except OSError as exc:
+        return state.result(name, False, f"{name} cannot be removed: {exc}")
+    return state.result(name, True, f"{name} is removed", changes)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

@@ -21,6 +21,7 @@ dcgm:
     start_timeout: 30
   slurm:
     controller: head
+    gres: [gpu, shard]
   job_map:
     reconcile: 5
     grace: 5

@@ -35,6 +35,8 @@ Remove the former {{ kind }} link:
   job_map.unlinked:
     - name: {{ former[kind ~ "_link"] }}
     - target: {{ dcgm.scripts[kind].target }}
+    - known: {{ [dcgm.scripts[kind].local, dcgm.scripts[kind].shared] | tojson }}
+    - storage: {{ dcgm.shared_storage | tojson }}
     - require_in:
       - file: Write job-map.conf
 {%- endfor %}

@@ -9,10 +9,14 @@ Remove the {{ kind }} link:
   job_map.unlinked:
     - names: {{ [script.link, former[kind ~ "_link"]] | select | list | tojson }}
     - target: {{ script.target }}
+    - known: {{ [script.local, script.shared] | tojson }}
+    - storage: {{ dcgm.shared_storage | tojson }}
     - require_in:
-      - file: Remove the local scripts
+      - job_map: Remove the local scripts
 {%- endfor %}
 
 Remove the local scripts:
-  file.absent:
+  job_map.removed:
     - name: {{ dcgm.slurm.local_directory }}
+    - own: True
+    - storage: {{ dcgm.shared_storage | tojson }}

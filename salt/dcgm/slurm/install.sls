@@ -4,8 +4,10 @@
 Create the directory of the local scripts:
   file.directory:
     - name: {{ dcgm.slurm.local_directory }}
-    - makedirs: True
+    - user: root
+    - group: root
     - mode: '0755'
+    - makedirs: True
 
 {%- for kind in dcgm.scripts %}
 
@@ -13,6 +15,7 @@ Write the local {{ kind }}:
   job_map.script:
     - name: {{ dcgm.scripts[kind].local }}
     - source: salt://dcgm/slurm/files/job-map.sh
+    - storage: {{ dcgm.shared_storage | tojson }}
     - require:
       - file: Create the directory of the local scripts
 {%- endfor %}

@@ -1,17 +1,12 @@
-# On the head: the one copy of prolog and epilog that all nodes run from shared storage.
+# On the head, with slurm:scripts shared: the one copy of prolog and epilog that all nodes run from shared storage.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
 {%- for kind, script in dcgm.scripts.items() %}
-
-Create the directory of the shared {{ kind }}:
-  file.directory:
-    - name: {{ script.shared_directory }}
-    - makedirs: True
 
 Write the shared {{ kind }}:
   job_map.script:
     - name: {{ script.shared }}
     - source: salt://dcgm/slurm/files/job-map.sh
-    - require:
-      - file: Create the directory of the shared {{ kind }}
+    - makedirs: True
+    - guarded: True
 {%- endfor %}

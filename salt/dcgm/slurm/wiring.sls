@@ -6,3 +6,4 @@ Check that slurmd runs prolog and epilog with every job:
     - name: {{ dcgm.slurm.controller or "this minion" }}
     - prolog: {{ dcgm.scripts.prolog.link }}
     - epilog: {{ dcgm.scripts.epilog.link }}
+    - gres: {{ dcgm.slurm.gres | tojson }}
