@@ -212,8 +212,16 @@ def serve() -> int:
     signal.signal(signal.SIGINT, _leave)
     with _listen(job_map_conf.number(job_map_conf.of_this_node(), "port", _PORT)) as listener:
         server = Server(listener)
+        _tell_systemd("READY=1")
         while True:
             server.step()
+
+
+def _tell_systemd(message: str) -> None:
+    """Tell the systemd that started this program; nobody is told by one that was started by hand."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+            told.sendto(message.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -75,6 +75,10 @@ def _contradictions(merged: dict[str, Any], compatibility: dict[str, Any]) -> li
         found.append("dcgm:watcher:user: basic authentication needs both user and password_file")
     if not watcher["user"] and bool(watcher["certificate"]) != bool(watcher["key"]):
         found.append("dcgm:watcher:key: a client certificate needs both certificate and key")
+    names: dict[int, str] = {}
+    for name, number in merged["users"].items():
+        if names.setdefault(number, name) != name:
+            found.append(f"dcgm:users:{name}: {number} is that of dcgm:users:{names[number]}; give each its own")
     if merged["slurm"]["prolog_link"] == merged["slurm"]["epilog_link"]:
         found.append(f"dcgm:slurm:epilog_link: {merged['slurm']['epilog_link']!r} is the prolog's; give another path")
     return found

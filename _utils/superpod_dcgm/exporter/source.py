@@ -39,6 +39,8 @@ def publish(checkout: str, release: str, commit: str, target: str) -> None:
     files.make_directory(os.path.dirname(target))
     temporary = f"{target}.new"
     _git(checkout, "bundle", "create", "--quiet", temporary, f"refs/tags/{release}")
+    # For who builds, on any node.
+    os.chmod(temporary, 0o644)
     os.replace(temporary, target)
 
 

@@ -1,9 +1,10 @@
 # Installs the release from its artifact, next to others; which one is current, the service state decides.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set exporter = dcgm.exporter %}
-{%- if dcgm.node.builds_here %}
 
 include:
+  - dcgm.users
+{%- if dcgm.node.builds_here %}
   - dcgm.exporter.build
 {%- endif %}
 
@@ -13,6 +14,7 @@ Install dcgm-exporter {{ exporter.release }}:
     - artifact: {{ dcgm.node.artifact }}
     - commit: {{ exporter.facts.commit | tojson }}
     - wait: {{ dcgm.node.wait }}
+    - user: {{ exporter.user if dcgm.node.engine.mode == "remote" else "root" }}
 {%- if dcgm.node.builds_here %}
     - require:
       - dcgm_release: Build dcgm-exporter {{ exporter.release }}
@@ -24,15 +26,3 @@ Link {{ dcgm.paths.exporter_link }} to the current release:
     - target: {{ dcgm.paths.exporter_current }}/dcgm-exporter
     - require:
       - dcgm_release: Install dcgm-exporter {{ exporter.release }}
-
-{%- if dcgm.node.engine.mode == "remote" %}
-
-Create the user {{ exporter.user }}:
-  user.present:
-    - name: {{ exporter.user }}
-    - system: True
-    - createhome: False
-    - home: /nonexistent
-    - shell: /usr/sbin/nologin
-    - fullname: dcgm-exporter
-{%- endif %}

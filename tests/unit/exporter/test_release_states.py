@@ -143,6 +143,16 @@ def test_a_build_that_fails_is_told_to_those_who_wait(
     assert not Path(wanted["artifact"]).exists()
 
 
+def test_what_a_builder_with_a_strict_umask_left_is_opened_to_all_users(apply: Call, wanted: dict[str, Any]) -> None:
+    artifact = Path(wanted["artifact"])
+    apply("dcgm_release.built", **wanted)
+    for path in (artifact, artifact / "default-counters.csv"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    done = apply("dcgm_release.built", **wanted)
+    assert done.changes == {"modes": [str(artifact), str(artifact / "default-counters.csv")]}
+    assert artifacts.closed(str(artifact)) == {}
+
+
 def test_what_another_node_built_meanwhile_is_no_change(
     call: Call, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +193,17 @@ def test_a_release_is_installed_once(apply: Call, here: ExporterNode, tmp_path: 
     again = store(tmp_path, "two")
     done = apply("dcgm_release.installed", name=RELEASE, artifact=str(again), commit="c")
     assert done.changes["installed"]["old"] == digest
+
+
+def test_an_installation_that_others_cannot_read_is_opened_without_the_store(
+    apply: Call, here: ExporterNode, tmp_path: Path
+) -> None:
+    artifact, place = store(tmp_path), here.root / "opt" / RELEASE
+    apply("dcgm_release.installed", name=RELEASE, artifact=str(artifact), commit="c")
+    artifact.rename(tmp_path / "away")
+    (place / artifacts.COUNTERS).chmod(0o600)
+    done = apply("dcgm_release.installed", name=RELEASE, artifact=str(artifact), commit="c")
+    assert (done.result, done.changes) == (True, {"modes": [str(place / artifacts.COUNTERS)]})
 
 
 def test_a_release_that_is_to_be_built_first_is_foretold_and_missed(
