@@ -48,7 +48,7 @@ class ExporterNode:
         monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
         for folder in ("var", "run", "opt", "etc"):
             (root / folder).mkdir()
-        self.up = self.enabled = False
+        self.up = self.enabled = self.failed = False
         self.calls: list[str] = []
         self.silent: set[str] = set()
         self.refused = ""
@@ -105,6 +105,8 @@ class ExporterNode:
             self.enabled = True
         elif arguments[:2] == ("disable", "--now"):
             self.up = self.enabled = False
+        elif arguments[0] == "reset-failed":
+            self.failed = False
         return ""
 
     def show(self, unit: str) -> dict[str, str]:
@@ -112,7 +114,7 @@ class ExporterNode:
         if self.refused == "show":
             raise systemd.UnitError("systemctl show: refused")
         return {
-            "ActiveState": "active" if self.up else "inactive",
+            "ActiveState": "active" if self.up else "failed" if self.failed else "inactive",
             "UnitFileState": "enabled" if self.enabled else "disabled",
         }
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from superpod_dcgm.agent import counters, device_table, metrics, reconcile, server
 from superpod_dcgm.agent.log import say
-from superpod_dcgm.base import job_map_conf
+from superpod_dcgm.base import files, job_map_conf, paths
 
 _RECONCILE_SECONDS = 300
 
@@ -34,6 +34,7 @@ def tick() -> int:
         "reconciliation": _reconcile,
         "spool": _count,
         "metrics": _write,
+        "leftovers": _sweep,
     }
     return 1 if [name for name, step in steps.items() if not _done(name, step, conf)] else 0
 
@@ -55,6 +56,12 @@ def _refresh(conf: dict[str, str]) -> None:
     problem = devices.refresh(conf)["problem"]
     # Said once; a metric tells how long it lasts.
     say(problem if problem != before else "")
+
+
+def _sweep(conf: dict[str, str]) -> None:
+    own = {conf.get(key, "") for key in ("textfile", "directory")}
+    for directory in {paths.NODE_RUNTIME, *own} - {""}:
+        files.sweep(directory)
 
 
 def _reconcile(conf: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 # What write_atomic and link_atomic call a file that is not yet in its place.
 _LEFT_OVER = re.compile(r"\.superpod-|\..*\.superpod-[0-9]+\Z")
@@ -51,6 +51,20 @@ def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = No
             os.unlink(temporary)
         raise
     return True
+
+
+@contextlib.contextmanager
+def create(path: str, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """
+    Give a new file to write to that has exactly this mode, whatever the umask; one that is there is emptied.
+
+    For what nobody reads before it is whole. All else is for ``write_atomic``.
+
+    :raises OSError: it cannot be made.
+    """
+    with open(path, "wb") as stream:
+        os.fchmod(stream.fileno(), mode)
+        yield stream
 
 
 def make_directory(path: str, mode: int = 0o755) -> None:

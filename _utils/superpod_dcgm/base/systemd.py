@@ -10,8 +10,11 @@ from superpod_dcgm.base import process
 _SECONDS = 120
 _LOG_SECONDS = 10
 _LOG_CHARACTERS = 400
-_PROPERTIES = (
-    "LoadState,ActiveState,SubState,UnitFileState,MainPID,Result,NRestarts,NeedDaemonReload,ActiveEnterTimestampMonotonic"
+_PROPERTIES = ",".join(
+    (
+        *("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result"),
+        *("NRestarts", "NeedDaemonReload", "ActiveEnterTimestampMonotonic"),
+    )
 )
 
 
@@ -57,7 +60,9 @@ def forget_failure(unit: str) -> None:
 def last_words(unit: str) -> str:
     """Return the last line that a unit's own processes wrote to the journal, or an empty string."""
     for match in ([f"_SYSTEMD_UNIT={unit}"], [f"--unit={unit}"]):
-        answer = process.run(["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=20", *match], _LOG_SECONDS)
+        answer = process.run(
+            ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=20", *match], _LOG_SECONDS
+        )
         lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
         if lines:
             return lines[-1][:_LOG_CHARACTERS]

@@ -111,9 +111,9 @@ def problem(unit: Unit) -> str:
         between = found.get("SubState") == "auto-restart"
         if between or not systemd.is_up(found) or found.get("NRestarts") != restarts:
             return _sentence(unit, unit.name, "does not stay up", found)
-        if found.get("ActiveState") == "active" and _up_for(found) >= unit.seconds:
-            if not unit.port or unit.answers(unit.port):
-                break
+        settled = found.get("ActiveState") == "active" and _up_for(found) >= unit.seconds
+        if settled and (not unit.port or unit.answers(unit.port)):
+            break
         if time.monotonic() > deadline:
             what = f"does not answer on port {unit.port}" if unit.port else "is not up"
             return _sentence(unit, unit.name, f"{what} after {_PATIENCE:.0f} s", found)

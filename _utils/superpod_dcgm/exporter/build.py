@@ -154,7 +154,7 @@ def _collect(source: str, destination: str, owner: int) -> None:
             # What a build links to may be a file that only root can read.
             if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
                 raise BuildError(f"`make binary` left a {product} that is no file of its own: not used")
-            with open(descriptor, "rb", closefd=False) as made, open(os.path.join(destination, name), "wb") as target:
+            with open(descriptor, "rb", closefd=False) as made, files.create(os.path.join(destination, name)) as target:
                 shutil.copyfileobj(made, target)
         finally:
             os.close(descriptor)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from superpod_dcgm.base import files
 
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _BOOTED = "/run/systemd/system"
 # Seconds that a program has to end in before it is killed.
 _STOP_SECONDS = 5
@@ -98,7 +99,7 @@ def command(argv: Sequence[str], place: Place, where: str, seconds: float, value
     :param values: its environment, which is written to the place's settings.
     :raises OSError: the settings cannot be written, or there is no such user.
     """
-    if not _entry(place.user) or not os.path.isdir(_BOOTED) or not shutil.which("systemd-run"):
+    if not _entry(place.user) or not os.path.isdir(_BOOTED) or not shutil.which("systemd-run", path=_PATH):
         return as_user(argv, place.user)
     files.write_atomic(place.settings, _settings(values), 0o600)
     writable = [f"ReadWritePaths={path}" for path in (place.directory, *place.writable)]

@@ -50,8 +50,8 @@ def write_trust(home: str) -> None:
 
     Git before 2.38 takes `safe.directory` from a file only, not from the command line (git-config(1)).
     """
-    with open(os.path.join(home, ".gitconfig"), "w", encoding="utf-8") as stream:
-        stream.write("[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n")
+    trust = "[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n"
+    files.write_atomic(os.path.join(home, ".gitconfig"), trust)
 
 
 def _git(checkout: str, *arguments: str) -> str:

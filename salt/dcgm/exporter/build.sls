@@ -23,5 +23,6 @@ Build dcgm-exporter {{ exporter.release }}:
     - environment: {{ exporter.build.environment | tojson }}
     - user: {{ dcgm.paths.build_user }}
     - require:
+      - dcgm_user: Create the system users
       - pkg: Install the packages that building dcgm-exporter needs
       - dcgm_release: Check that Go is new enough

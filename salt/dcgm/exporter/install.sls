@@ -8,6 +8,13 @@ include:
   - dcgm.exporter.build
 {%- endif %}
 
+Create {{ dcgm.paths.exporter_root }}:
+  file.directory:
+    - name: {{ dcgm.paths.exporter_root }}
+    - user: root
+    - group: root
+    - mode: '0755'
+
 Install dcgm-exporter {{ exporter.release }}:
   dcgm_release.installed:
     - name: '{{ exporter.release }}'
@@ -15,8 +22,10 @@ Install dcgm-exporter {{ exporter.release }}:
     - commit: {{ exporter.facts.commit | tojson }}
     - wait: {{ dcgm.node.wait }}
     - user: {{ exporter.user if dcgm.node.engine.mode == "remote" else "root" }}
-{%- if dcgm.node.builds_here %}
     - require:
+      - dcgm_user: Create the system users
+      - file: Create {{ dcgm.paths.exporter_root }}
+{%- if dcgm.node.builds_here %}
       - dcgm_release: Build dcgm-exporter {{ exporter.release }}
 {%- endif %}
 

@@ -10,6 +10,8 @@ Write the configuration of Prometheus:
   file.managed:
     - name: {{ prometheus.config }}
     - contents: {{ ({"scrape_configs": dcgm.scrape_configs + prometheus.scrape_configs} | yaml(False)) | tojson }}
+    - user: root
+    - group: root
     - mode: '0644'
     - check_cmd: promtool check config
     - tmp_ext: .yml
@@ -22,6 +24,9 @@ Write the options of Prometheus:
     - source: salt://dcgm/prometheus/files/service.conf.jinja
     - template: jinja
     - makedirs: True
+    - dir_mode: '0755'
+    - user: root
+    - group: root
     - mode: '0644'
     - context: {{ {"prometheus": prometheus} | tojson }}
     - require:

@@ -8,6 +8,9 @@ Write the scrape configuration for the existing Prometheus:
     - dataset: {{ {"scrape_configs": dcgm.scrape_configs} | tojson }}
     - serializer: yaml
     - makedirs: True
+    - dir_mode: '0755'
+    - user: root
+    - group: root
     - mode: '0644'
 
 Show what to add to the existing Prometheus:

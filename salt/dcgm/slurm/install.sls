@@ -5,6 +5,8 @@ Create the directory of the local scripts:
   file.directory:
     - name: {{ dcgm.slurm.local_directory }}
     - makedirs: True
+    - user: root
+    - group: root
     - mode: '0755'
 
 {%- for kind in dcgm.scripts %}

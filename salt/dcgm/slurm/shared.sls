@@ -4,14 +4,13 @@
 {%- for kind, script in dcgm.scripts.items() %}
 
 Create the directory of the shared {{ kind }}:
-  file.directory:
+  dcgm_path.made:
     - name: {{ script.shared_directory }}
-    - makedirs: True
 
 Write the shared {{ kind }}:
   job_map.script:
     - name: {{ script.shared }}
     - source: salt://dcgm/slurm/files/job-map.sh
     - require:
-      - file: Create the directory of the shared {{ kind }}
+      - dcgm_path: Create the directory of the shared {{ kind }}
 {%- endfor %}

@@ -94,10 +94,15 @@ def metrics(root: Path) -> dict[str, float]:
     return {one.name: one.value for family in text_string_to_metric_families(text) for one in family.samples}
 
 
-def test_a_tick_does_all_that_is_due(root, devices, capsys) -> None:
+def test_a_tick_does_all_that_is_due(root, devices, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(paths, "NODE_RUNTIME", str(root / "run"))
     (root / "run/spool").write_text("prolog 5 ok\n")
+    for left in (root / "run/.superpod-1", root / "map/.superpod-2"):
+        left.touch()
+        os.utime(left, (1, 1))
     assert __main__.main(["tick"]) == 0
     assert (root / "map/0").read_text() == ""
+    assert [*root.rglob(".superpod-*")] == []
     assert devices.forced == [False]
     assert metrics(root)["dcgm_job_map_reconcile_removed_total"] == 1
     assert metrics(root)["dcgm_job_map_jobs"] == 0
