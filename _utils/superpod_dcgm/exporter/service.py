@@ -54,7 +54,7 @@ def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool)
     found: dict[str, Any] = {}
     if (linked := installed.linked_release()) != desired["release"]:
         found["release"] = {"old": linked, "new": desired["release"]}
-    if not up and not target and state.get("ActiveState") == "failed" and decision == "stopped":
+    if decision == "stopped" and state.get("ActiveState") == "failed":
         # The role went while the unit came up or was between two starts: it is stopped, and shall not look broken.
         found["service"] = {"old": "failed", "new": "stopped"}
     elif up != target:
