@@ -12,7 +12,6 @@ Install the counters of dcgm-exporter:
 {%- if exporter.counters %}
   file.managed:
     - source: {{ exporter.counters }}
-    - user: root
     - mode: '0644'
     - follow_symlinks: False
 {%- else %}
@@ -31,7 +30,8 @@ Write the environment of dcgm-exporter:
     - source: salt://dcgm/exporter/files/exporter.env.jinja
     - template: jinja
     - user: root
-    - mode: '0644'
+    # systemd reads it as root; a proxy in it may have a password.
+    - mode: '0600'
     - context: {{ {"environment": dcgm.node.environment} | tojson }}
     - require:
       - file: Create the directories of this project
