@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import shutil
@@ -103,7 +104,7 @@ def command(argv: Sequence[str], place: Place, where: str, seconds: float, value
         return as_user(argv, place.user)
     files.write_atomic(place.settings, _settings(values), 0o600)
     writable = [f"ReadWritePaths={path}" for path in (place.directory, *place.writable)]
-    more = [f"WorkingDirectory={where}", f"EnvironmentFile={place.settings}", f"RuntimeMaxSec={max(1, int(seconds))}"]
+    more = [f"WorkingDirectory={where}", f"EnvironmentFile={place.settings}", f"RuntimeMaxSec={math.ceil(seconds)}"]
     options = [f"--property={one}" for one in (*_PROPERTIES, *writable, *more)]
     return ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={place.user}", *options, "--", *argv]
 

@@ -36,9 +36,7 @@ def alone() -> Iterator[None]:
         yield
 
 
-def remember(
-    name: str, url: str, timeout: int, others: Iterable[str], rules: dict[str, Any], state: str = ""
-) -> None:
+def remember(name: str, url: str, timeout: int, others: Iterable[str], rules: dict[str, Any], state: str = "") -> None:
     """
     Keep what a role call needs of the configuration; the apply that deploys writes it.
 
@@ -129,9 +127,7 @@ def _service(make: Callable[[str, str, int], service.Unit]) -> str | None:
         return None
 
 
-def _follow(
-    record: dict[str, Any], at_work: str, make: Callable[[str, str, int], service.Unit]
-) -> tuple[str, str]:
+def _follow(record: dict[str, Any], at_work: str, make: Callable[[str, str, int], service.Unit]) -> tuple[str, str]:
     if at_work:
         return "busy", at_work
     if not os.path.lexists(paths.UNIT_FILE):

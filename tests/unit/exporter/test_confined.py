@@ -39,7 +39,7 @@ def test_systemd_confines_it_and_no_argument_has_a_secret(root: Path) -> None:
     assert command[:6] == ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--uid=superpod-build"]
     assert command[-3:] == ["--", "make", "binary"]
     properties = [word.removeprefix("--property=") for word in command if word.startswith("--property=")]
-    assert {"ReadWritePaths=/opt/b/work", "ReadWritePaths=/var/cache/go", "RuntimeMaxSec=90"} <= set(properties)
+    assert {"ReadWritePaths=/opt/b/work", "ReadWritePaths=/var/cache/go", "RuntimeMaxSec=91"} <= set(properties)
     assert {"ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet="} <= set(properties)
     assert not [word for word in command if "proxy" in word]
     settings = root / "environment"
