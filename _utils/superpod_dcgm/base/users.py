@@ -164,6 +164,9 @@ def remove(user: User) -> None:
             raise UserError(f"The user {user.name} cannot be removed: {program}: {answer.problem}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_file(user))
+    # Many machines have no such directory; it stays as long as others have a file there.
+    with contextlib.suppress(OSError):
+        os.rmdir(SYSUSERS)
 
 
 def _is_local(name: str, database: str) -> bool:

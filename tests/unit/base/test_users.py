@@ -81,7 +81,7 @@ def test_a_user_is_made_with_his_number_and_removed_again(machine: Machine) -> N
     assert 'u superpod-dcgm 372 "Metrics of the job map" -' in written.read_text()
     assert (users.missing([AGENT]), users.number_of(AGENT), users.there([AGENT])) == ([], 372, [AGENT])
     users.remove(AGENT)
-    assert not written.exists()
+    assert not written.parent.exists()
     assert (users.there([AGENT]), users.missing([AGENT])) == ([], [AGENT])
 
 
