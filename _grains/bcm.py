@@ -11,6 +11,7 @@ The grain ``bcm``: which BCM roles and category this node has, as the watcher de
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 # Given by Salt's loader.
@@ -20,6 +21,8 @@ __opts__: dict[str, Any]
 # imports stays there until the minion restarts, so this one imports nothing of ours: jobs would run old utils after
 # a sync of newer ones. That is why path and reading are here a second time (base/paths.py, base/roles.py).
 _NODE_STATE = "/var/lib/superpod-dcgm"
+# Characters; a record has some hundred.
+_LARGEST = 1 << 20
 
 
 def bcm() -> dict[str, Any]:
@@ -38,9 +41,10 @@ def bcm() -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            record = json.load(stream)
-    except (OSError, ValueError):
+        # A FIFO in its place must not hold the minion: opened like this it is read as empty.
+        with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            record = json.loads(stream.read(_LARGEST))
+    except (OSError, ValueError, RecursionError):
         return {}
     roles = record.get("roles") if isinstance(record, dict) else None
     return record if isinstance(roles, list) and all(isinstance(role, str) for role in roles) else {}

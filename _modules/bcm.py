@@ -12,7 +12,7 @@ from typing import Any
 
 import salt.config
 from salt.exceptions import CommandExecutionError
-from superpod_dcgm.base import names, paths
+from superpod_dcgm.base import maintenance, names, paths
 from superpod_dcgm.base import roles as node_roles
 from superpod_dcgm.exporter import role_call as call
 
@@ -36,7 +36,7 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     ``deployed`` and ``boot``.
 
     :param version: of this call; another one than this node's changes nothing.
-    :param nodes: ``{name: {"roles": [...], "category": ...}}``, by host name or minion id in short or long form.
+    :param nodes: ``{name: {"roles": [...], "category": ...}}``, by minion id or host name.
     :param seq: number of the change set.
     :raises CommandExecutionError: this node is not among them, or the record cannot be written.
 
@@ -48,12 +48,11 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     """
     if version != call.VERSION:
         return {"version": call.VERSION, "state": "version", "text": f"this node knows role calls of {call.VERSION}"}
-    by_name = {names.short(name): entry for name, entry in nodes.items()}
-    name = next((name for name in _names() if name in by_name), None)
+    name = names.find(_names(), nodes)
     if name is None:
         raise CommandExecutionError(f"No roles were delivered for this node, which is called {' or '.join(_names())}")
     try:
-        found = call.answer(by_name[name], seq, names.timestamp(), _at_work(), _state())
+        found = call.answer(nodes[name], seq, names.timestamp(), _at_work(), _state())
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
     if found["changed"]:
@@ -85,7 +84,8 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     Return how this node is, without changing anything: roles, release, whether the exporter should run and does.
 
-    Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``.
+    Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``; and ``freed``:
+    since when its GPUs are free for maintenance (``dcgm_gpu.free``), which is right without the exporter.
 
     :param roles: the section ``roles`` of a configuration; by default that of this node's last apply.
 
@@ -96,7 +96,7 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
         salt '*dgx*' bcm.health
     """
     record = node_roles.read(os.path.join(_state(), paths.ROLES_RECORD))
-    runs = __salt__["service.status"](paths.UNIT)
+    runs, freed = __salt__["service.status"](paths.UNIT), maintenance.held()
     rules = (call.recall(_state()) or {}).get("roles", roles)
     wanted = node_roles.decide(rules, node_roles.names_in(record)) if rules else "unknown"
     return {
@@ -104,7 +104,8 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
         "roles": record["roles"] if record else None,
         "wanted": wanted,
         "service": "running" if runs else "stopped",
-        "right": wanted in ("unknown", "running" if runs else "stopped"),
+        "freed": (freed or {}).get("since"),
+        "right": freed is not None or wanted in ("unknown", "running" if runs else "stopped"),
     }
 
 
@@ -142,7 +143,7 @@ def master_user() -> str:
 
 
 def _names() -> list[str]:
-    return list(dict.fromkeys(names.short(name) for name in (__grains__["id"], __grains__["host"])))
+    return list(dict.fromkeys(name.lower() for name in (__grains__["id"], __grains__["host"])))
 
 
 def _state() -> str:

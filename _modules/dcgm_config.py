@@ -63,7 +63,7 @@ def resolve(
     known: dict[str, Any] | None = __context__.get(_ANSWER)
     if known is None or known["key"] != key:
         found = _configuration(pillar or {}, last_applied, *map(_read, run["paths"]))
-        known = {"key": key, "run": run, "configuration": found, "repair": last_applied is not None}
+        known = {"key": key, "run": run, "configuration": found, "repair": last_applied}
         __context__[_ANSWER] = known
     configuration: dict[str, Any] = known["configuration"]
     return configuration
@@ -121,9 +121,12 @@ def _configuration(
 
 def applied() -> dict[str, Any]:
     """
-    Return what is to be kept of the configuration of this run of states; empty where the watcher made it repair a node.
+    Return what is to be kept of the configuration of this run of states.
 
-    ``digest``, ``configuration``, ``secrets`` (their keys) and ``places``: what the run puts on this node.
+    ``digest``, ``configuration``, ``secrets`` (their keys), ``places``: what the run puts on this node, and ``repair``:
+    whether the watcher made the run. A repair keeps the configuration that it was given, and so its digest.
+
+    :raises CommandExecutionError: nothing was rendered in this run.
 
     CLI Example:
 
@@ -132,11 +135,13 @@ def applied() -> dict[str, Any]:
         salt 'dgx-01' dcgm_config.applied
     """
     known: dict[str, Any] = __context__.get(_ANSWER) or {}
-    if not known or known["repair"]:
-        return {}
+    if not known:
+        raise CommandExecutionError("dcgm_config.applied is for a run of states: nothing was rendered here")
     found = known["configuration"]
-    defaults = _read(known["run"]["paths"][_FILES.index("defaults")])
-    return {**applied_before.record(found, defaults), "places": found["node"]["places"]}
+    record = applied_before.record(found, _read(known["run"]["paths"][_FILES.index("defaults")]))
+    if known["repair"] is not None:
+        record.update(configuration=known["repair"], digest=applied_before.digest(known["repair"]))
+    return {**record, "places": found["node"]["places"], "repair": known["repair"] is not None}
 
 
 def job_map_conf(wanted: dict[str, str], release: str, label: bool, saltenv: str = "base") -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import devices
-from superpod_dcgm.base import job_map_conf
+from superpod_dcgm.base import job_map_conf, maintenance
 
 # Salt prints its return by this outputter, unless the command line asks for another.
 __outputter__ = {"show": "dcgm_devices"}
@@ -39,7 +39,7 @@ def refresh() -> dict[str, Any]:
 
     Returns ``changed``, ``made`` and ``gpus`` (UUID per DCGM id).
 
-    :raises CommandExecutionError: it could not be made; the last good one stays.
+    :raises CommandExecutionError: it could not be made, or the GPUs are free for maintenance; the last good one stays.
 
     CLI Example:
 
@@ -47,6 +47,8 @@ def refresh() -> dict[str, Any]:
 
         salt 'dgx-*' dcgm_devices.refresh
     """
+    if record := maintenance.held():
+        raise CommandExecutionError(f"The device table is left as it is: {maintenance.sentence(record)}")
     done = devices.refresh(conf(), force=True)
     if problem := done.pop("problem"):
         raise CommandExecutionError(f"The device table could not be made: {problem}")

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
-from superpod_dcgm.agent import counters, job_map, slurm
+from superpod_dcgm.agent import counters, devices, job_map, slurm
 from superpod_dcgm.agent import reconcile as reconciliation
 from superpod_dcgm.base import job_map_conf, paths
 from superpod_dcgm.slurm import wiring as slurm_wiring
@@ -67,12 +67,14 @@ def places(wanted: dict[str, str]) -> list[str]:
 
 def reconcile(test: bool | None = None) -> dict[str, Any]:
     """
-    Remove the ids of jobs that are gone from the job map, as the timer on the node does from time to time.
+    Make the job map true, as the timer on the node does from time to time: put odd files right, remove the ids of jobs
+    that are gone, and give back labels that were lost.
 
-    Returns ``removed`` (job ids per map file), ``kept`` (why each other id stays), ``answered`` (whether Slurm's
-    controller answered where it had to be asked; without its answer nothing is removed) and ``problem``.
+    Returns ``removed`` and ``restored`` (job ids per map file), ``repaired`` (odd files that were put right), ``kept``
+    (why each other id stays), ``answered`` (whether Slurm's controller answered where it had to be asked; without its
+    answer nothing is removed) and ``problem``.
 
-    :param test: only say what would be removed; by default as Salt's option ``test``.
+    :param test: only say what would be done; by default as Salt's option ``test``.
     :raises CommandExecutionError: the map is not configured, or cannot be read.
 
     CLI Example:
@@ -83,12 +85,14 @@ def reconcile(test: bool | None = None) -> dict[str, Any]:
     """
     test = bool(__opts__.get("test") if test is None else test)
     try:
-        result = reconciliation.reconcile(_conf(), test)
+        table = devices.current() if devices.read_status().get("ok") is True else None
+        result = reconciliation.reconcile(_conf(), test, table=table)
         if not test:
-            counters.note_reconciliation(result.removed, not result.problem)
+            counters.note_repairs([fault.reason for fault in result.repaired])
+            counters.note_reconciliation(result.removed, not result.problem, result.restored, result.after)
     except OSError as exc:
         raise CommandExecutionError(f"The job map cannot be reconciled: {exc}") from exc
-    return dataclasses.asdict(result)
+    return {**dataclasses.asdict(result), "repaired": {fault.name: fault.words for fault in result.repaired}}
 
 
 def show() -> dict[str, list[str]]:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import salt.utils.event
-import salt.utils.minions
 from salt.exceptions import CommandExecutionError, SaltException
-from superpod_dcgm.base import files, names, paths
-from superpod_dcgm.fleet import applied, health, minions, repair, role_calls
+from superpod_dcgm.base import files, paths
 from superpod_dcgm.fleet import audit as fleet_audit
+from superpod_dcgm.fleet import health, minions, repair, role_calls
+from superpod_dcgm.fleet import members as fleet_members
 from superpod_dcgm.fleet import report as fleet_report
-from superpod_dcgm.watcher import holds, owed, snapshot
+from superpod_dcgm.watcher import owed, snapshot
 from superpod_dcgm.watcher import poll as watcher_poll
 from superpod_dcgm.watcher import status as watcher_status
 
@@ -68,11 +68,27 @@ def members(match: str | None = None) -> dict[str, str]:
 
         salt-run bcm.members
     """
-    wanted = settings()["hosts"]["nodes"] if match is None else match
-    if not wanted:
-        return {}
-    found = salt.utils.minions.CkMinions(__opts__).check_minions(wanted, "compound")
-    return {names.short(name): name for name in sorted(found["minions"])}
+    return _members(match).nodes
+
+
+def disputed(match: str | None = None) -> dict[str, str]:
+    """
+    Return what is wrong with the keys of nodes, ``{short name: sentence}``: two accepted keys that are of one node.
+
+    :param match: another compound match than ``hosts:nodes``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run bcm.disputed
+    """
+    return _members(match).problems
+
+
+def _members(match: str | None = None) -> fleet_members.Members:
+    known = settings()
+    return fleet_members.find(__opts__, known["hosts"]["nodes"] if match is None else match, known)
 
 
 def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
@@ -95,14 +111,19 @@ def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
     if ask:
         report: dict[str, Any] = __salt__["dcgm.report"](tgt)
         return report
-    watcher_settings, known = settings(), members()
-    chosen = known if tgt is None else members(tgt)
+    watcher_settings, known = settings(), _members()
+    chosen = known if tgt is None else _members(tgt)
     heads = members(watcher_settings["hosts"]["head"])
     found = watcher_status.status(
-        watcher_settings, snapshot.read_snapshot(watcher_settings["snapshot"]), {**known, **chosen}, heads
+        watcher_settings,
+        snapshot.read_snapshot(watcher_settings["snapshot"]),
+        {**known.nodes, **chosen.nodes},
+        heads,
+        {**known.problems, **chosen.problems},
+        known.remarks,
     )
     if tgt is not None:
-        found["nodes"] = {name: found["nodes"][name] for name in sorted(chosen)}
+        found["nodes"] = {name: found["nodes"][name] for name in sorted({**chosen.nodes, **chosen.problems})}
     # By this key Salt prints the return as a table, unless the command line asks for another outputter.
     return {"outputter": "bcm_status", **found}
 
@@ -125,9 +146,10 @@ def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict
 
         salt-run bcm.poll
     """
-    heard = {kind: {names.short(name) for name in heard_of} for kind, heard_of in (news or {}).items()}
-    watcher_settings, known_nodes = settings(), members()
-    done = watcher_poll.poll(watcher_settings, known_nodes or None, owed.News(**heard), accept)
+    watcher_settings, found = settings(), _members()
+    known_nodes = found.nodes
+    heard = {kind: {found.name_of(name) for name in heard_of} for kind, heard_of in (news or {}).items()}
+    done = watcher_poll.poll(watcher_settings, known_nodes or None, owed.News(**heard), accept, found.uncertain)
     if done.claimed:
         _fire(CHANGED, {"seq": done.snapshot["seq"]})
     lines, unanswered = _repair(watcher_settings, known_nodes, heard.get("applied", set()), done.snapshot)
@@ -152,25 +174,9 @@ def _repair(
         return [], set()
     try:
         with minions.jobs(__opts__["conf_file"], _QUICK_QUESTION) as jobs:
-            digests = applied.ask(watcher_settings, known_nodes, asked, jobs.run)
-            lines = _repaired(watcher_settings, known_nodes, digests, jobs)
+            return repair.look_after(watcher_settings, known_nodes, asked, jobs)
     except (SaltException, OSError) as exc:
         return [f"nodes are not repaired at this poll: {exc}"], asked
-    return lines, asked - digests.keys()
-
-
-def _repaired(
-    watcher_settings: dict[str, Any], known_nodes: dict[str, str], digests: dict[str, str], jobs: minions.Jobs
-) -> list[str]:
-    moment = time.time()
-    held = holds.read(holds.path(watcher_settings), moment)
-    with snapshot.changing(watcher_settings["snapshot"]) as known:
-        known["applied"].update(digests)
-        lines = repair.collect(known, known_nodes, jobs.look, watcher_settings, moment, names.timestamp())
-        lines += repair.begin(known, known_nodes, held, jobs.start, watcher_settings, moment)
-    if digests:
-        applied.forget(watcher_settings, known["applied"].values())
-    return lines
 
 
 def accept() -> dict[str, Any]:
@@ -220,8 +226,11 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
         salt-run bcm.sync dgx-01,dgx-02
     """
     named = nodes.split(",") if isinstance(nodes, str) else list(nodes)
-    known = members()
-    chosen = {names.short(name) for name in named} or set(known)
+    found = _members()
+    known = found.nodes
+    chosen = {found.name_of(name) for name in named} or set(known)
+    if unclear := [found.problems[name] for name in sorted(chosen & (found.rivals.keys() - known.keys()))]:
+        raise CommandExecutionError("; ".join(unclear))
     if strange := sorted(chosen - known.keys()):
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
     watcher_settings = settings()

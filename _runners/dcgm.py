@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
@@ -69,6 +69,7 @@ def apply(
     if sls == "dcgm" and not test:
         by_name = _called(watcher_settings, free, by_name)
     by_name.update(dict.fromkeys(held, outcomes.HELD))
+    by_name.update(_disputed(tgt, known))
     return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
 
 
@@ -80,6 +81,12 @@ def _called(
     with minions.client(__opts__["conf_file"], _CALL) as run:
         said = role_calls.outcomes_of(watcher_settings, known, run, done)
     return {**by_name, **{name: outcome for name, outcome in said.items() if outcome.state != "ok"}}
+
+
+def _disputed(tgt: str | None, served: Collection[str] = ()) -> dict[str, outcomes.Outcome]:
+    """The nodes of which two keys are accepted, but for those ``served`` all the same: only one of the two answers."""
+    found = __salt__["bcm.disputed"](tgt)
+    return {name: outcomes.Outcome("failed", why) for name, why in found.items() if name not in served}
 
 
 def hold(nodes: str, hours: float | None = None) -> dict[str, Any]:
@@ -160,6 +167,7 @@ def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:
     exporter = watcher_settings["exporter"]
     release = exporter.get("release") if exporter["enabled"] else None
     by_name = {name: outcomes.judge_health(answers.get(name), release) for name in known}
+    by_name.update(_disputed(tgt))
     if short:
         return fleet_report.judged(fleet_report.report_on_all(by_name), __context__)
     return fleet_report.judged(fleet_report.on_health(__salt__["bcm.status"](tgt=tgt), by_name), __context__)

@@ -40,13 +40,14 @@ def applied(name: str) -> dict[str, Any]:
     Keep the configuration of an apply that succeeded, without secrets, and tell the watcher.
 
     With it, and with no newer pillar, the watcher repairs this node when it was re-provisioned. Where a state of the
-    run failed, or the watcher itself made it, the record stays as it is. Fires ``superpod/dcgm/applied`` {digest}.
+    run failed, the record stays as it is. Fires ``superpod/dcgm/applied`` {digest}, but not where the watcher itself
+    made the run.
 
     :param name: a sentence.
 
     .. code-block:: yaml
 
-        Keep the configuration of this apply:
+        Write the record of this apply:
           bcm_node.applied:
             - order: last
     """
@@ -54,12 +55,11 @@ def applied(name: str) -> dict[str, Any]:
     if failed:
         return state.result(name, True, f"The record of the last good apply stays: {failed} states of this run failed")
     record = __salt__["dcgm_config.applied"]()
+    repair = record.pop("repair", False)
     path = os.path.join(_state(), paths.APPLIED_RECORD)
-    if not record:
-        return state.result(name, True, "The watcher repaired this node; the record of the last apply stays")
     known = files.read_json(path)
     if known == record:
-        return _tell(name, _APPLIED, {"digest": record["digest"]}, f"{path} is up to date")
+        return _applied(name, record, repair, f"{path} is up to date")
     old = known.get("digest") if isinstance(known, dict) else None
     changes = (
         {"configuration": {"old": old and old[:12], "new": record["digest"][:12]}} if old != record["digest"] else {}
@@ -70,7 +70,13 @@ def applied(name: str) -> dict[str, Any]:
         files.write_atomic(path, json.dumps(record, sort_keys=True) + "\n")
     except OSError as exc:
         return state.result(name, False, f"{path} cannot be written: {exc}")
-    return {**_tell(name, _APPLIED, {"digest": record["digest"]}, f"{path} is written"), "changes": changes}
+    return {**_applied(name, record, repair, f"{path} is written"), "changes": changes}
+
+
+def _applied(name: str, record: dict[str, Any], repair: bool, comment: str) -> dict[str, Any]:
+    if repair:
+        return state.result(name, True, comment)
+    return _tell(name, _APPLIED, {"digest": record["digest"]}, comment)
 
 
 def removed(name: str) -> dict[str, Any]:

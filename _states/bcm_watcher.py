@@ -89,7 +89,7 @@ def targets_removed(name: str) -> dict[str, Any]:
         return state.result(name, True, "there are no target files")
     hosts = sorted(targets.ours(name))
     changes = {"removed": hosts} if hosts else {}
-    if __opts__["test"] or not hosts:
+    if __opts__["test"]:
         return state.result(name, None if hosts else True, f"{len(hosts)} target files to be removed", changes)
-    problems = targets.reconcile(name, {}, (), remove=True).problems
+    problems = targets.remove_all(name).problems
     return state.result(name, not problems, "\n".join(problems) or f"{len(hosts)} target files removed", changes)

@@ -8,7 +8,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.agent import devices
 from superpod_dcgm.agent.nvidia import Trouble
-from superpod_dcgm.base import state
+from superpod_dcgm.base import maintenance, state
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -29,6 +29,8 @@ def current(name: str, positions: str | None = None) -> dict[str, Any]:
           dcgm_devices.current: []
     """
     test = __opts__["test"]
+    if record := maintenance.held():
+        return state.result(name, True, f"The device table is left as it is: {maintenance.sentence(record)}")
     try:
         wanted = devices.plan({"positions": positions} if positions else __salt__["dcgm_devices.conf"]())
         changes = devices.differences(wanted.table)

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from superpod_dcgm.base import files as base_files
-from superpod_dcgm.base import paths, state, systemd
+from superpod_dcgm.base import maintenance, paths, state, systemd
 from superpod_dcgm.base import roles as node_roles
 from superpod_dcgm.exporter import installed, last_good, role_call, service
 
@@ -90,6 +90,8 @@ def _followed(
     test = __opts__["test"]
     record = node_roles.read(paths.ROLES_FILE)
     decision = node_roles.decide(roles, node_roles.names_in(record))
+    if (freed := maintenance.held()) and decision != "stopped":
+        return state.result(unit.name, True, f"{unit.name} is left as it is: {maintenance.sentence(freed)}")
     try:
         desired = last_good.fingerprint(_choose(release, deploying), others)
         changes = service.plan(unit, decision, desired, changed)

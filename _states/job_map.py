@@ -24,7 +24,7 @@ __salt__: dict[str, Callable[..., Any]]
 
 def reconciled(name: str) -> dict[str, Any]:
     """
-    Make sure that the job map has no ids of jobs that are gone.
+    Make sure that the job map is true: no odd files, no ids of jobs that are gone, no job without its label.
 
     Without an answer of Slurm's controller nothing is known: then nothing changes, and the report has a warning.
 
@@ -37,25 +37,32 @@ def reconciled(name: str) -> dict[str, Any]:
     """
     try:
         found = __salt__["job_map.reconcile"](test=True)
-        if __opts__["test"] or not found["removed"]:
-            return _reconciliation(name, found, None if found["removed"] else True)
+        if __opts__["test"] or not _wrong(found):
+            return _reconciliation(name, found, None if _wrong(found) else True)
         done = __salt__["job_map.reconcile"](test=False)
         left = __salt__["job_map.reconcile"](test=True)
     except CommandExecutionError as exc:
         return state.result(name, False, str(exc))
-    return _reconciliation(name, done, not (done["answered"] and done["problem"]) and not left["removed"])
+    return _reconciliation(name, done, not (done["answered"] and done["problem"]) and not _wrong(left))
+
+
+def _wrong(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: found[key] for key in ("removed", "restored", "repaired") if found.get(key)}
 
 
 def _reconciliation(name: str, found: dict[str, Any], good: bool | None) -> dict[str, Any]:
-    removed, problem = found["removed"], found["problem"]
-    if removed:
-        words = {None: "would be removed", True: "are removed", False: "are removed, but others are still there"}
-        comment = f"Ids of jobs that are gone {words[good]}"
-    else:
+    problem = found["problem"]
+    words = {None: "would be", True: "are", False: "are, but others still have to be,"}[good]
+    sentences = {
+        "removed": f"Ids of jobs that are gone {words} removed",
+        "restored": f"Labels that were lost {words} given back",
+        "repaired": f"Odd files {words} put right",
+    }
+    changes = _wrong(found)
+    comment = "; ".join(sentences[key] for key in changes)
+    if not changes:
         comment = f"No id of a job that is gone {'could be removed' if good is False else 'is known'}"
-    report = state.result(
-        name, good, f"{comment}; {problem}" if problem else comment, {"removed": removed} if removed else {}
-    )
+    report = state.result(name, good, f"{comment}; {problem}" if problem else comment, changes)
     return report if found["answered"] else {**report, "warnings": [f"Which jobs are gone is not known: {problem}"]}
 
 

@@ -138,7 +138,7 @@ dcgm:
   roles:
     # bcm: CMDaemon's REST interface. cmsh: BCM's shell on the head. static: the table below. none: run on every node.
     source: bcm
-    # One of these is enough.
+    # One of these is enough, whatever its case. Generic roles have colons: generic::dcgm.
     run_on: [slurmclient]
     # source static: {node: [role, …]}.
     static: {}
@@ -180,6 +180,10 @@ dcgm:
   targets:
     enabled: true
     directory: /cm/shared/apps/dcgm-exporter/prometheus-targets
+    # How Prometheus reaches a node. name: as BCM calls it. fqdn: with the domain below. ip: the address that BCM gives of it.
+    address: name
+    # The domain of address `fqdn`.
+    domain: ''
     # Labels added to every target.
     labels: {}
 

@@ -22,6 +22,7 @@ _PATHS = {
     "MAY_START": "run/may-start",
     "SERVICE_LOCK": "run/service.lock",
     "STARTED_RECORD": "run/started.json",
+    "GPUS_FREED": "run/gpus-freed.json",
     "EXPORTER_ROOT": "opt",
     "EXPORTER_CURRENT": "opt/current",
     "UNIT_FILE": "etc/dcgm-exporter.service",

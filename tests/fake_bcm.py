@@ -6,7 +6,7 @@ import datetime
 import json
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,22 @@ from cryptography.x509.oid import NameOID
 
 # Status, headers, body.
 Answer = tuple[int, dict[str, str], bytes]
+_SIGNS = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
 
 
 class Authority:
     """Makes certificates in a directory, all signed by itself."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self.directory = directory
+    def __init__(
+        self, directory: Path, name: str, lacks: Collection[str] = (), days: tuple[float, float] = (-1, 1)
+    ) -> None:
+        """
+        Make the authority.
+
+        :param lacks: ``key_identifier`` or ``critical``, of which older certificates know nothing.
+        :param days: from when until when certificates are valid, counted from now.
+        """
+        self.directory, self._lacks, self._days = directory, lacks, days
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.file = directory / f"{name}.pem"
@@ -48,10 +57,16 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .not_valid_before(now + datetime.timedelta(days=self._days[0]))
+            .not_valid_after(now + datetime.timedelta(days=self._days[1]))
+            .add_extension(x509.BasicConstraints(authority, None), critical="critical" not in self._lacks)
         )
+        if authority and "critical" not in self._lacks:
+            builder = builder.add_extension(_SIGNS, critical=True)
+        if "key_identifier" not in self._lacks:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         if names:
             alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(alternative, critical=False)

@@ -11,6 +11,6 @@ Tell the watcher that this node is deployed:
   bcm_node.deployed:
     - order: first
 
-Keep the configuration of this apply:
+Write the record of this apply:
   bcm_node.applied:
     - order: last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -140,7 +141,8 @@ def test_reconcile_removes_ids_of_dead_jobs_or_only_says_so(modules, stale, tmp_
 def test_reconcile_needs_a_map(modules, settings, tmp_path) -> None:
     with pytest.raises(CommandExecutionError, match="not configured on this node"):
         modules.job_map.reconcile()
-    settings.write_text(f"directory={tmp_path}/missing\n")
+    (tmp_path / "file").write_text("")
+    settings.write_text(f"directory={tmp_path}/file\n")
     with pytest.raises(CommandExecutionError, match="cannot be reconciled"):
         modules.job_map.reconcile()
 
@@ -167,8 +169,9 @@ def test_the_state_warns_when_the_controller_is_silent(states, stale, tmp_path, 
 
 
 def test_the_state_fails_when_the_map_cannot_be_changed_or_read(states, stale, settings) -> None:
-    (stale / ".lock").mkdir()
-    ret = states.job_map.reconciled("job map")
+    with open(stale / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ret = states.job_map.reconciled("job map")
     assert (ret.result, ret.changes) == (False, {})
     assert "could be removed" in ret.comment and "cannot be changed" in ret.comment
     settings.unlink()

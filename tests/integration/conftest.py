@@ -23,7 +23,13 @@ class Cluster:
         self.root, self.fake = root, fake
         self.targets = root / "targets"
         self.targets.mkdir()
-        self.record = root / "roles.json"
+        self.pillar = root / "pillar"
+        self.pillar.mkdir()
+        (self.pillar / "top.sls").write_text("base: {'*': [dcgm]}\n")
+        self.set_pillar("first")
+        self.state = root / "state"
+        self.state.mkdir()
+        self.record = self.state / "roles.json"
         self.snapshot_file = root / "snapshot.json"
         self.settings_file = root / "watcher.json"
         self.settings_file.write_text(json.dumps(self.settings(authority)))
@@ -48,22 +54,31 @@ class Cluster:
             "longest_apply": 60,
             "metrics": {"served": True, "port": 9401},
             "snapshot": str(self.snapshot_file),
-            "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
         }
+
+    def set_pillar(self, cluster: str) -> None:
+        """Edit the pillar: nothing of it may reach a node before the administrator applies it."""
+        switched_off = "exporter: {enabled: false}, slurm: {enabled: false}"
+        (self.pillar / "dcgm.sls").write_text(f"dcgm: {{cluster: {cluster}, {switched_off}}}\n")
 
     def bcm(self, *roles: str, **others: list[str]) -> None:
         """Give the node these roles in BCM."""
         self.fake.answer = lambda request: devices({NODE: list(roles), **others})
 
     @property
-    def service(self) -> str:
-        path = Path(f"{self.record}.service")
-        return path.read_text().strip() if path.exists() else ""
+    def roles(self) -> list[str]:
+        """The roles that the node has taken in."""
+        return json.loads(self.record.read_text())["roles"] if self.record.exists() else []
 
     @property
     def applies(self) -> int:
-        path = Path(f"{self.record}.applies")
+        path = self.root / "applies"
         return len(path.read_text().splitlines()) if path.exists() else 0
+
+    @property
+    def last_cluster(self) -> str:
+        """The key `cluster` of the configuration with which the last whole apply ran."""
+        return (self.root / "applies").read_text().splitlines()[-1]
 
     @property
     def snapshot(self) -> dict[str, Any]:
@@ -71,7 +86,7 @@ class Cluster:
 
     @property
     def hosts(self) -> list[str]:
-        return sorted(path.stem for path in self.targets.glob("*.json"))
+        return sorted(path.stem for path in self.targets.glob("[!_]*.json"))
 
     def run(self, *argv: str) -> tuple[int, Any]:
         """Run ``salt-run``; return exit code and answer."""
@@ -104,7 +119,7 @@ def cluster(salt_factories: Any, repository: Path, tmp_path_factory: pytest.Temp
         found = Cluster(tmp_path_factory.mktemp("cluster"), fake, authority)
         found.bcm("slurmclient", "storage")
         master = salt_factories.salt_master_daemon("bcm-01", overrides=master_options(found, repository))
-        options = {"superpod_dcgm_roles": str(found.record), "acceptance_wait_time": 1, "enable_fqdns_grains": False}
+        options = {"superpod_dcgm_state": str(found.state), "acceptance_wait_time": 1, "enable_fqdns_grains": False}
         options["log_level_logfile"] = "warning"
         minion = master.salt_minion_daemon(NODE, overrides=options)
         found.master, found.minion = master, minion
@@ -114,6 +129,7 @@ def cluster(salt_factories: Any, repository: Path, tmp_path_factory: pytest.Temp
 
 def master_options(found: Cluster, repository: Path) -> dict[str, Any]:
     return {
+        "pillar_roots": {"base": [str(found.pillar)]},
         "file_roots": {"base": [str(HERE / "states"), str(repository / "salt")]},
         "module_dirs": [str(repository)],
         "engines": [{"bcm_watcher": {}}],

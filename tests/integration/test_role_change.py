@@ -8,18 +8,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from superpod_dcgm.base import files
 
 from tests.fake_bcm import ok
 
 NODE = "dgx-01"
 
 
+ROLES = ["slurmclient", "storage"]
+
+
 @pytest.fixture(autouse=True)
 def running(cluster):
-    """Every test begins with a node that has its role and is owed nothing."""
-    cluster.bcm("slurmclient", "storage")
-    quiet = lambda: cluster.service == "running" and not cluster.snapshot["tries"]  # noqa: E731
+    """Every test begins with a node that has its roles and is owed nothing."""
+    cluster.bcm(*ROLES)
+    quiet = lambda: cluster.roles == ROLES and not cluster.snapshot["tries"]  # noqa: E731
     cluster.until("the node has its roles", quiet, timeout=120)
     return cluster
 
@@ -35,12 +37,12 @@ def test_the_first_poll_delivers_roles_and_writes_the_target(cluster) -> None:
 
 def test_a_role_that_goes_and_comes_back_is_followed(cluster) -> None:
     cluster.bcm("storage")
-    gone = cluster.until("stopped", lambda: cluster.service == "stopped")
+    gone = cluster.until("gone", lambda: cluster.roles == ["storage"])
     assert cluster.hosts == []
-    cluster.bcm("slurmclient", "storage")
-    back = cluster.until("running", lambda: cluster.service == "running")
+    cluster.bcm(*ROLES)
+    back = cluster.until("back", lambda: cluster.roles == ROLES)
     cluster.until("target", lambda: cluster.hosts == [NODE])
-    print(f"role removed to state applied {gone:.1f} s, added {back:.1f} s, polls every second")
+    print(f"role removed to the node's record {gone:.1f} s, added {back:.1f} s, polls every second")
 
 
 FAULTS = {
@@ -61,7 +63,7 @@ def test_no_fault_of_bcm_changes_anything(cluster) -> None:
         cluster.until(text, lambda text=text: text in (cluster.snapshot["error"] or ""))
     after = cluster.snapshot
     assert (after["nodes"], after["seq"], cluster.hosts) == (before["nodes"], before["seq"], [NODE])
-    assert cluster.service == "running" and after["failures"] >= len(FAULTS)
+    assert cluster.roles == ROLES and after["failures"] >= len(FAULTS)
     cluster.bcm("slurmclient", "storage")
     cluster.until("an answer", lambda: cluster.snapshot["failures"] == 0)
 
@@ -73,48 +75,102 @@ def test_an_event_that_a_minion_makes_up_changes_nothing(cluster) -> None:
     assert cluster.record.read_text() == before and cluster.snapshot["tries"] == {}
 
 
-def test_a_node_that_starts_gets_the_whole_apply_once_it_was_deployed(cluster) -> None:
-    start = ("event.send", f"salt/minion/{NODE}/start")
-    cluster.call(*start)
+def provision(cluster) -> None:
+    """Be a node that booted from an image without anything of ours but the modules."""
+    for path in cluster.state.iterdir():
+        path.unlink()
+    cluster.call("event.send", f"salt/minion/{NODE}/start")
+
+
+def test_a_reconnect_rolls_nothing_out_and_a_node_that_lost_everything_gets_its_last_configuration(cluster) -> None:
+    cluster.call("event.send", f"salt/minion/{NODE}/start")
     cluster.polls(3)
     assert cluster.applies == 0, "nobody deployed to it"
     cluster.call("state.apply", "dcgm")
-    assert cluster.applies == 1
-    cluster.until("told", lambda: NODE in cluster.snapshot["deployed"])
-    cluster.call(*start)
-    cluster.until("the whole apply", lambda: cluster.applies == 2)
-    cluster.until("settled", lambda: not cluster.snapshot["started"] and not cluster.snapshot["tries"])
+    cluster.until("its configuration is kept", lambda: NODE in cluster.snapshot["applied"])
+    assert (cluster.applies, cluster.last_cluster) == (1, "first")
+    cluster.set_pillar("second")
+    cluster.call("saltutil.refresh_pillar", "wait=True")
+    cluster.call("event.send", f"salt/minion/{NODE}/start")
+    cluster.bcm("storage")
+    cluster.until("a role change", lambda: cluster.roles == ["storage"])
+    cluster.polls(3)
+    assert cluster.applies == 1, "a reconnect and a role change apply nothing"
+    provision(cluster)
+    cluster.until("repaired", lambda: NODE in cluster.snapshot["repaired"])
+    assert (cluster.applies, cluster.last_cluster) == (2, "first")
+    cluster.until("its roles", lambda: cluster.roles == ["storage"] and not cluster.snapshot["tries"])
+    cluster.polls(3)
+    assert cluster.applies == 2
+    cluster.call("state.apply", "dcgm")
+    digest = cluster.snapshot["applied"][NODE]
+    cluster.until("the new configuration is kept", lambda: cluster.snapshot["applied"][NODE] != digest)
+    assert cluster.last_cluster == "second"
 
 
-def test_a_start_that_nobody_heard_is_found_by_asking(cluster) -> None:
+def test_what_nobody_heard_is_found_by_asking(cluster) -> None:
     cluster.call("state.apply", "dcgm")
     cluster.until("told", lambda: NODE in cluster.snapshot["deployed"] and not cluster.snapshot["tries"])
-    assert cluster.run("bcm.audit") == (0, {"started": [], "roleless": [], "strayed": []})
-    snapshot = cluster.snapshot
-    snapshot["deployed"][NODE] = "2020-01-01T00:00:00Z"
-    with files.lock_local(f"{cluster.snapshot_file}.lock", 10):
-        cluster.snapshot_file.write_text(json.dumps(snapshot))
+    cluster.until("kept", lambda: cluster.snapshot["applied"].get(NODE))
+    assert cluster.run("bcm.audit") == (0, {"roleless": [], "strayed": [], "applied": []})
+    (cluster.state / "applied.json").unlink()
     code, missed = cluster.run("bcm.audit")
-    assert (code, missed["started"]) == (0, [NODE]), "it has no release, and booted since"
+    assert (code, missed["strayed"]) == (0, [NODE]), "it has nothing of the last apply"
+
+
+def test_a_held_node_is_left_alone_until_it_is_let_go(cluster) -> None:
+    code, held = cluster.run("dcgm.hold", NODE)
+    assert code == 0 and "until it is let go" in held[NODE]
+    cluster.bcm("storage")
+    cluster.until("known", lambda: cluster.snapshot["nodes"][NODE]["roles"] == ["storage"])
+    cluster.polls(3)
+    before = cluster.applies
+    code, report = cluster.run("dcgm.apply", "dcgm")
+    assert (cluster.roles, cluster.applies, report["held"]) == (ROLES, before, [NODE])
+    assert "held" in cluster.run("bcm.status")[1]["nodes"][NODE]["problem"]
+    assert cluster.run("dcgm.unhold", NODE) == (0, {})
+    cluster.until("followed", lambda: cluster.roles == ["storage"])
+    assert cluster.run("dcgm.unhold", NODE)[0] == 1 and cluster.run("dcgm.hold", "dgx-77")[0] == 1
+
+
+def test_an_administrators_run_comes_first_and_what_is_owed_comes_afterwards(cluster) -> None:
+    """The roles are stored meanwhile; the service, of which the run may be in the middle, waits."""
+    cluster.call("state.apply", "dcgm")
+    cluster.until("kept", lambda: cluster.snapshot["applied"].get(NODE))
+    record = {"unit": "x.service", "url": "http://127.0.0.1:1/metrics", "timeout": 1, "files": []}
+    (cluster.state / "service.json").write_text(json.dumps({**record, "roles": {"source": "none", "run_on": []}}))
+    job = cluster.master.salt_cli().run("--async", "state.single", "cmd.run", "name=sleep 15", minion_tgt=NODE)
+    assert job.returncode == 0
+    cluster.until("at work", lambda: cluster.call("saltutil.is_running", "state.*"))
+    cluster.bcm("storage")
+    cluster.until("owed", lambda: "state.single runs" in (attempt(cluster)["problem"] or ""))
+    assert cluster.roles == ["storage"]
+    (cluster.state / "service.json").unlink()
+    cluster.until("done", lambda: not cluster.snapshot["tries"])
+
+
+def attempt(cluster):
+    return cluster.snapshot["tries"].get(NODE, {"problem": None, "count": 0})
 
 
 def test_a_node_that_lost_its_roles_gets_them_again_when_it_is_deployed(cluster) -> None:
     cluster.record.unlink()
     cluster.call("state.apply", "dcgm")
-    cluster.until("delivered", lambda: cluster.record.exists())
-    cluster.until("running", lambda: cluster.service == "running" and not cluster.snapshot["tries"])
+    cluster.until("delivered", lambda: cluster.roles == ROLES and not cluster.snapshot["tries"])
 
 
-def test_a_failed_state_ends_the_orchestration_with_an_exit_code_and_is_tried_again(cluster) -> None:
-    cluster.bcm("slurmclient", "broken")
-    problem = "Fail because of a role of this test: no room on the device"
-    attempt = lambda: cluster.snapshot["tries"].get(NODE, {"problem": None, "count": 0})  # noqa: E731
-    cluster.until("tried", lambda: attempt()["problem"] == problem)
-    cluster.until("tried again", lambda: attempt()["count"] >= 2)
+def test_a_call_that_fails_has_its_reason_an_exit_code_and_is_tried_again(cluster) -> None:
+    cluster.record.unlink()
+    cluster.record.mkdir()
+    (cluster.record / "x").touch()
+    cluster.bcm("storage")
+    cluster.until("tried", lambda: "cannot be stored" in (attempt(cluster)["problem"] or ""))
+    cluster.until("tried again", lambda: attempt(cluster)["count"] >= 2)
     code, report = cluster.run("bcm.sync", NODE)
-    assert code == 1 and report["failed"] == [NODE] and problem in report["nodes"][NODE]
+    assert code == 1 and report["failed"] == [NODE] and "cannot be stored" in report["nodes"][NODE]
     code, status = cluster.run("bcm.status")
-    assert code == 0 and status["nodes"][NODE]["pending"] and status["nodes"][NODE]["problem"] == problem
+    assert code == 0 and status["nodes"][NODE]["pending"] and "cannot be stored" in status["nodes"][NODE]["problem"]
+    shutil.rmtree(cluster.record)
 
 
 def test_asking_is_the_report_and_what_was_said_is_known_without_asking(cluster) -> None:
@@ -152,7 +208,7 @@ def test_the_heartbeat_and_the_change_are_events(cluster, event_listener) -> Non
     cluster.polls(2)
     began = event_listener.store[-1].stamp if event_listener.store else None
     cluster.bcm("storage")
-    cluster.until("stopped", lambda: cluster.service == "stopped")
+    cluster.until("followed", lambda: cluster.roles == ["storage"])
     found = event_listener.get_events(patterns, after_time=began.timestamp() - 1 if began else 0)
     tags = {event.tag: event.data for event in found}
     assert set(tags["superpod/bcm/heartbeat"]) >= {"seq", "updated", "failures", "error"}

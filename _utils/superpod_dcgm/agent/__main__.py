@@ -7,51 +7,107 @@ HTTP requests for them. Exit code 0: all of it worked; 1: something did not, sta
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from collections.abc import Callable
 
-from superpod_dcgm.agent import counters, device_table, metrics, reconcile, server
+from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, server, tidy
+from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.log import say
-from superpod_dcgm.base import files, job_map_conf, paths
+from superpod_dcgm.base import files, job_map_conf, maintenance, paths
 
 _RECONCILE_SECONDS = 300
+# After that the others are done; what takes longer is waited for at the end, as long as the unit may run.
+_STEP_SECONDS = 25.0
+
+
+class Told(Exception):
+    """A step did not work, and its reason was said before."""
 
 
 def make_devices() -> int:
     """Make the device table and return the exit code."""
     from superpod_dcgm.agent import devices
 
+    if record := maintenance.held():
+        say(maintenance.sentence(record))
+        return 0
     problem = devices.refresh(job_map_conf.of_this_node(), force=True)["problem"]
     say(problem)
     return 1 if problem else 0
 
 
 def tick() -> int:
-    """Do what is due and return the exit code; one step that fails does not keep the others from being done."""
+    """Do what is due and return the exit code; a step that fails or hangs does not keep the others from being done."""
     conf = job_map_conf.of_this_node()
-    steps: dict[str, Callable[[dict[str, str]], None]] = {
-        "device table": _refresh,
-        "reconciliation": _reconcile,
-        "spool": _count,
-        "metrics": _write,
-        "leftovers": _sweep,
-    }
-    return 1 if [name for name, step in steps.items() if not _done(name, step, conf)] else 0
+    # What waits for others comes late, and the metrics before and after it.
+    steps: list[tuple[str, Callable[[dict[str, str]], None]]] = [
+        ("job map", _tidy),
+        ("spool", _count),
+        ("metrics", _write),
+        ("device table", _refresh),
+        ("reconciliation", _reconcile),
+        ("metrics", _write),
+        ("leftovers", _sweep),
+    ]
+    done: list[bool] = []
+    for thread in [_start(name, step, conf, done) for name, step in steps]:
+        thread.join()
+    return 0 if done == [True] * len(steps) else 1
+
+
+def _start(
+    name: str, step: Callable[[dict[str, str]], None], conf: dict[str, str], done: list[bool]
+) -> threading.Thread:
+    """Run a step and wait for it for a bounded time: one that reads a dead device sleeps where nothing wakes it."""
+
+    def work() -> None:
+        done.append(_done(name, step, conf))
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join(_STEP_SECONDS)
+    if thread.is_alive():
+        say(f"{name}: takes longer than {_STEP_SECONDS:g} s; the rest is done meanwhile")
+    return thread
 
 
 def _done(name: str, step: Callable[[dict[str, str]], None], conf: dict[str, str]) -> bool:
     try:
         step(conf)
+    except Told:
+        return False
     except Exception as exc:
         say(f"{name}: {exc if isinstance(exc, OSError) else repr(exc)}")
         return False
     return True
 
 
+def _table() -> Table | None:
+    """The device table, where its last attempt worked; what cannot be loaded is told by the step that makes it."""
+    with contextlib.suppress(Exception):
+        from superpod_dcgm.agent import devices
+
+        return devices.current() if devices.read_status().get("ok") is True else None
+    return None
+
+
+def _tidy(conf: dict[str, str]) -> None:
+    faults, problem = tidy.tidy(conf.get("directory", ""), conf.get("idle", "empty"), _table())
+    counters.note_repairs([fault.reason for fault in faults])
+    for sentence in counters.news([*(fault.sentence for fault in faults), problem]):
+        say(sentence)
+    if problem:
+        raise Told
+
+
 def _refresh(conf: dict[str, str]) -> None:
     # Loaded here, so that the other steps are done even if this one cannot be.
     from superpod_dcgm.agent import devices
 
+    if maintenance.held():
+        return
     before = devices.read_status().get("problem")
     problem = devices.refresh(conf)["problem"]
     # Said once; a metric tells how long it lasts.
@@ -65,20 +121,27 @@ def _sweep(conf: dict[str, str]) -> None:
 
 
 def _reconcile(conf: dict[str, str]) -> None:
-    if not counters.reconciliation_due(job_map_conf.number(conf, "reconcile", _RECONCILE_SECONDS)):
-        return
+    known, table = counters.load(), _table()
+    interval = job_map_conf.number(conf, "reconcile", _RECONCILE_SECONDS)
     try:
-        result = reconcile.reconcile(conf)
+        missing = reconcile.lost(job_map.look(conf.get("directory", "")), conf, table)
+        # A label that was lost since is given back at once.
+        if not counters.reconciliation_due(interval) and missing.keys() <= set(known["lost"]):
+            return
+        result = reconcile.reconcile(conf, table=table, after=int(known["after"]))
+        left = reconcile.lost(job_map.look(conf["directory"]), conf, table)
     except OSError:
-        counters.note_reconciliation({}, False)
+        counters.note_reconciliation({}, False, lost=known["lost"])
         raise
-    counters.note_reconciliation(result.removed, not result.problem)
+    counters.note_reconciliation(result.removed, not result.problem, result.restored, result.after, left)
     for name, jobs in result.removed.items():
         say(f"removed from {name}, as Slurm knows no such job here: {', '.join(jobs)}")
+    for name, jobs in result.restored.items():
+        say(f"given back to {name}, as their records and Slurm say: {', '.join(jobs)}")
     # A controller in maintenance is no failure of this node: a metric tells it.
     say(result.problem)
     if result.answered and result.problem:
-        raise OSError(result.problem)
+        raise Told
 
 
 def _count(_conf: dict[str, str]) -> None:

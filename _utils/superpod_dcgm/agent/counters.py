@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from superpod_dcgm.base import files, paths
@@ -15,6 +17,8 @@ from superpod_dcgm.base import files, paths
 SCRIPTS = ("prolog", "epilog")
 # The reasons that the scripts give; `garbage` is for lines of the spool that are none, or name another reason.
 REASONS = ("directory", "garbage", "gpu", "job_id", "lock", "mig", "name", "settings", "signal", "table", "write")
+# What was odd in the job map's directory: see tidy.Fault.
+REPAIRS = ("content", "directory", "kind", "name", "record", "rights")
 FAILURES = (*(f"{script} {reason}" for script in SCRIPTS for reason in REASONS), "unknown garbage")
 _LINE = re.compile(r"(prolog|epilog) ([0-9]{1,12}) ([a-z_]{1,20}(?:,[a-z_]{1,20}){0,15})", re.ASCII)
 # The scripts stop at half of it.
@@ -22,6 +26,8 @@ _SPOOL_BYTES = 131072
 # A script that opened the spool before it was renamed has written its line by then.
 _SETTLED_SECONDS = 2.0
 _LOCK_SECONDS = 5.0
+# Sentences that are remembered as said; more are said again.
+_SAID = 100
 
 
 @contextlib.contextmanager
@@ -53,11 +59,12 @@ def load() -> dict[str, Any]:
         "runs": {script: number(script, "runs") for script in SCRIPTS},
         "microseconds": {script: number(script, "microseconds") for script in SCRIPTS},
         "failures": {key: number(key, "failures") for key in FAILURES},
-        "removed": number("removed"),
-        "tried": number("tried"),
+        "repaired": {reason: number(reason, "repaired") for reason in REPAIRS},
+        **{key: number(key) for key in ("removed", "restored", "tried", "moment", "after")},
         "answered": number("answered"),
         "ok": found.get("ok") is True,
         "counted": found.get("counted"),
+        **{key: found[key] if isinstance(found.get(key), list) else [] for key in ("lost", "said")},
     }
 
 
@@ -72,6 +79,8 @@ def count_spool() -> None:
     """
     aside = f"{paths.SPOOL}.1"
     with _locked():
+        for path in (paths.SPOOL, aside):
+            _remove_odd(path)
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(aside)
             if 0 <= time.time() - found.st_ctime < _SETTLED_SECONDS:
@@ -85,6 +94,16 @@ def count_spool() -> None:
             os.unlink(aside)
         with contextlib.suppress(FileNotFoundError):
             os.rename(paths.SPOOL, aside)
+
+
+def _remove_odd(path: str) -> None:
+    """Remove what is no plain file: a FIFO would be waited for, and the scripts write into nothing else."""
+    with contextlib.suppress(FileNotFoundError):
+        kind = os.lstat(path).st_mode
+        if stat.S_ISDIR(kind):
+            shutil.rmtree(path)
+        elif not stat.S_ISREG(kind):
+            os.unlink(path)
 
 
 def count_lines(known: dict[str, Any], data: bytes) -> None:
@@ -102,24 +121,72 @@ def count_lines(known: dict[str, Any], data: bytes) -> None:
             failures[f"{script} {reason}" if reason in REASONS else f"{script} garbage"] += 1
 
 
-def note_reconciliation(removed: dict[str, list[str]], ok: bool) -> None:
+def note_reconciliation(
+    removed: dict[str, list[str]],
+    ok: bool,
+    restored: dict[str, list[str]] | None = None,
+    after: int = 0,
+    lost: Iterable[str] = (),
+) -> None:
     """
     Remember a reconciliation for the metrics and for when the next one is due.
 
     :param removed: the job ids that were removed, per map file.
     :param ok: it worked, and the controller answered where that was needed.
+    :param restored: the job ids that were given back, per map file.
+    :param after: the job that was asked for last.
+    :param lost: the jobs whose label could not be given back.
     :raises OSError: it cannot be stored.
     """
     with _locked():
         known = load()
         known["removed"] += len({job for jobs in removed.values() for job in jobs})
-        known["tried"] = time.time()
-        known["ok"] = ok
+        known["restored"] += len({job for jobs in (restored or {}).values() for job in jobs})
+        known |= {"tried": time.time(), "moment": _moment(), "ok": ok, "after": after, "lost": sorted(lost)}
         if ok:
             known["answered"] = known["tried"]
         _store(known)
 
 
+def note_repairs(reasons: list[str]) -> None:
+    """
+    Count what was put right in the job map's directory.
+
+    :raises OSError: it cannot be stored.
+    """
+    if not reasons:
+        return
+    with _locked():
+        known = load()
+        for reason in reasons:
+            known["repaired"][reason] += 1
+        _store(known)
+
+
+def news(sentences: list[str]) -> list[str]:
+    """
+    Return those of the sentences that were not said yet since the node started, and remember them.
+
+    :raises OSError: they cannot be remembered.
+    """
+    with _locked():
+        known = load()
+        fresh = [sentence for sentence in dict.fromkeys(sentences) if sentence not in known["said"]]
+        if fresh:
+            known["said"] = [*known["said"], *fresh][-_SAID:]
+            _store(known)
+    return fresh
+
+
 def reconciliation_due(interval: float) -> bool:
-    """Return whether the last one was ``interval`` seconds ago, or there was none since the node started."""
-    return bool(abs(time.time() - load()["tried"]) >= interval)
+    """
+    Return whether the last one was ``interval`` seconds ago, or there was none since the node started.
+
+    By the time since the boot: the clock may have been set meanwhile.
+    """
+    moment = load()["moment"]
+    return not moment or not 0 <= _moment() - moment < interval
+
+
+def _moment() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

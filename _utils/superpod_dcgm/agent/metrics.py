@@ -8,7 +8,7 @@ from typing import Any
 from superpod_dcgm.agent import counters, job_map
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.job_map import View
-from superpod_dcgm.base import files, paths
+from superpod_dcgm.base import files, maintenance, paths
 from superpod_dcgm.base.exposition import Family, render
 
 
@@ -29,11 +29,12 @@ def write(conf: dict[str, str], table: Table, table_ok: bool) -> None:
     except OSError:
         # Said by the reconciliation; the other metrics are still true.
         view = View({}, {})
-    families = [
-        *_counted(counters.load()),
-        *_devices(table, table_ok),
-        *_jobs(view, table, conf.get("users") == "yes"),
-    ]
+    freed = Family("superpod_dcgm_gpus_freed", "gauge", "Whether the GPUs are free for maintenance (dcgm_gpu.free).")
+    freed.add(int(maintenance.held() is not None))
+    families = [*_counted(counters.load()), *_devices(table, table_ok), freed]
+    if not maintenance.held():
+        # Nobody writes them again meanwhile: who has a GPU would soon be wrong.
+        families += _jobs(view, table, conf.get("users") == "yes")
     path = os.path.join(directory, paths.TEXTFILE)
     files.write_atomic(path, render(families))
     # The same text is not written again, but its time says that it is still true.
@@ -54,13 +55,18 @@ def _counted(known: dict[str, Any]) -> list[Family]:
             failures.add(value, script=script, reason=reason)
     removed = Family("dcgm_job_map_reconcile_removed_total", "counter", "Job ids that reconciliation removed.")
     removed.add(known["removed"])
+    restored = Family("dcgm_job_map_reconcile_restored_total", "counter", "Jobs that got a lost label back.")
+    restored.add(known["restored"])
+    repaired = Family("dcgm_job_map_repaired_total", "counter", "Odd files in the job map that were put right.")
+    for reason, value in known["repaired"].items():
+        repaired.add(value, reason=reason)
     last = Family("dcgm_job_map_reconcile_timestamp_seconds", "gauge", "When a reconciliation got all answers last.")
     ok = Family("dcgm_job_map_reconcile_ok", "gauge", "Whether the last reconciliation got all answers.")
     if known["answered"]:
         last.add(known["answered"])
     if known["tried"]:
         ok.add(int(known["ok"]))
-    return [runs, failures, seconds, removed, last, ok]
+    return [runs, failures, seconds, removed, restored, repaired, last, ok]
 
 
 def _devices(table: Table, table_ok: bool) -> list[Family]:

@@ -1,80 +1,86 @@
 """
-Removes ids of jobs that are gone from the job map: what a crash, a reboot or a killed epilog left there.
+Makes the job map true: ids of jobs that are gone go, and jobs that lost their label get it back from their record.
 
 An id goes only if it is older than the grace time, no step of its job runs here, and the controller itself says
-that the job is finished, unknown, or not on this node. Without an answer everything stays.
+that the job is finished, unknown, or not on this node. A label comes back only if the controller itself says that its
+job holds this node. Without an answer everything stays.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from superpod_dcgm.agent import job_map, slurm
+from superpod_dcgm.agent import job_map, slurm, tidy, verdicts
+from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.job_map import Entry, View
 from superpod_dcgm.agent.slurm import Runner
+from superpod_dcgm.agent.tidy import Fault
+from superpod_dcgm.agent.verdicts import Verdict
 from superpod_dcgm.base import files, job_map_conf
 
-_AT_ONCE = 4
-# More ids are asked for in the next run, so that one run stays short even if every answer is slow.
-_MOST_QUESTIONS = 128
 _LOCK_SECONDS = 2.0
 _EMPTY_RECORD_SECONDS = 60
-_UNKNOWN_JOB = "Invalid job id specified"
-_FINISHED = (
-    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
-    *("REVOKED", "TIMEOUT"),
-)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a job is gone from this node (None: nobody knows), and why."""
-
-    gone: bool | None
-    because: str
 
 
 @dataclass
 class Result:
-    """What a reconciliation removed (by map file), what it kept and why, and whether it got the answers it needed."""
+    """
+    What a reconciliation did.
+
+    ``removed``, ``restored``: job ids by map file. ``repaired``: what was odd with a file. ``kept``: ids that it kept,
+    and why. ``answered``: it got the answers that it needed. ``after``: the job that it asked for last.
+    """
 
     removed: dict[str, list[str]] = field(default_factory=dict)
+    restored: dict[str, list[str]] = field(default_factory=dict)
+    repaired: list[Fault] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     answered: bool = True
     problem: str = ""
+    after: int = 0
 
 
 def reconcile(
-    conf: dict[str, str], test: bool = False, run: Runner | None = None, steps: set[str] | None = None
+    conf: dict[str, str],
+    test: bool = False,
+    run: Runner | None = None,
+    steps: set[str] | None = None,
+    table: Table | None = None,
+    after: int = 0,
 ) -> Result:
     """
-    Remove the ids of jobs that are gone, and replace map files that another program made.
+    Put odd files right, remove the ids of jobs that are gone, and give back labels that were lost.
 
     :param conf: job-map.conf of this node.
-    :param test: only say what would be removed.
+    :param test: only say what would be done.
     :param run: runs one of Slurm's commands; for tests.
     :param steps: the jobs with a step on this node; for tests.
+    :param table: the device table, where it can be relied on.
+    :param after: the job that the last run asked for last: where there are many, this one goes on after it.
     :raises OSError: the map cannot be read.
     """
+    directory, idle = conf.get("directory", ""), conf.get("idle", "empty")
     grace = job_map_conf.number(conf, "grace", 120)
-    seen, now = job_map.look(conf.get("directory", "")), time.time()
+    if test and not os.path.lexists(directory):
+        return Result(repaired=tidy.directory_faults(directory))
+    repaired, problem = (tidy.plan(directory, table), "") if test else tidy.tidy(directory, idle, table)
+    seen, now = job_map.look(directory), time.time()
     steps = slurm.jobs_with_steps() if steps is None else steps
     kept, doubtful = sort_out(seen, steps, now, grace)
-    verdicts: dict[str, Verdict] = {}
-    if doubtful:
-        run = run or slurm.runner()
-        verdicts = ask(doubtful, run, seen)
-    result = summarize(seen, kept, verdicts)
+    missing = lost(seen, conf, table)
+    questions = in_turn({*doubtful, *missing}, after)
+    answers = verdicts.ask(questions, run or slurm.runner(), seen) if questions else {}
+    result = summarize(seen, kept, answers, set(doubtful), missing)
+    result.repaired, result.problem = repaired, problem or result.problem
+    result.after = max((int(job) for job in answers), default=0)
     gone = {job for jobs in result.removed.values() for job in jobs}
-    foreign = any(not entry.ours for entry in seen.files.values())
-    if not test and (gone or foreign or old_records(seen, gone, now, grace)):
-        _act(result, seen, gone, conf, grace)
+    if not _refused(answers):
+        gone |= {job for job, verdict in answers.items() if verdict.gone and job not in seen.holders()}
+    if not test and (gone or result.restored or old_records(seen, gone, now, grace, missing)):
+        _act(result, seen, gone, conf, table)
     return result
 
 
@@ -84,103 +90,72 @@ def sort_out(seen: View, steps: set[str], now: float, grace: float) -> tuple[dic
     doubtful: list[str] = []
     for job, names in sorted(seen.holders().items(), key=lambda item: int(item[0])):
         entries = [seen.records[job]] if job in seen.records else [seen.files[name] for name in names]
-        # A clock that was set back makes ages negative: then the controller decides.
+        # A clock that was set makes ages negative or long: then the controller decides.
         if abs(now - max(entry.modified for entry in entries)) <= grace:
             kept[job] = f"it is younger than {grace:g} s"
         elif job in steps:
             kept[job] = "a step of it runs here"
-        elif len(doubtful) >= _MOST_QUESTIONS:
-            kept[job] = "many others are asked for first"
         else:
             doubtful.append(job)
     return kept, doubtful
 
 
-def node_names(seen: View, job: str) -> set[str]:
-    """
-    Return what Slurm calls this node: by the job's record, else by that of another job.
+def in_turn(jobs: Iterable[str], after: int) -> list[str]:
+    """Return the jobs that this run asks for: those after the last one of the run before come first."""
+    numbers = sorted(int(job) for job in jobs)
+    return [str(job) for job in sorted(numbers, key=lambda job: (job <= after, job))][: verdicts.MOST_QUESTIONS]
 
-    The host name proves nothing, since NodeName may be another: without a record no job is found to be elsewhere.
+
+def lost(seen: View, conf: dict[str, str], table: Table | None) -> dict[str, list[str]]:
     """
-    records = [seen.records[job]] if job in seen.records else []
-    for entry in (*records, *seen.records.values()):
+    Return the map files by job that its record names and that do not have its id.
+
+    The epilog empties the record of a job that ends. GPUs that are there no more are left out.
+    """
+    found: dict[str, list[str]] = {}
+    for job, entry in seen.records.items():
         record = job_map.parse_record(entry.data)
-        if record and record.node:
-            return {record.node}
-    return set()
+        for name in record.gpus if record and job_map.is_job_id(job) else ():
+            known = not table or not table.gpus or name in table.gpus or name in table.instances
+            written = conf.get("mig") == "yes" or "." not in name
+            if known and written and (name not in seen.files or job not in seen.files[name].ids):
+                found.setdefault(job, []).append(name)
+    return found
 
 
-def ask(jobs: list[str], run: Runner, seen: View) -> dict[str, Verdict]:
-    """Return a verdict per job, some asked for at once. After the first that nobody knows, no more are asked for."""
-    stop = threading.Event()
-
-    def one(job: str) -> Verdict:
-        if stop.is_set():
-            return Verdict(None, "")
-        verdict = judge(job, run, node_names(seen, job))
-        if verdict.gone is None:
-            stop.set()
-        return verdict
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(jobs, pool.map(one, jobs), strict=True))
-
-
-def judge(job: str, run: Runner, nodes: set[str]) -> Verdict:
+def summarize(
+    seen: View, kept: dict[str, str], answers: dict[str, Verdict], doubtful: set[str], missing: dict[str, list[str]]
+) -> Result:
     """
-    Ask the controller for one job, and say whether it has left this node.
+    Return what is to be removed, given back, and what stays.
 
-    :param nodes: the names of this node.
+    One question that the controller refuses keeps every id; one that it was late to answer keeps its own.
     """
-    # One id, as that is a cheap question; %A, as %i is no id for array tasks and het components.
-    answer = run(["squeue", "-h", "-j", job, "-o", "%A|%T|%N"])
-    if answer.code != 0:
-        if answer.code is not None and _UNKNOWN_JOB in answer.error:
-            return Verdict(True, "the controller does not know it any more")
-        return Verdict(None, f"squeue: {answer.problem}")
-    rows = [line.strip().split("|") for line in answer.output.splitlines() if line.strip()]
-    if any(len(row) != 3 for row in rows):
-        return Verdict(None, f"squeue: cannot read {answer.output.strip()[:200]!r}")
-    # An id that is also that of an array or of a het job brings lines of other jobs.
-    verdicts = [_judge_row(state, where, run, nodes) for number, state, where in rows if number == job]
-    if not verdicts:
-        return Verdict(True, "it is finished")
-    return next((verdict for verdict in verdicts if not verdict.gone), verdicts[0])
-
-
-def _judge_row(state: str, where: str, run: Runner, nodes: set[str]) -> Verdict:
-    if state in _FINISHED:
-        return Verdict(True, f"it is {state}")
-    if state == "PENDING" or where in ("", "(null)", "n/a"):
-        return Verdict(True, f"it is {state} and holds no node")
-    if not nodes:
-        return Verdict(False, f"it is {state}, and nobody knows what Slurm calls this node")
-    if re.search(r"[\[,]", where):
-        answer = run(["scontrol", "show", "hostnames", where])
-        if answer.code != 0 or not answer.output.split():
-            return Verdict(None, f"scontrol show hostnames: {answer.problem}")
-        hosts = set(answer.output.split())
-    else:
-        hosts = {where}
-    return Verdict(False, f"it is {state} here") if hosts & nodes else Verdict(True, f"it is {state} on {where}")
-
-
-def summarize(seen: View, kept: dict[str, str], verdicts: dict[str, Verdict]) -> Result:
-    """Return what is to be removed and what stays. One question without an answer keeps every id."""
-    unknown = [verdict.because for verdict in verdicts.values() if verdict.gone is None and verdict.because]
-    result = Result(kept=dict(kept), answered=not unknown, problem=unknown[0] if unknown else "")
-    for job, verdict in verdicts.items():
-        if unknown or not verdict.gone:
-            result.kept[job] = verdict.because if verdict.gone is False else "the controller gave no answer"
-            continue
-        for name in seen.holders()[job]:
-            result.removed.setdefault(name, []).append(job)
+    unknown = [one for one in answers.values() if one.gone is None and one.because]
+    refused = _refused(answers)
+    result = Result(kept=dict(kept), answered=not unknown, problem=unknown[0].because if unknown else "")
+    asked = {job: answers.get(job, Verdict(None, "")) for job in doubtful}
+    for job, verdict in asked.items():
+        if verdict.gone and not refused:
+            for name in seen.holders()[job]:
+                result.removed.setdefault(name, []).append(job)
+        elif verdict.gone is False:
+            result.kept[job] = verdict.because
+        else:
+            result.kept[job] = "the controller gave no answer" if unknown else "many others are asked for first"
+    for job, names in missing.items():
+        for name in names if answers.get(job, Verdict(None, "")).here else ():
+            result.restored.setdefault(name, []).append(job)
     return result
 
 
-def old_records(view: View, gone: set[str], now: float, grace: float) -> list[str]:
-    """Return the ids whose record is of no use: emptied by the epilog, or in no map file."""
-    live = view.holders().keys() - gone
+def _refused(answers: dict[str, Verdict]) -> bool:
+    return any(one.gone is None and one.because and not one.late for one in answers.values())
+
+
+def old_records(view: View, gone: set[str], now: float, grace: float, missing: dict[str, list[str]]) -> list[str]:
+    """Return the ids whose record is of no use: emptied by the epilog, or in no map file and nothing to give back."""
+    live = (view.holders().keys() | missing.keys()) - gone
     old = []
     for job, entry in view.records.items():
         age = abs(now - entry.modified)
@@ -189,50 +164,64 @@ def old_records(view: View, gone: set[str], now: float, grace: float) -> list[st
     return old
 
 
-def _act(result: Result, seen: View, gone: set[str], conf: dict[str, str], grace: float) -> None:
-    directory, planned = conf["directory"], result.removed
-    result.removed = {}
+def _act(result: Result, seen: View, gone: set[str], conf: dict[str, str], table: Table | None) -> None:
+    directory, idle = conf["directory"], conf.get("idle", "empty")
+    back, result.removed, result.restored = result.restored, {}, {}
+    there = seen
     try:
         with files.lock_local(os.path.join(directory, ".lock"), _LOCK_SECONDS):
-            current = job_map.look(directory)
+            current = there = job_map.look(directory)
             safe = {job for job in gone if unchanged(seen, current, job)}
-            gone &= current.holders().keys()
-            for name, entry in current.files.items():
-                if name not in planned and entry.ours:
-                    continue
-                if removed := _rewrite(directory, name, entry, safe, conf.get("idle", "empty")):
-                    result.removed[name] = removed
-            for job in old_records(current, safe, time.time(), grace):
+            still = {job for job in lost(current, conf, table) if _same_record(seen, current, job)}
+            for name in sorted(current.files.keys() | back.keys()):
+                ids = current.files[name].ids if name in current.files else []
+                keep = [job for job in ids if job not in safe]
+                wanted = [job for job in back.get(name, []) if job in still and job not in ids]
+                given = _given(name, keep, wanted, conf, table)
+                if len(keep) < len(ids) or given:
+                    job_map.put_ids(directory, name, keep + given, idle)
+                _note(result, name, [job for job in ids if job in safe], given)
+            left = lost(job_map.look(directory), conf, table)
+            for job in old_records(current, safe, time.time(), job_map_conf.number(conf, "grace", 120), left):
                 os.unlink(os.path.join(directory, f".job-{job}"))
     except OSError as exc:
         result.problem = f"the job map cannot be changed: {exc}"
+    _explain(result, there, gone, back)
+
+
+def _given(name: str, keep: list[str], wanted: list[str], conf: dict[str, str], table: Table | None) -> list[str]:
+    """Return who gets the label of a GPU back; one that a job holds alone is given to no other."""
+    shared = conf.get("shared", "yes") != "no" or (table is not None and name in table.shared)
+    return wanted if shared or len(keep) + len(wanted) == 1 else []
+
+
+def _note(result: Result, name: str, removed: list[str], given: list[str]) -> None:
+    if removed:
+        result.removed[name] = removed
+    if given:
+        result.restored[name] = given
+
+
+def _explain(result: Result, there: View, gone: set[str], back: dict[str, list[str]]) -> None:
     done = {job for jobs in result.removed.values() for job in jobs}
-    result.kept |= dict.fromkeys(gone - done, result.problem or "the job map changed meanwhile")
+    why = result.problem or "the job map changed meanwhile"
+    result.kept |= dict.fromkeys((gone & there.holders().keys()) - done, why)
+    for name, jobs in back.items():
+        for job in jobs if name not in result.restored else ():
+            result.kept.setdefault(job, result.problem or f"GPU {name} is another job's now")
 
 
 def unchanged(seen: View, current: View, job: str) -> bool:
     """Return whether nobody has written anything about a job since ``seen``: its prolog may have run again."""
-    names = seen.holders()[job]
-    if current.holders().get(job) != names or _state(seen.records.get(job)) != _state(current.records.get(job)):
+    names = seen.holders().get(job, [])
+    if current.holders().get(job, []) != names or not _same_record(seen, current, job):
         return False
     return all(seen.files[name].state == current.files[name].state for name in names)
 
 
+def _same_record(seen: View, current: View, job: str) -> bool:
+    return _state(seen.records.get(job)) == _state(current.records.get(job))
+
+
 def _state(entry: Entry | None) -> tuple[int, ...]:
     return entry.state if entry else ()
-
-
-def _rewrite(directory: str, name: str, entry: Entry, gone: set[str], idle: str) -> list[str]:
-    removed, keep = [job for job in entry.ids if job in gone], [job for job in entry.ids if job not in gone]
-    path, new = os.path.join(directory, name), os.path.join(directory, ".new", name)
-    if not keep and idle == "unlink":
-        os.unlink(path)
-    elif removed or not entry.ours:
-        files.make_directory(os.path.dirname(new))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        with open(new, "x", encoding="ascii") as stream:
-            stream.writelines(f"{job}\n" for job in keep)
-            os.fchmod(stream.fileno(), job_map.FILE_MODE)
-        os.replace(new, path)
-    return removed

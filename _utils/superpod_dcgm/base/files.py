@@ -22,6 +22,8 @@ _LEFT_OVER = re.compile(r"\.superpod-|\..*\.superpod-[0-9]+\Z")
 # Seconds between two tries to take a lock.
 _LOCK_PAUSE = 0.02
 _SHARED_PAUSE = 2.0
+# Bytes: far more than the snapshot of the largest cluster.
+_LARGEST = 64 << 20
 
 
 def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = None) -> bool:
@@ -139,13 +141,43 @@ def _same(path: str, text: str, mode: int) -> bool:
         return stream.read(len(content) + 1) == content
 
 
-def read_json(path: str, default: Any = None) -> Any:
-    """Return the content of a JSON file, or ``default`` when it is missing, unreadable or not JSON."""
+def read_json(path: str, default: Any = None, most: int = _LARGEST) -> Any:
+    """
+    Return the content of a JSON file, or ``default`` when it is missing, unreadable or not JSON.
+
+    :param most: bytes; a larger file counts as unreadable.
+    """
     try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
+        return json.loads(read_bounded(path, most))
+    # JSON that is nested deeply enough costs Python its stack.
+    except (OSError, ValueError, RecursionError):
         return default
+
+
+def read_bounded(path: str, most: int, follow: bool = True) -> bytes:
+    """
+    Return the content of a plain file. A FIFO is not waited for, and a device is not opened.
+
+    :param most: bytes.
+    :param follow: whether the path may be a link.
+    :raises OSError: it is missing, unreadable, no plain file, or larger.
+    """
+    # Before it is opened: that alone may do something to a device.
+    _check_plain(os.stat(path, follow_symlinks=follow), path, most)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with open(os.open(path, flags), "rb") as stream:
+        _check_plain(os.fstat(stream.fileno()), path, most)
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+    return content
+
+
+def _check_plain(found: os.stat_result, path: str, most: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
 
 
 def sha256(path: str) -> str:

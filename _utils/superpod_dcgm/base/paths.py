@@ -23,6 +23,10 @@ DEVICES_STATUS = f"{NODE_RUNTIME}/devices.json"
 # Each prolog and epilog appends a line, which the timer counts into the other file.
 SPOOL = f"{NODE_RUNTIME}/spool"
 JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
+# Says that the GPUs are free for maintenance, and keeps our units down as long; a reboot ends it.
+GPUS_FREED = f"{NODE_RUNTIME}/gpus-freed.json"
+RUNTIME_UNITS = "/run/systemd/system"
+GPUS_FREED_DROP_IN = "50-superpod-gpus-freed.conf"
 # What the exporter was started with: a difference means that it has to be restarted.
 RUNNING_FILE = f"{NODE_STATE}/running.json"
 HEAD_CONFIG = "/etc/superpod-dcgm"
@@ -55,6 +59,8 @@ JOB_MAP_TIMER = "dcgm-job-map.timer"
 TEXTFILE_UNIT = "dcgm-textfile.service"
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+# All that uses GPUs; the timer starts the last.
+GPU_UNITS = (JOB_MAP_TIMER, UNIT, DEVICES_UNIT, JOB_MAP_UNIT)
 
 # All that the agent reads and writes on a node, besides the directories that the pillar chooses.
 AGENT_FILES = (
@@ -67,6 +73,8 @@ AGENT_FILES = (
     f"{SPOOL}.1",
     JOB_MAP_STATE,
     f"{JOB_MAP_STATE}.lock",
+    GPUS_FREED,
+    *(f"{RUNTIME_UNITS}/{unit}.d/{GPUS_FREED_DROP_IN}" for unit in GPU_UNITS),
 )
 
 

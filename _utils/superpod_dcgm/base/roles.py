@@ -51,7 +51,12 @@ def decide(roles: dict[str, Any], names: Collection[str] | None) -> Decision:
         return "running"
     if names is None:
         return "unknown"
-    return "running" if set(roles["run_on"]) & set(names) else "stopped"
+    return "running" if wanted(roles["run_on"], names) else "stopped"
+
+
+def wanted(run_on: Collection[str], names: Collection[str]) -> bool:
+    """Return whether one of these names is one of ``run_on``; BCM's interface writes all of them in lower case."""
+    return bool({name.lower() for name in run_on} & {name.lower() for name in names})
 
 
 def names_in(record: dict[str, Any] | None) -> list[str] | None:

@@ -62,7 +62,7 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
 
 def places(configuration: dict[str, Any]) -> list[str]:
     """Return what an apply puts on a node and what has to be there: one that lacks some of it was re-provisioned."""
-    slurm, found = configuration["slurm"], [paths.NODE_STATE]
+    slurm, found = configuration["slurm"], list[str]()
     if configuration["exporter"]["enabled"]:
         found += [paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS, paths.EXPORTER_LINK]
     if slurm["enabled"]:

@@ -79,6 +79,8 @@ def _contradictions(merged: dict[str, Any], compatibility: dict[str, Any]) -> li
     for name, number in merged["users"].items():
         if names.setdefault(number, name) != name:
             found.append(f"dcgm:users:{name}: {number} is that of dcgm:users:{names[number]}; give each its own")
+    if merged["targets"]["address"] == "fqdn" and not merged["targets"]["domain"]:
+        found.append("dcgm:targets:domain: it is empty, and targets:address: fqdn needs it; give the nodes' DNS domain")
     if merged["slurm"]["prolog_link"] == merged["slurm"]["epilog_link"]:
         found.append(f"dcgm:slurm:epilog_link: {merged['slurm']['epilog_link']!r} is the prolog's; give another path")
     return found

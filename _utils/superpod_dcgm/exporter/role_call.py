@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from superpod_dcgm.base import boot, files, paths, roles, systemd
+from superpod_dcgm.base import boot, files, maintenance, paths, roles, systemd
 from superpod_dcgm.exporter import installed, last_good, service
 
 # What a caller of another version asks for is not guessed.
@@ -134,6 +134,8 @@ def _follow(record: dict[str, Any], at_work: str, make: Callable[[str, str, int]
         return "lacking", f"{paths.UNIT_FILE} is missing"
     unit = make(record["unit"], record["url"], min(record["timeout"], _ANSWER_SECONDS))
     decision = roles.decide(record["roles"], roles.names_in(roles.read(paths.ROLES_FILE)))
+    if (freed := maintenance.held()) and decision != "stopped":
+        return _noted(unit, decision, maintenance.sentence(freed))
     desired = last_good.fingerprint(installed.linked_release(), tuple(record.get("files") or ()))
     try:
         with alone():
@@ -146,6 +148,18 @@ def _follow(record: dict[str, Any], at_work: str, make: Callable[[str, str, int]
     except (systemd.UnitError, OSError) as exc:
         return "failed", str(exc)
     return "ok", done or f"{unit.name} is as the roles say"
+
+
+def _noted(unit: service.Unit, decision: roles.Decision, sentence: str) -> tuple[str, str]:
+    """Start nothing while GPUs are free for maintenance; dcgm_gpu.resume or a reboot does it."""
+    try:
+        with alone():
+            service.switch(unit, decision, False)
+    except files.Busy as exc:
+        return "busy", str(exc)
+    except (systemd.UnitError, OSError) as exc:
+        return "failed", str(exc)
+    return "ok", sentence
 
 
 def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str, Any]) -> str:

@@ -7,12 +7,15 @@ minion: what is found busy is owed. Without the configuration of the last apply 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from superpod_dcgm.base.names import timestamp
 from superpod_dcgm.fleet import applied, outcomes, rollout
-from superpod_dcgm.watcher import owed
-from superpod_dcgm.watcher.snapshot import Repair, Snapshot
+from superpod_dcgm.fleet.minions import Jobs
+from superpod_dcgm.watcher import holds, owed
+from superpod_dcgm.watcher.snapshot import Repair, Snapshot, changing
 
 # (minion ids, function, arguments, keyword arguments) -> job id, or "" if nobody was asked.
 Start = Callable[[Sequence[str], str, Sequence[Any], dict[str, Any]], str]
@@ -22,6 +25,30 @@ Look = Callable[[str], dict[str, dict[str, Any]]]
 UNKNOWN = (
     "lacks something, and the configuration of its last apply is not known here: apply `dcgm` to it (was missing: {})"
 )
+
+
+def look_after(
+    watcher_settings: dict[str, Any], members: Mapping[str, str], told: Collection[str], jobs: Jobs
+) -> tuple[list[str], set[str]]:
+    """
+    Keep the configurations of new applies, see what became of repairs, and begin those whose time has come.
+
+    :param members: minion ids of the nodes by short name.
+    :param told: nodes that told of an apply.
+    :return: lines for the log, and those of ``told`` that did not say which configuration it was.
+    :raises OSError: snapshot or configuration cannot be written.
+    :raises files.Busy: the snapshot stays locked.
+    """
+    digests = applied.ask(watcher_settings, members, told, jobs.run)
+    moment = time.time()
+    held = holds.read(holds.path(watcher_settings), moment)
+    with changing(watcher_settings["snapshot"]) as snapshot:
+        snapshot["applied"].update(digests)
+        lines = collect(snapshot, members, jobs.look, watcher_settings, moment, timestamp())
+        lines += begin(snapshot, members, held, jobs.start, watcher_settings, moment)
+    if digests:
+        applied.forget(watcher_settings, snapshot["applied"].values())
+    return lines, set(told) - digests.keys()
 
 
 def owe(snapshot: Snapshot, name: str, why: str, moment: float) -> None:

@@ -63,6 +63,9 @@ def _own(found: Mapping[str, Any], width: int) -> list[str]:
     lines += [("targets", problem) for problem in found["target_problems"][:3]]
     if more := len(found["target_problems"]) - 3:
         lines += [("targets", f"{more} more problems")] if more > 0 else []
+    lines += [("list", problem) for problem in found.get("list_problems", [])[:3]]
+    if (more := len(found.get("list_problems", [])) - 3) > 0:
+        lines.append(("list", f"{more} more problems"))
     if "asked" in found:
         failed, down = len(found["failed"]), len(found["down"])
         lines.append(("asked", f"{_nodes_text(found['asked'])}: {failed} failed, {down} down"))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from superpod_dcgm.base.names import short
-from superpod_dcgm.watcher.device_list import Device, Devices, Heard, Unknown
+from superpod_dcgm.base import files
+from superpod_dcgm.watcher import device_list, tls
+from superpod_dcgm.watcher.device_list import Heard, Listed, Unknown
 
-# The names become file names and Salt targets.
-_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")
 # About 250 bytes a node: far more than the largest cluster sends.
 _LARGEST_ANSWER = 64 << 20
+_LARGEST_PASSWORD = 64 << 10
 _ADMIN_DIRECTORY = "/root/.cm/"
 
 
@@ -45,45 +45,52 @@ def access(watcher: dict[str, Any]) -> Access:
     return Access(**{key: value for key, value in watcher.items() if key in names})
 
 
-class _NameCheck(HTTPAdapter):
-    """Check the chain always, and the name only where the site's certificates carry it."""
-
-    def __init__(self, verify_name: bool) -> None:
-        self._verify_name = verify_name
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        if not self._verify_name:
-            kwargs["assert_hostname"] = False
-        super().init_poolmanager(*args, **kwargs)
-
-
-def devices(access: Access) -> Heard:
+def devices(access: Access, run_on: Collection[str] = ()) -> Heard:
     """
     Ask the heads one after the other; return the first answer.
 
+    :param run_on: the roles of which a node needs one.
     :raises Unknown: no head gave a list; the reason of each.
     """
     reasons = []
     for head in access.heads:
         try:
-            return Heard(head, parse(_get(access, head, "/rest/v1/device")))
+            return parse(_get(access, head, "/rest/v1/device"), head, run_on)
         except Unknown as exc:
             reasons.append(f"{head}: {exc}")
     raise Unknown("; ".join(reasons) or "no BCM head is configured")
 
 
-def parse(text: str) -> Devices:
+def parse(text: str, head: str = "", run_on: Collection[str] = ()) -> Heard:
     """
-    Return the devices of an answer: ``{short name: {"roles": [...] | None, "category": ..., "type": ...}}``.
+    Return what an answer says. One odd device, or one odd role, costs itself and not the list.
 
-    ``roles`` is None where the answer does not speak of them.
-
-    :raises Unknown: the text is not a list of devices.
+    :param head: who answered.
+    :param run_on: the roles of which a node needs one.
+    :raises Unknown: the text is not a list of devices, or nothing of it can be used.
     """
+    problems: list[str] = []
+    listed, complete = [], True
+    for number, item in enumerate(_items(text), start=1):
+        host = item.get("hostname") if isinstance(item, dict) else None
+        if isinstance(host, str) and device_list.is_host_name(host):
+            listed.append(_listed(host, item))
+            continue
+        problems.append(f"device {number} of the answer has no usable hostname: {device_list.shown(host)}")
+        complete = complete and _is_no_node(item)
+    if not listed:
+        raise Unknown(problems[0])
+    heard = device_list.collected(head, listed, run_on, problems, complete)
+    if heard.devices.keys() == heard.odd.doubts.keys():
+        name, doubt = next(iter(heard.odd.doubts.items()))
+        raise Unknown(f"the roles of no device can be read: of {name!r}: {doubt}")
+    return heard
+
+
+def _items(text: str) -> list[Any]:
     try:
         payload = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise Unknown(f"the answer is not JSON: it begins with {text[:40]!r}") from exc
     if isinstance(payload, dict) and isinstance(payload.get("data"), list):
         payload = payload["data"]
@@ -91,34 +98,34 @@ def parse(text: str) -> Devices:
         raise Unknown(f"the answer is not a list of devices{_error_text(payload)}")
     if not payload:
         raise Unknown("the list of devices is empty")
-    found: Devices = {}
-    for number, item in enumerate(payload, start=1):
-        name, device = _device(item, number)
-        if found.setdefault(name, device) != device:
-            raise Unknown(f"the answer has {name!r} twice, with different values")
-    return found
+    return payload
 
 
-def _device(item: Any, number: int) -> tuple[str, Device]:
-    host = item.get("hostname") if isinstance(item, dict) else None
-    if not isinstance(host, str) or not _HOST_NAME.match(host):
-        raise Unknown(f"device {number} of the answer has no usable hostname: {host!r}")
-    roles = item.get("roles")
-    if roles is not None:
-        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-            raise Unknown(f"the roles of {host!r} are not a list of names: {roles!r}")
-        roles = sorted({role.lower() for role in roles})
-    return short(host), {"roles": roles, "category": _text(item.get("category")), "type": _text(item.get("type"))}
+def _listed(host: str, item: dict[str, Any]) -> Listed:
+    roles = device_list.read_roles(item.get("roles"))
+    category, kind = (device_list.text(item.get(key)) for key in ("category", "type"))
+    return Listed(host, device_list.device(roles.names, category, kind, _address(item.get("ip"))), roles.odd)
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _is_no_node(item: Any) -> bool:
+    """Whether BCM says that this is a switch, a power unit or the like: then it is no node of ours."""
+    kind = item.get("type") if isinstance(item, dict) else None
+    return isinstance(kind, str) and bool(kind) and not kind.lower().endswith("node")
+
+
+def _address(value: Any) -> str | None:
+    try:
+        found = ipaddress.ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    # BCM writes 0.0.0.0 for a device that has none.
+    return None if found is None or found.is_unspecified else str(found)
 
 
 def _error_text(payload: Any) -> str:
     # CMDaemon's older interface reports errors as HTTP 200 with this key.
     message = payload.get("errormessage") if isinstance(payload, dict) else None
-    return f": it says {message!r}" if message else f" but {type(payload).__name__}"
+    return f": it says {device_list.shown(message)}" if message else f" but {type(payload).__name__}"
 
 
 def _get(access: Access, head: str, path: str) -> str:
@@ -130,7 +137,7 @@ def _get(access: Access, head: str, path: str) -> str:
         session.headers["Accept-Encoding"] = "identity"
         session.verify = access.ca
         session.auth, session.cert = _credential(access)
-        session.mount("https://", _NameCheck(access.verify_name))
+        session.mount("https://", tls.Adapter(access.verify_name))
         try:
             return _read(session, f"https://{head}:{access.port}{path}", access.timeout)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
@@ -143,8 +150,8 @@ def _credential(access: Access) -> tuple[HTTPBasicAuth | None, tuple[str, str] |
     if not access.user:
         return None, (access.certificate, access.key) if access.certificate else None
     try:
-        with open(access.password_file, encoding="utf-8") as stream:
-            return HTTPBasicAuth(access.user, stream.read().rstrip("\r\n").encode()), None
+        password = files.read_bounded(access.password_file, _LARGEST_PASSWORD).decode().rstrip("\r\n")
+        return HTTPBasicAuth(access.user, password.encode()), None
     except (OSError, UnicodeDecodeError) as exc:
         raise Unknown(f"the password file cannot be read: {exc}") from exc
 
@@ -187,21 +194,25 @@ def _check_status(response: requests.Response) -> None:
 
 
 def _plain(exc: Exception, access: Access) -> str:
+    inner = _innermost(exc)
     if isinstance(exc, requests.exceptions.SSLError):
-        return f"TLS failed, checked against {access.ca}: {_cause(exc)}"
+        said = tls.refusal(inner, access.ca)
+        return f"TLS failed: {said}" if said else f"TLS failed, checked against {access.ca}: {_words(inner)}"
     if isinstance(exc, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         return f"no answer within {access.timeout:g} seconds"
     if isinstance(exc, requests.ConnectionError):
-        return f"no connection to port {access.port}: {_cause(exc)}"
-    return f"the request failed: {_cause(exc)}"
+        return f"no connection to port {access.port}: {_words(inner)}"
+    return f"the request failed: {_words(inner)}"
 
 
-def _cause(exc: BaseException) -> str:
+def _innermost(exc: BaseException) -> BaseException:
     """Return the innermost reason: requests wraps it in three layers, each of which repeats address and object ids."""
-    seen: BaseException = exc
     while True:
-        inner = [part for part in (getattr(seen, "reason", None), *seen.args) if isinstance(part, BaseException)]
+        inner = [part for part in (getattr(exc, "reason", None), *exc.args) if isinstance(part, BaseException)]
         if not inner:
-            break
-        seen = inner[0]
-    return re.sub(r"<[^>]*>:? ?", "", str(seen)) or type(seen).__name__
+            return exc
+        exc = inner[0]
+
+
+def _words(exc: BaseException) -> str:
+    return re.sub(r"<[^>]*>:? ?", "", str(exc)) or type(exc).__name__

@@ -7,9 +7,13 @@ from typing import Any
 
 import yaml
 
+from superpod_dcgm.base.files import read_bounded
+
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 _ADMIN_PAIR = ("/root/.cm/admin.pem", "/root/.cm/admin.key")
 # Salt replaces these lists when several files have them; it does not merge them.
+# Bytes of a certificate, a key or a configuration.
+_LARGEST = 1 << 20
 _LISTS = ("engines", "reactor", "module_dirs")
 
 
@@ -22,8 +26,7 @@ def authorities(files: list[str]) -> str:
     texts = []
     for path in files:
         try:
-            with open(path, encoding="ascii") as stream:
-                text = stream.read().strip()
+            text = read_bounded(path, _LARGEST).decode("ascii").strip()
         except (OSError, UnicodeDecodeError) as exc:
             raise ValueError(f"dcgm:watcher:ca: {path} cannot be read: {exc}") from exc
         if _BEGIN not in text:
@@ -46,8 +49,7 @@ def credential_problem(path: str) -> str | None:
 
 def _same_content(path: str, other: str) -> bool:
     try:
-        with open(path, "rb") as one, open(other, "rb") as two:
-            return one.read() == two.read()
+        return read_bounded(path, _LARGEST) == read_bounded(other, _LARGEST)
     except OSError:
         return False
 
@@ -71,8 +73,7 @@ def conflicts(files: list[str], own: str) -> list[str]:
 def _read(path: str) -> dict[str, Any]:
     """Return a configuration file's content. One that Salt could not read either is not ours to judge."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            found = yaml.safe_load(stream)
+        found = yaml.safe_load(read_bounded(path, _LARGEST).decode())
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}

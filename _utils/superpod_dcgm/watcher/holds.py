@@ -33,10 +33,12 @@ def read(file: str, moment: float) -> dict[str, Hold]:
     """
     found = files.read_json(file, {})
     known: dict[str, Any] = found if isinstance(found, dict) else {}
-    return {name: one for name, one in known.items() if isinstance(one, dict) and _counts(one, moment)}
+    return {name: one for name, one in known.items() if _counts(one, moment)}
 
 
-def _counts(one: dict[str, Any], moment: float) -> bool:
+def _counts(one: Any, moment: float) -> bool:
+    if not isinstance(one, dict):
+        return False
     until = one.get("until")
     return until is None or moment < until
 

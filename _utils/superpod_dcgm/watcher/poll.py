@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ def poll(
     members: Mapping[str, str] | None,
     news: owed.News | None = None,
     accept: bool = False,
+    uncertain: Collection[str] = (),
 ) -> Poll:
     """
     Do one poll.
@@ -37,6 +38,7 @@ def poll(
     :param members: minion ids of the nodes by short name; None when the master cannot tell who is a node.
     :param news: what was heard of the nodes since the last poll.
     :param accept: believe the answer, however odd it looks.
+    :param uncertain: hosts of which it is not known whether, or as which minion, they are nodes.
     :raises OSError: the snapshot cannot be written.
     """
     # Outside the lock, since it may take long.
@@ -49,7 +51,7 @@ def poll(
         if members:
             last_seen.forget(snapshot, members)
         claimed = _claim(watcher_settings, snapshot, members)
-    lines = [*step.lines, *targets.write(watcher_settings, snapshot, members, step.believed)]
+    lines = [*step.lines, *targets.write(watcher_settings, snapshot, members, step.believed, uncertain)]
     return Poll(snapshot, step.believed, claimed, lines)
 
 
@@ -64,7 +66,7 @@ def _step(watcher: dict[str, Any], snapshot: Snapshot, heard: Heard | Unknown, a
     if isinstance(heard, Unknown):
         return belief.failed(snapshot, str(heard), timestamp())
     rules = belief.Rules(watcher["minimum_share"], watcher["confirm"])
-    return belief.answered(snapshot, heard.head, heard.devices, timestamp(), rules, accept)
+    return belief.answered(snapshot, heard.head, heard.devices, timestamp(), rules, accept, heard.odd)
 
 
 def _claim(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str] | None) -> list[str]:

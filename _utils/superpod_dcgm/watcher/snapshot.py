@@ -12,7 +12,13 @@ from superpod_dcgm.base import files
 _LOCK_SECONDS = 10
 
 
-class Node(TypedDict):
+class _Address(TypedDict, total=False):
+    """Where a device is; a snapshot of an earlier release does not have it."""
+
+    ip: str | None
+
+
+class Node(_Address):
     """
     A device as it is believed to be; ``roles`` is None until an answer spoke of them.
 
@@ -82,7 +88,8 @@ class Snapshot(TypedDict):
     ``started``: deployed nodes whose minion started since their last role call. ``deployed``: when a node was
     deployed. ``applied``: digest of the configuration that the administrator last applied. ``tries``: role calls that
     are owed and were tried. ``repairs``: applies that nodes need. ``repaired``: what was repaired. ``seen``: what nodes
-    last said.
+    last said. ``doubts``: devices of the last list whose roles cannot be told, with the reason; ``list_problems``: what
+    else of that list cannot be used.
     """
 
     version: int
@@ -101,6 +108,8 @@ class Snapshot(TypedDict):
     repaired: dict[str, Repaired]
     seen: dict[str, Seen]
     target_problems: list[str]
+    doubts: dict[str, str]
+    list_problems: list[str]
 
 
 def empty_snapshot() -> Snapshot:
@@ -122,6 +131,8 @@ def empty_snapshot() -> Snapshot:
         "repaired": {},
         "seen": {},
         "target_problems": [],
+        "doubts": {},
+        "list_problems": [],
     }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from superpod_dcgm.base import names, roles
-from superpod_dcgm.watcher import owed
+from superpod_dcgm.watcher import holds, owed
 from superpod_dcgm.watcher.last_seen import NEVER
 from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
 
@@ -15,18 +15,27 @@ _HEAD = "HeadNode"
 
 
 def status(
-    watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str], heads: Collection[str] = ()
+    watcher_settings: dict[str, Any],
+    snapshot: Snapshot,
+    members: Mapping[str, str],
+    heads: Collection[str] = (),
+    disputes: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """
     Return source, age and problems, and of each node roles, what it should do, what it last did and what it is owed.
 
     :param members: minion ids of the nodes by short name.
     :param heads: short names of the head nodes; those that BCM calls so are known anyway.
+    :param disputes: what is wrong with the keys of nodes, by node.
+    :param remarks: further sentences on who is no node.
     """
     waiting = set(owed.nodes(snapshot, members))
-    known = members.keys() | snapshot["nodes"].keys()
+    disputes = disputes or {}
+    known = members.keys() | snapshot["nodes"].keys() | disputes.keys()
     moment = time.time()
-    return {
+    held = holds.read(holds.path(watcher_settings), moment)
+    found: dict[str, Any] = {
         "source": watcher_settings["roles"]["source"],
         "seq": snapshot["seq"],
         "updated": snapshot["updated"],
@@ -37,11 +46,23 @@ def status(
         "target_problems": snapshot["target_problems"],
         "age": _age(snapshot["updated"], moment),
         "release": watcher_settings["exporter"].get("release"),
+        "list_problems": [
+            *(f"{name}: {doubt}" for name, doubt in snapshot["doubts"].items() if name not in members),
+            *snapshot["list_problems"],
+            *remarks,
+        ],
         "nodes": {
-            name: _line(watcher_settings, snapshot, name, members.get(name), name in heads, name in waiting, moment)
+            name: {
+                **_line(watcher_settings, snapshot, name, members.get(name), name in heads, name in waiting, moment),
+                **_kept(snapshot, name, held),
+            }
             for name in sorted(known)
         },
     }
+    for name, dispute in disputes.items():
+        line = found["nodes"][name]
+        line["problem"] = "; ".join(filter(None, (dispute, line["problem"])))
+    return found
 
 
 def _line(
@@ -72,8 +93,23 @@ def _line(
     }
     line["wanted"] = None if line["head"] else roles.decide(watcher_settings["roles"], line["roles"])
     said = snapshot["tries"].get(name, {}).get("problem")
-    line["problem"] = said or (_problem(watcher_settings, node, seen, line) if minion else None)
+    doubt = snapshot["doubts"].get(name)
+    line["problem"] = said or (_problem(watcher_settings, node, seen, line, doubt) if minion else None)
     return line
+
+
+def _kept(snapshot: Snapshot, name: str, held: Mapping[str, holds.Hold]) -> dict[str, Any]:
+    """What stands above all else that is known of a node: that it is held, or that it is being repaired."""
+    repaired = snapshot["repaired"].get(name)
+    found: dict[str, Any] = {
+        "held": holds.text(held[name]) if name in held else None,
+        "repaired": f"{repaired['at']}: {repaired['why']}" if repaired else None,
+    }
+    if name in held:
+        found["problem"] = f"{found['held']}: `salt-run dcgm.unhold {name}` lets it go"
+    elif repair := snapshot["repairs"].get(name):
+        found["problem"] = f"is being repaired: {repair['problem'] or repair['why']}"
+    return found
 
 
 def unsettled(
@@ -91,7 +127,8 @@ def unsettled(
     for name in sorted(snapshot["deployed"].keys() & set(members)):
         deployed = names.seconds(snapshot["deployed"][name])
         node, seen = snapshot["nodes"].get(name), snapshot["seen"].get(name, NEVER)
-        if moment - deployed > watcher_settings["longest_apply"] or seen["silent"]:
+        # A moment to come is of a clock that was set back since: nobody is asked until then.
+        if not 0 <= moment - deployed <= watcher_settings["longest_apply"] or seen["silent"]:
             continue
         wanted = roles.decide(watcher_settings["roles"], node["roles"] if node else None)
         late = seen["at"] is None or names.seconds(seen["at"]) <= deployed
@@ -104,16 +141,21 @@ def _age(timestamp: str | None, moment: float) -> int | None:
     return max(0, int(moment - names.seconds(timestamp))) if timestamp else None
 
 
-def _problem(watcher_settings: dict[str, Any], node: Node | None, seen: Seen, line: dict[str, Any]) -> str | None:
+def _problem(
+    watcher_settings: dict[str, Any], node: Node | None, seen: Seen, line: dict[str, Any], doubt: str | None
+) -> str | None:
     """Return what is wrong with a node as far as it is known without asking, or None."""
     source = watcher_settings["roles"]["source"]
     if seen["silent"]:
         return "did not answer when it was last asked"
     if line["wanted"] == "unknown":
-        return f"its roles are not known: {source} {'did not tell them yet' if node else 'does not list it'}"
+        told = doubt or f"{source} {'did not tell them yet' if node else 'does not list it'}"
+        return f"its roles are not known: {told}"
     found = differences(watcher_settings, line["wanted"], seen, bool(line["deployed"]))
     if line["pending"]:
         found.append("waits for its roles and states, which the watcher delivers by itself")
+    if doubt:
+        found.append(f"its roles are taken to be as before: {doubt}")
     return "; ".join(found) or None
 
 

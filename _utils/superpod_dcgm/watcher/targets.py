@@ -7,10 +7,10 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from superpod_dcgm.base import roles
-from superpod_dcgm.base.files import Busy, make_directory, read_json, write_atomic
+from superpod_dcgm.base.files import Busy, make_directory, read_bounded, write_atomic
 from superpod_dcgm.watcher.snapshot import Node, Snapshot, changing
 
 # Prometheus drops labels that begin with two underscores after relabelling: no series carries it.
@@ -18,16 +18,29 @@ _MARK = {"__managed_by__": "superpod-dcgm-watcher"}
 # Kind of target -> folder below targets:directory. A folder of its own keeps our metrics out of the glob *.json, whose
 # scrape may have TLS and a password that only the exporter knows.
 FOLDERS = {"dcgm-exporter": "", "superpod-dcgm": "superpod-dcgm"}
+# A group without targets, in a directory that has no other file of ours. A Prometheus that is reloaded in the moment in
+# which its last file goes would keep that target for ever (prometheus/prometheus#12007; an empty list does not help).
+# No host's name begins like this.
+PLACEHOLDER = "_none.json"
+_NOTHING = json.dumps([{"targets": [], "labels": _MARK}]) + "\n"
+# Bytes of a file, and hosts that a sentence names.
+_LARGEST, _NAMED = 64 << 10, 3
+Kind = Literal["ours", "damaged", "foreign"]
 
 
 def write(
-    watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str] | None, believed: bool
+    watcher_settings: dict[str, Any],
+    snapshot: Snapshot,
+    members: Mapping[str, str] | None,
+    believed: bool,
+    uncertain: Collection[str] = (),
 ) -> list[str]:
     """
     Write and remove the target files of all kinds, and note their problems in the snapshot.
 
     :param members: minion ids of the nodes by short name.
     :param believed: whether the last answer counted; without one nothing is removed.
+    :param uncertain: hosts of which it is not known whether, or as which minion, they are nodes: their files stay.
     :return: lines for the log.
     """
     targets = watcher_settings["targets"]
@@ -43,10 +56,13 @@ def write(
                 continue
             with contextlib.suppress(OSError):
                 make_directory(directory)
-        result = reconcile(directory, files, unknown, remove=believed)
+        keep = {*unknown, *uncertain}
+        result = reconcile(directory, files, keep, remove=believed, nodes=snapshot["nodes"])
         lines += [f"{host}: target file for {job} written" for host in result.written]
         lines += [f"{host}: target file for {job} removed" for host in result.removed]
         found += result.problems
+        # Both kinds have the same hosts.
+        found += [] if folder else without_address(watcher_settings, snapshot["nodes"], files)
     if found != snapshot["target_problems"]:
         # A snapshot that stays locked is no reason to stop: the next poll finds the same.
         with contextlib.suppress(Busy), changing(watcher_settings["snapshot"]) as fresh:
@@ -84,40 +100,88 @@ def wanted(
     unknown: set[str] = set()
     if job not in ports(watcher_settings):
         return files, unknown
-    for host in sorted(nodes):
-        decision = roles.decide(watcher_settings["roles"], nodes[host]["roles"])
+    for host, node in sorted(nodes.items()):
+        decision = roles.decide(watcher_settings["roles"], node["roles"])
         if decision == "unknown":
             unknown.add(host)
         elif decision == "running" and host in members:
-            files[host] = content(watcher_settings, job, host, nodes[host]["category"])
+            files[host] = content(watcher_settings, job, host, node["category"], node.get("ip"))
     return files, unknown
 
 
-def content(watcher_settings: dict[str, Any], job: str, host: str, category: str | None) -> str:
+def content(watcher_settings: dict[str, Any], job: str, host: str, category: str | None, ip: str | None = None) -> str:
     """Return the text of a host's file for one kind of target."""
     own = {"job": job, "cluster": watcher_settings["cluster"], "host": host, "category": category or ""}
     labels = {**watcher_settings["targets"]["labels"], **own, **_MARK}
-    return json.dumps([{"targets": [f"{host}:{ports(watcher_settings)[job]}"], "labels": labels}], indent=1) + "\n"
+    address = _address(watcher_settings["targets"], host, ip)
+    return json.dumps([{"targets": [f"{address}:{ports(watcher_settings)[job]}"], "labels": labels}], indent=1) + "\n"
 
 
-def reconcile(directory: str, files: dict[str, str], keep: Collection[str], remove: bool) -> Result:
+def _address(targets: dict[str, Any], host: str, ip: str | None) -> str:
+    """Return by what Prometheus reaches a host; its name where its address is not known."""
+    kind = targets.get("address", "name")
+    if kind == "ip" and ip:
+        return f"[{ip}]" if ":" in ip else ip
+    return f"{host}.{targets['domain']}" if kind == "fqdn" and "." not in host else host
+
+
+def without_address(watcher_settings: dict[str, Any], nodes: Mapping[str, Node], hosts: Collection[str]) -> list[str]:
+    """Return a sentence if there are hosts whose target shall be their address, and the source does not give it."""
+    if watcher_settings["targets"].get("address") != "ip":
+        return []
+    lacking = sorted(host for host in hosts if not nodes[host].get("ip"))
+    more = ", ..." if len(lacking) > _NAMED else ""
+    source = watcher_settings["roles"]["source"]
+    return [
+        f"targets:address is ip, and the source of roles ({source}) gives none of {', '.join(lacking[:_NAMED])}{more}: "
+        "the target has the name"
+    ] * bool(lacking)
+
+
+def reconcile(
+    directory: str, files: dict[str, str], keep: Collection[str], remove: bool, nodes: Collection[str] = ()
+) -> Result:
     """
-    Make the directory hold exactly these files of ours. A file that the watcher did not write is never touched.
+    Make the directory hold exactly these files of ours.
+
+    A file of somebody else is never changed. One that has the name of a file of ours is kept aside, as ``.foreign``.
 
     :param keep: hosts whose file stays as it is.
     :param remove: whether files of other hosts go; not while roles are unknown.
+    :param nodes: hosts whose names are ours: a damaged file of theirs that is not wanted goes as well.
     """
     result = Result()
     try:
-        present = ours(directory)
+        present = _present(directory)
     except OSError as exc:
         result.problems.append(f"no target file is written: {directory}: {exc.strerror} (normal on a passive head)")
         return result
     for host, text in files.items():
-        _write(directory, host, text, host in present, result)
-    for host in sorted(present - files.keys() - set(keep)) if remove else []:
+        _write(directory, host, text, present.get(host), result)
+    known = {host for host, kind in present.items() if kind == "ours" or (kind == "damaged" and host in nodes)}
+    gone = known - files.keys() - set(keep) if remove else set()
+    if not (known | files.keys()) - gone:
+        _hold_place(directory, result)
+    for host in sorted(gone):
         _remove(directory, host, result)
+    if (known | files.keys()) - gone:
+        _give_place(directory)
     return result
+
+
+def _hold_place(directory: str, result: Result) -> None:
+    """Leave a group without targets before the last file goes."""
+    path = os.path.join(directory, PLACEHOLDER)
+    try:
+        write_atomic(path, _NOTHING)
+    except OSError as exc:
+        result.problems.append(f"{path} cannot be written: {exc.strerror}")
+
+
+def _give_place(directory: str) -> None:
+    # One that stays does no harm.
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(directory, PLACEHOLDER))
 
 
 def _path(directory: str, host: str) -> str:
@@ -126,8 +190,33 @@ def _path(directory: str, host: str) -> str:
 
 def ours(directory: str) -> set[str]:
     """Return the hosts of the files that carry our mark and the name of their own host."""
-    names = (name[: -len(".json")] for name in os.listdir(directory) if name.endswith(".json"))
-    return {host for host in names if is_ours(read_json(_path(directory, host)), host)}
+    return {host for host, kind in _present(directory).items() if kind == "ours"}
+
+
+def remove_all(directory: str) -> Result:
+    """Remove every file that the watcher wrote here. Files of others stay."""
+    result = Result()
+    for host in sorted(ours(directory)):
+        _remove(directory, host, result)
+    _give_place(directory)
+    return result
+
+
+def _present(directory: str) -> dict[str, Kind]:
+    names = (name[: -len(".json")] for name in os.listdir(directory) if name.endswith(".json") and name != PLACEHOLDER)
+    return {host: _kind(directory, host) for host in names}
+
+
+def _kind(directory: str, host: str) -> Kind:
+    """Return whose file this is; what was ours and cannot be read as JSON any more is damaged."""
+    try:
+        text = read_bounded(_path(directory, host), _LARGEST, follow=False)
+    except OSError:
+        return "foreign"
+    try:
+        return "ours" if is_ours(json.loads(text), host) else "foreign"
+    except (ValueError, RecursionError):
+        return "damaged"
 
 
 def is_ours(entries: Any, host: str) -> bool:
@@ -138,12 +227,12 @@ def is_ours(entries: Any, host: str) -> bool:
     return isinstance(labels, dict) and labels.get("host") == host and _MARK.items() <= labels.items()
 
 
-def _write(directory: str, host: str, text: str, ours: bool, result: Result) -> None:
+def _write(directory: str, host: str, text: str, kind: Kind | None, result: Result) -> None:
     path = _path(directory, host)
-    if not ours and os.path.lexists(path):
-        result.problems.append(f"{path} was not written by the watcher: it is left as it is")
-        return
     try:
+        if kind == "foreign":
+            os.rename(path, f"{path}.foreign")
+            result.problems.append(f"{path} was not written by the watcher: it is kept as {path}.foreign")
         if write_atomic(path, text):
             result.written.append(host)
     except OSError as exc:

@@ -32,3 +32,5 @@ Start the job map timer:
       - dcgm_path: Install the code of the agent
     - require:
       - file: Create the job map directory
+    # While the GPUs are free for maintenance it stays down; dcgm_gpu.resume starts it.
+    - unless: test -e {{ dcgm.paths.gpus_freed }}

@@ -10,7 +10,8 @@ Remove the settings, snapshot and code of the watcher:
   file.absent:
     - names: {{ [path.watcher_settings, path.watcher_ca, path.snapshot, path.snapshot ~ ".lock", path.snapshot ~ ".watcher",
                  path.head_state ~ "/deliveries.lock", path.head_state ~ "/holds.json", path.head_state ~ "/holds.json.lock",
-                 path.head_state ~ "/applied", path.watcher_code] | tojson }}
+                 path.head_state ~ "/applied", path.head_state ~ "/members.json", path.head_state ~ "/members.json.lock",
+                 path.watcher_code] | tojson }}
     - require:
       - file: Remove the watcher from the master's configuration
 

@@ -300,3 +300,26 @@ def test_a_job_map_that_is_missing_leaves_the_other_metrics(runtime, settings) -
     found = metrics({**settings, "directory": f"{runtime}/missing"})
     assert found["dcgm_job_map_jobs", "gpu=0"] == 0
     assert found["dcgm_job_map_runs_total", "script=prolog"] == 0
+
+
+@pytest.mark.parametrize("name", ["spool", "spool.1"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("job-map.json")])
+def test_a_spool_that_is_no_plain_file_is_removed_and_not_waited_for(runtime, settings, name, make) -> None:
+    runtime.mkdir()
+    make(runtime / name)
+    counters.count_spool()
+    assert not os.path.lexists(runtime / name)
+    spool(runtime, "prolog 5 ok\n")
+    counters.count_spool()
+    counters.count_spool()
+    assert counters.load()["runs"]["prolog"] == 1
+
+
+def test_while_gpus_are_free_no_job_is_named(runtime, settings, monkeypatch, tmp_path) -> None:
+    _job(settings, "12")
+    monkeypatch.setattr(paths, "GPUS_FREED", str(tmp_path / "freed"))
+    assert metrics(settings)["superpod_dcgm_gpus_freed",] == 0
+    (tmp_path / "freed").write_text("")
+    found = metrics(settings)
+    assert found["superpod_dcgm_gpus_freed",] == 1
+    assert not [key for key in found if key[0] in ("slurm_gpu_job_info", "dcgm_job_map_jobs")]

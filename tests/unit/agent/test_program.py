@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from superpod_dcgm.agent import server as module_server
 from superpod_dcgm.base import job_map_conf, paths
 
 UTILS = Path(paths.__file__).parents[2]
-TABLE = SimpleNamespace(made=5, gpus={"0": "GPU-a"}, instances={})
+TABLE = SimpleNamespace(made=5, gpus={"0": "GPU-a"}, instances={}, shared=frozenset())
 # Runs a command of the program with paths of its own.
 PROGRAM = """
 import sys
@@ -121,11 +123,88 @@ def test_reconciliation_waits_for_its_interval_but_not_after_a_boot(root, interv
     assert (root / "map/0").read_text() == ("" if removed else "12\n")
 
 
-def _failing(*_arguments: object) -> None:
+def test_a_fifo_and_a_lost_label_are_put_right_within_a_tick_and_said_once(root, monkeypatch, capsys) -> None:
+    write_settings(root, reconcile=10**9, shared="no")
+    assert __main__.main(["tick"]) == 0
+    record = b"v1\0alice\0\0defq\0dgx-01\x000\0"
+    (root / "map/.job-13").write_bytes(record)
+    (root / "map/.job-13").chmod(0o644)
+    here = slurm.Answer(0, "13|RUNNING|dgx-01\n")
+    asked: list[list[str]] = []
+    monkeypatch.setattr(slurm, "runner", lambda: lambda arguments: asked.append(arguments) or here)
+    capsys.readouterr()
+    for _ in range(2):
+        (root / "map/0").unlink()
+        os.mkfifo(root / "map/0")
+        assert __main__.main(["tick"]) == 0
+        assert (root / "map/0").read_text() == "13\n"
+    said = capsys.readouterr().err
+    assert said.count("put right: 0 was a FIFO") == 1
+    assert said.count("given back to 0, as their records and Slurm say: 13") == 2
+    found = metrics(root)
+    assert (found["dcgm_job_map_reconcile_restored_total"], len(asked)) == (2, 2)
+    assert 'dcgm_job_map_repaired_total{reason="kind"} 2' in (root / "run/textfile" / paths.TEXTFILE).read_text()
+
+
+def test_a_label_that_cannot_be_given_back_is_asked_for_at_the_interval_only(root, monkeypatch) -> None:
+    write_settings(root, reconcile=10**9)
+    (root / "map/.job-13").write_bytes(b"v1\0alice\0\0defq\0dgx-01\x000\0")
+    silent = slurm.Answer(1, error="Unable to contact slurm controller")
+    asked: list[list[str]] = []
+    monkeypatch.setattr(slurm, "runner", lambda: lambda arguments: asked.append(arguments) or silent)
+    for _ in range(3):
+        __main__.main(["tick"])
+    assert len({words[3] for words in asked}) == len(asked)
+
+
+def test_a_step_that_hangs_does_not_keep_the_others(root, devices, monkeypatch, capsys) -> None:
+    wake, entered = threading.Event(), threading.Event()
+
+    def hang(*_arguments: object, **_others: object) -> dict[str, str]:
+        entered.set()
+        wake.wait(20)
+        return {"problem": ""}
+
+    monkeypatch.setattr(__main__, "_STEP_SECONDS", 0.2)
+    monkeypatch.setattr(devices, "refresh", hang)
+    codes: list[int] = []
+    running = threading.Thread(target=lambda: codes.append(__main__.main(["tick"])))
+    running.start()
+    assert entered.wait(10)
+    deadline = time.monotonic() + 10
+    while not metrics(root).get("dcgm_job_map_reconcile_removed_total") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    done = (root / "map/0").read_text(), metrics(root)["dcgm_job_map_reconcile_removed_total"]
+    wake.set()
+    running.join(20)
+    assert (done, codes) == (("", 1), [0])
+    assert "device table: takes longer than 0.2 s" in capsys.readouterr().err
+
+
+# name: (what the clock says at the next tick, as a difference in seconds, seconds since, whether it is due)
+CLOCKS = {
+    "set back by hours": (-7200, 400, True),
+    "set back, and it was just now": (-7200, 10, False),
+    "set forward by hours": (7200, 10, False),
+    "set forward, and it is time": (7200, 400, True),
+    "as it was": (0, 299, False),
+}
+
+
+@pytest.mark.parametrize(("shift", "passed", "due"), CLOCKS.values(), ids=CLOCKS.keys())
+def test_a_clock_that_is_set_delays_no_reconciliation(root, monkeypatch, shift, passed, due) -> None:
+    now, moment = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    counters.note_reconciliation({}, True)
+    monkeypatch.setattr(counters.time, "time", lambda: now + passed + shift)
+    monkeypatch.setattr(counters.time, "clock_gettime", lambda _: moment + passed)
+    assert counters.reconciliation_due(300) is due
+
+
+def _failing(*_arguments: object, **_others: object) -> None:
     raise OSError("the disk is full")
 
 
-def _breaking(*_arguments: object) -> None:
+def _breaking(*_arguments: object, **_others: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
@@ -168,9 +247,12 @@ TROUBLE = {
 @pytest.mark.parametrize(("answer", "lockable", "code", "ok"), TROUBLE.values(), ids=TROUBLE.keys())
 def test_a_silent_controller_is_no_failure_of_the_node(root, monkeypatch, capsys, answer, lockable, code, ok) -> None:
     monkeypatch.setattr(slurm, "runner", lambda: lambda arguments: answer)
-    if not lockable:
-        (root / "map/.lock").mkdir()
-    assert __main__.main(["tick"]) == code
+    monkeypatch.setattr(reconcile, "_LOCK_SECONDS", 0.1)
+    with open(root / "map/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if lockable else fcntl.LOCK_EX)
+        if lockable:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        assert __main__.main(["tick"]) == code
     assert (root / "map/0").read_text() == "12\n"
     assert metrics(root)["dcgm_job_map_reconcile_ok"] == ok
     assert re.search("does not answer|cannot be changed", capsys.readouterr().err)

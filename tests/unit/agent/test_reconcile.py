@@ -208,7 +208,7 @@ def test_living_ids_stay_in_their_files_and_idle_files_are_as_the_exporter_wants
 def test_with_test_it_only_says_what_it_would_remove(directory) -> None:
     put(directory, "0", b"12\n13\n")
     put(directory, ".job-5", _record())
-    slurm = Slurm({"12": UNKNOWN, "13": Answer(0, "13|RUNNING|dgx-01")}, HOSTS)
+    slurm = Slurm({"5": UNKNOWN, "12": UNKNOWN, "13": Answer(0, "13|RUNNING|dgx-01")}, HOSTS)
     result = reconcile(directory, slurm, test=True)
     assert (result.removed, list(result.kept)) == ({"0": ["12"]}, ["13"])
     assert sorted(path.name for path in directory.iterdir()) == [".job-5", "0"]
@@ -242,7 +242,9 @@ def test_records_go_when_they_serve_no_more(directory) -> None:
     for job, (data, age) in {**records, "14": (b"", 1000)}.items():
         put(directory, f".job-{job}", data, age)
     put(directory, ".job-x", b"", 1000)
-    slurm = Slurm({"12": Answer(0, "12|RUNNING|dgx-01"), "14": Answer(0, "14|RUNNING|dgx-01")}, HOSTS)
+    slurm = Slurm(
+        {job: UNKNOWN for job in "34"} | {job: Answer(0, f"{job}|RUNNING|dgx-01") for job in ("12", "14")}, {}
+    )
     assert reconcile(directory, slurm).removed == {}
     left = sorted(path.name for path in directory.glob(".job-*"))
     assert left == [".job-12", ".job-2", ".job-4", ".job-x"]
@@ -260,8 +262,13 @@ def test_nothing_that_is_no_plain_file_is_read_or_waited_for(directory, tmp_path
 
 
 def test_a_map_that_cannot_be_read_is_an_error_and_no_empty_map(tmp_path) -> None:
-    with pytest.raises(OSError, match="missing"):
-        reconcile(tmp_path / "missing", Slurm({}, {}))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    for name, words in {"file": "a file, no directory", "fifo": "a FIFO, no directory", "link": "nowhere"}.items():
+        for test in (True, False):
+            with pytest.raises(OSError, match=words):
+                reconcile(tmp_path / name, Slurm({}, {}), test=test)
 
 
 # name: (bytes of the record, what is read)

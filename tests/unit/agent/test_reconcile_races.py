@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from superpod_dcgm.agent import reconcile, slurm
+from superpod_dcgm.agent import job_map, reconcile, slurm
 from superpod_dcgm.agent.slurm import Answer
 
 UNKNOWN = Answer(1, error="slurm_load_jobs error: Invalid job id specified\n")
@@ -87,10 +88,14 @@ def test_a_lock_that_somebody_holds_is_waited_for_and_then_left(node, monkeypatc
         timer.join()
 
 
-def test_what_cannot_be_written_stays_and_is_said(node) -> None:
+def test_what_cannot_be_written_stays_and_is_said(node, monkeypatch) -> None:
     node.put("0", "12\n")
-    (node.directory / ".new").write_text("a file in the place of the directory")
     _age(node)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(job_map.os, "truncate", full)
     result = reconcile.reconcile(_settings(node), run=lambda _: UNKNOWN, steps=set())
     assert (result.removed, node.map()["0"]) == ({}, ["12"])
     assert "the job map cannot be changed" in result.problem

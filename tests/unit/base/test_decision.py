@@ -14,6 +14,8 @@ BCM = {"source": "bcm", "run_on": ["slurmclient", "gpu"]}
         (BCM, ["gpu", "x"], "running"),
         (BCM, ["x"], "stopped"),
         (BCM, [], "stopped"),
+        ({**BCM, "run_on": ["Generic::DCGM"]}, ["generic::dcgm"], "running"),
+        ({**BCM, "run_on": ["generic::dcgm"]}, ["generic::dcgm-exporter"], "stopped"),
         (BCM, None, "unknown"),
         ({**BCM, "source": "static"}, None, "unknown"),
         ({**BCM, "source": "none"}, None, "running"),

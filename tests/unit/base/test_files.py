@@ -56,6 +56,42 @@ def test_what_is_no_plain_file_is_replaced_and_neither_read_nor_followed(tmp_pat
     assert base_files.write_atomic(str(path), "metrics\n") is False
 
 
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _link_to_a_fifo(path: Path) -> None:
+    os.mkfifo(path.parent / "fifo")
+    path.symlink_to("fifo")
+
+
+def _nested(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
+def _huge(path: Path) -> None:
+    path.write_text("[" + " " * 100 + "]")
+
+
+def _nothing(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [_fifo, _endless, _folder, _link_to_a_fifo, _nested, _huge, _nothing])
+def test_what_cannot_be_read_as_json_is_neither_waited_for_nor_read_without_end(tmp_path: Path, make) -> None:
+    path = tmp_path / "record.json"
+    make(path)
+    assert base_files.read_json(str(path), "none", most=100_000 if make is _nested else 64) == "none"
+
+
+def test_json_is_read_through_a_link_unless_that_is_not_wanted(tmp_path: Path) -> None:
+    (tmp_path / "there.json").write_text('{"a": 1}')
+    (tmp_path / "link.json").symlink_to("there.json")
+    assert base_files.read_json(str(tmp_path / "link.json")) == {"a": 1}
+    with pytest.raises(OSError, match="not a plain file"):
+        base_files.read_bounded(str(tmp_path / "link.json"), 64, follow=False)
+
+
 def test_a_map_that_moves_keeps_running_jobs_and_what_is_newer(tmp_path: Path) -> None:
     former, directory = tmp_path / "former", tmp_path / "map"
     for folder in (former, directory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,20 @@ def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
     assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}]
 
 
+def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) -> None:
+    nodes = {"prod.dgx-01": {"roles": ["slurmclient"]}, "prod.dgx-02": {"roles": []}}
+    taken = {}
+    for number in ("01", "02"):
+        module = load(
+            "_modules/bcm.py",
+            __opts__={"superpod_dcgm_state": str(tmp_path / number)},
+            __grains__={"id": f"prod.dgx-{number}", "host": f"dgx-{number}"},
+            __salt__={"saltutil.refresh_grains": lambda **how: None, "saltutil.is_running": lambda pattern: []},
+        )
+        taken[number] = module.role_call(1, nodes, 1)["roles"]
+    assert taken == {"01": ["slurmclient"], "02": []}
+
+
 def test_a_node_that_is_not_meant_refuses(module) -> None:
     with pytest.raises(CommandExecutionError, match="called x99 or dgx-01"):
         module.role_call(1, {"dgx-02": NODES["dgx-02"]}, 1)
@@ -97,11 +112,19 @@ def test_the_grain_tells_what_was_delivered(load, tmp_path, known) -> None:
     assert grain == {"bcm": {"known": known, **(record if known else nothing)}}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"roles": "slurmclient"}', '{"roles": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", pytest.param("[" * 9999, id="nested"), "null", '{"roles": "slurmclient"}', '{"roles": [1]}']
+)
 def test_the_grain_takes_a_damaged_record_for_none(load, tmp_path, text) -> None:
     path = tmp_path / "roles.json"
     path.write_text(text)
     assert load("_grains/bcm.py", __opts__={"superpod_dcgm_state": str(tmp_path)}).bcm()["bcm"]["known"] is False
+
+
+def test_the_grain_does_not_wait_for_a_fifo(load, tmp_path) -> None:
+    os.mkfifo(tmp_path / "roles.json")
+    grain = load("_grains/bcm.py", __opts__={"superpod_dcgm_state": str(tmp_path)}).bcm()
+    assert grain["bcm"]["known"] is False
 
 
 def test_the_grain_leaves_no_module_of_ours_in_the_minion_whose_jobs_would_inherit_it(repository, load) -> None:
@@ -133,7 +156,7 @@ def node(load, tmp_path):
     state = load(
         "_states/bcm_node.py",
         __opts__={"superpod_dcgm_state": str(tmp_path), "test": False},
-        __salt__={"event.send": lambda *event: sent.append(event), "dcgm_config.applied": lambda: state.record},
+        __salt__={"event.send": lambda *event: sent.append(event), "dcgm_config.applied": lambda: dict(state.record)},
         __running__=running,
         sent=sent,
         record=RECORD,
@@ -149,15 +172,18 @@ def test_the_configuration_of_a_good_apply_is_kept_and_told(node, tmp_path) -> N
     assert node.sent == [("superpod/dcgm/applied", {"digest": "d1"})] * 2
 
 
-def test_a_run_that_failed_or_repairs_keeps_the_former_record(node, tmp_path) -> None:
+def test_a_run_that_failed_keeps_the_former_record(node, tmp_path) -> None:
     node.applied("x")
     node.record = {**RECORD, "digest": "d2"}
     node.__running__["a state"] = {"result": False}
     assert "stays" in node.applied("x")["comment"]
-    node.__running__.clear()
-    node.record = {}
-    assert "repaired" in node.applied("x")["comment"]
     assert json.loads((tmp_path / paths.APPLIED_RECORD).read_text()) == RECORD and len(node.sent) == 1
+
+
+def test_a_repair_writes_the_record_again_and_is_no_apply_of_the_administrator(node, tmp_path) -> None:
+    node.record = {**RECORD, "repair": True}
+    assert node.applied("x")["result"] is True
+    assert json.loads((tmp_path / paths.APPLIED_RECORD).read_text()) == RECORD and node.sent == []
 
 
 def test_a_preview_keeps_and_tells_nothing(node, tmp_path) -> None:

@@ -17,7 +17,8 @@ FAILED = {**DEAD, "ActiveState": "failed", "SubState": "failed", "Result": "exit
 
 
 def since(seconds: float, **more: str) -> dict[str, str]:
-    return {**UP, "ActiveEnterTimestampMonotonic": str(int((time.monotonic() - seconds) * 1e6)), **more}
+    """Return a unit that has been up for so long when it is asked."""
+    return {**UP, "age": str(seconds), **more}
 
 
 class Systemd:
@@ -31,7 +32,10 @@ class Systemd:
     def show(self, name: str) -> dict[str, str]:
         if name == "x.service":
             return self.runs
-        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if "age" not in found:
+            return found
+        return {**found, "ActiveEnterTimestampMonotonic": str(int((time.monotonic() - float(found["age"])) * 1e6))}
 
     def systemctl(self, *words: str) -> str:
         self.calls.append(" ".join(words))

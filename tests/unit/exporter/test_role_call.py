@@ -47,6 +47,18 @@ def test_a_role_that_goes_stops_the_exporter_and_one_that_comes_starts_it(deploy
     assert gone["changed"] and back["changed"] and back["text"] == f"{paths.UNIT}: stopped -> running"
 
 
+def test_while_gpus_are_free_nothing_is_started_and_what_goes_is_noted(deployed: ExporterNode) -> None:
+    call(deployed, UNWANTED)
+    Path(paths.GPUS_FREED).write_text('{"since": "t0"}')
+    came = call(deployed, WANTED)
+    assert (came["state"], came["service"], deployed.enabled, deployed.flag.exists()) == ("ok", "stopped", True, True)
+    assert "GPUs are free for maintenance since t0; dcgm_gpu.resume" in came["text"]
+    gone = call(deployed, UNWANTED)
+    assert (gone["state"], deployed.enabled, deployed.flag.exists()) == ("ok", False, False)
+    Path(paths.GPUS_FREED).unlink()
+    assert call(deployed, WANTED)["service"] == "running"
+
+
 def test_a_second_call_changes_nothing(deployed: ExporterNode) -> None:
     call(deployed, WANTED)
     calls = len(deployed.calls)

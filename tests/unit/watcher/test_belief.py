@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from superpod_dcgm.watcher import belief
 from superpod_dcgm.watcher.belief import Rules
+from superpod_dcgm.watcher.device_list import Odd
 from superpod_dcgm.watcher.snapshot import empty_snapshot
 
 RULES = Rules(minimum_share=0.5, confirm=3)
@@ -164,6 +165,43 @@ def test_a_lasting_category_survives_an_answer_without_it() -> None:
     bare = {name: {**device, "category": None} for name, device in ALL.items()}
     step = play([ALL, bare])
     assert step.changed == [] and step.snapshot["nodes"]["a"]["category"] == "dgx"
+
+
+def odd(devices, snapshot, times=1, **kinds):
+    """Return the last step of so many lists of which something cannot be used."""
+    for number in range(times):
+        step = belief.answered(snapshot, "master", devices, f"o{number}", RULES, odd=Odd(**kinds))
+        snapshot = step.snapshot
+    return step
+
+
+@pytest.mark.parametrize("known", [ON, OFF])
+def test_a_node_whose_roles_cannot_be_read_stays_as_it_is_however_often_and_the_others_follow(known) -> None:
+    before = play([answer(a=known, b=ON, d=ON)]).snapshot
+    step = odd(answer(a=None, b=OFF, c=ON, d=ON), before, times=9, doubts={"a": "odd"})
+    assert step.believed and roles(step) == {"a": known, "b": OFF, "c": ON, "d": ON}
+    assert step.snapshot["doubts"] == {"a": "odd"}
+    assert play([answer(a=OFF, b=ON, d=ON)], step.snapshot).snapshot["doubts"] == {}
+
+
+def test_a_new_node_whose_roles_cannot_be_read_is_unknown() -> None:
+    step = odd(answer(a=None, b=ON), play([answer(b=ON)]).snapshot, times=9, doubts={"a": "odd"})
+    assert roles(step) == {"a": None, "b": ON}
+
+
+def test_what_is_odd_is_logged_once_until_it_is_another() -> None:
+    first = odd(ALL, empty_snapshot(), problems=["a switch"], doubts={"a": "odd"})
+    assert first.lines[:2] == ["a: odd; nothing is changed there", "a switch"]
+    assert odd(ALL, first.snapshot, problems=["a switch"], doubts={"a": "odd"}).lines == []
+    again = odd(ALL, first.snapshot, problems=["a switch", "another"], doubts={"a": "odder"})
+    assert again.lines == ["a: odder; nothing is changed there", "another"]
+
+
+def test_no_node_is_forgotten_while_a_device_with_an_odd_name_may_be_it() -> None:
+    before = play([ALL]).snapshot
+    assert odd(LESS, before, times=9, complete=False).forgotten == []
+    assert "d" in odd(LESS, before, times=9, complete=False).snapshot["nodes"]
+    assert odd(LESS, before, times=3).forgotten == ["d"]
 
 
 DEVICES = st.dictionaries(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
+import ssl
 import time
 from dataclasses import replace
 
 import pytest
-from superpod_dcgm.watcher import cmdaemon
+from superpod_dcgm.watcher import cmdaemon, tls
 from superpod_dcgm.watcher.cmdaemon import Access
-from superpod_dcgm.watcher.device_list import Unknown
+from superpod_dcgm.watcher.device_list import Heard, Unknown
+from urllib3.util.ssl_ import create_urllib3_context
 
 from tests.fake_bcm import Authority, FakeBcm, devices, ok
 
@@ -49,6 +52,107 @@ def test_a_list_is_read_whether_it_stands_alone_or_under_data(access, server, wr
     assert server.requests[-1] == "/rest/v1/device"
 
 
+def heard(*items: object, run_on: tuple[str, ...] = ("slurmclient",)) -> Heard:
+    return cmdaemon.parse(ok(list(items))[2].decode(), "master", run_on)
+
+
+ODD_ROLES = {
+    "a blank inside": "slurm client",
+    "a newline inside": "slurm\nclient",
+    "a control character": "slurm\x1bclient",
+    "too long": "x" * 300,
+    "a byte that was no UTF-8": "slurm\ufffdclient",
+    "empty": "",
+    "a number": 7,
+    "nothing": None,
+    "a mapping": {"name": "slurmclient"},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ROLES.values(), ids=ODD_ROLES.keys())
+def test_an_odd_role_costs_itself_and_never_stops_a_node(odd) -> None:
+    other = {"hostname": "dgx-03", "roles": ["storage"], "type": "PhysicalNode"}
+    found = heard({**NODE, "roles": ["slurmclient", odd]}, {**NODE, "hostname": "dgx-02", "roles": ["x", odd]}, other)
+    assert {name: device["roles"] for name, device in found.devices.items()} == {
+        "dgx-01": ["slurmclient"],
+        # What cannot be read may be the role that it runs for.
+        "dgx-02": None,
+        "dgx-03": ["storage"],
+    }
+    assert list(found.odd.doubts) == ["dgx-02"] and found.odd.complete
+    told = [found.odd.doubts["dgx-02"], *found.odd.problems]
+    assert all("cannot be read" in text and len(text) < 200 and text.isprintable() for text in told)
+
+
+@pytest.mark.parametrize("role", ["generic::containerd", "Generic::DCGM", " slurmclient\n", "a.b_c-d:e"])
+def test_roles_of_all_forms_that_bcm_has_are_read_in_lower_case_and_without_blanks(role) -> None:
+    found = heard({**NODE, "roles": [role]})
+    assert found.devices["dgx-01"]["roles"] == [role.strip().lower()]
+    assert not found.odd.doubts and not found.odd.problems
+
+
+ODD_NAMES = [
+    "../",
+    "/",
+    "dgx-01\n",
+    "\0",
+    "",
+    "a b",
+    "x" * 300,
+    "-rf",
+    "..",
+    "{{ x }}",
+    "$(id)",
+    "dgx-\u0660",
+    None,
+    7,
+    ["a"],
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_a_device_with_an_odd_name_is_told_and_costs_itself(name) -> None:
+    found = heard(NODE, {"hostname": name, "roles": [], "type": "EthernetSwitch"})
+    assert list(found.devices) == ["dgx-01"] and found.odd.complete
+    (told,) = found.odd.problems
+    assert told.startswith("device 2 of the answer has no usable hostname") and len(told) < 200 and told.isprintable()
+    # It may be the node that the list lacks.
+    assert not heard(NODE, {"hostname": name, "roles": [], "type": "PhysicalNode"}).odd.complete
+    assert not heard(NODE, {"hostname": name}).odd.complete
+
+
+def test_two_devices_of_one_short_name_are_told_apart_by_their_names_in_full() -> None:
+    found = heard({**NODE, "hostname": "dgx-01.a"}, {**NODE, "hostname": "DGX-01.b", "roles": []})
+    assert {name: device["roles"] for name, device in found.devices.items()} == {
+        "dgx-01.a": ["slurmclient"],
+        "dgx-01.b": [],
+    }
+    assert found.odd.problems == [
+        "dgx-01.a and dgx-01.b are both called dgx-01: they are told apart by their names in full"
+    ]
+
+
+def test_a_device_that_is_listed_twice_with_different_values_is_in_doubt_and_no_other() -> None:
+    found = heard(NODE, {**NODE, "hostname": "DGX-01", "roles": []}, {**NODE, "hostname": "dgx-02"})
+    assert found.odd.doubts == {"dgx-01": "it is listed 2 times, with different values"}
+    assert found.devices["dgx-01"]["roles"] is None and found.devices["dgx-02"]["roles"] == ["slurmclient"]
+    same = heard(NODE, {**NODE, "hostname": "DGX-01.cluster"})
+    assert list(same.devices) == ["dgx-01"] and not same.odd.doubts
+
+
+@pytest.mark.parametrize(
+    ("ip", "expected"),
+    [("10.141.0.1", "10.141.0.1"), ("FD00::1", "fd00::1"), ("0.0.0.0", None), ("", None), (7, None), ("a:1", None)],
+)
+def test_the_address_is_taken_where_it_is_one(ip, expected) -> None:
+    assert heard({**NODE, "ip": ip}).devices["dgx-01"].get("ip") == expected
+
+
+@pytest.mark.parametrize("value", ["", 7, "a\nb", "x" * 300])
+def test_a_category_that_can_be_no_label_counts_as_none(value) -> None:
+    assert heard({**NODE, "category": value}).devices["dgx-01"]["category"] is None
+
+
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
@@ -59,7 +163,7 @@ def test_a_list_is_read_whether_it_stands_alone_or_under_data(access, server, wr
     ],
 )
 def test_all_but_the_host_name_may_be_missing(item, expected) -> None:
-    assert cmdaemon.parse(ok([item])[2].decode()) == {"dgx-01": expected}
+    assert cmdaemon.parse(ok([item])[2].decode()).devices == {"dgx-01": expected}
 
 
 UNREADABLE = {
@@ -75,9 +179,16 @@ UNREADABLE = {
     "a device without a name": ('[{"roles": []}]', "device 1 of the answer has no usable hostname: None"),
     "a name that leaves the directory": ('[{"hostname": "../etc/x"}]', "no usable hostname"),
     "an empty name": ('[{"hostname": ""}]', "no usable hostname"),
-    "roles as text": ('[{"hostname": "a", "roles": "slurmclient"}]', "roles of 'a' are not a list of names"),
-    "roles as objects": ('[{"hostname": "a", "roles": [{"name": "x"}]}]', "roles of 'a' are not a list of names"),
-    "two truths": ('[{"hostname": "a", "roles": []}, {"hostname": "a", "roles": ["x"]}]', "'a' twice"),
+    "roles as text": (
+        '[{"hostname": "a", "roles": "slurmclient"}]',
+        "roles of no device can be read: of 'a': roles that cannot be read: 'slurmclient'",
+    ),
+    "roles as objects": (
+        '[{"hostname": "a", "roles": [{"name": "x"}]}]',
+        "roles of no device can be read: of 'a': roles",
+    ),
+    "two truths": ('[{"hostname": "a", "roles": []}, {"hostname": "a", "roles": ["x"]}]', "'a': it is listed 2 times"),
+    "nesting without end": ("[" * 100_000, "not JSON"),
 }
 
 
@@ -145,8 +256,37 @@ def test_the_heads_are_tried_in_order_and_all_reasons_are_told(access, server) -
 def test_the_chain_is_checked_whatever_the_name_check_says(access, server, tmp_path) -> None:
     server.answer = lambda request: devices({"dgx-01": []})
     stranger = str(Authority(tmp_path, "stranger").file)
-    assert "TLS failed" in reason(replace(access, ca=stranger))
+    assert "not signed by an authority in" in reason(replace(access, ca=stranger))
     assert "certificate" in reason(replace(access, ca=str(tmp_path / "missing.pem")))
+
+
+@pytest.mark.parametrize("lacks", [{"key_identifier"}, {"critical"}, {"key_identifier", "critical"}])
+def test_a_chain_that_is_right_and_of_an_older_form_is_accepted(access, tmp_path, monkeypatch, lacks) -> None:
+    """Python 3.13 asks for the form of RFC 5280 by this flag; here it is set as there."""
+
+    def strict(**options):
+        context = create_urllib3_context(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(tls, "create_urllib3_context", strict)
+    old = Authority(tmp_path, "old", lacks)
+    with FakeBcm(old) as fake:
+        fake.answer = lambda request: devices({"dgx-01": []})
+        there = replace(access, port=fake.port, ca=str(old.file), certificate="", key="")
+        assert cmdaemon.devices(there).head == "localhost"
+        assert "is not signed by an authority in" in reason(replace(there, ca=access.ca))
+        monkeypatch.setattr(tls, "_context", strict)
+        text = reason(there)
+        assert "the form of the certificate is refused" in text and "not its authority" in text
+
+
+@pytest.mark.parametrize(("days", "word"), [((-9, -1), "has expired"), ((1, 9), "is not valid yet")])
+def test_a_certificate_out_of_its_time_is_refused_and_the_clock_is_named(access, tmp_path, days, word) -> None:
+    other = Authority(tmp_path, "other", days=days)
+    with FakeBcm(other) as fake:
+        text = reason(replace(access, port=fake.port, ca=str(other.file), certificate="", key=""))
+    assert word in text and "clock" in text
 
 
 @pytest.mark.parametrize("names", [("bcm-head",), ("localhost",)])
@@ -157,7 +297,7 @@ def test_the_name_is_checked_where_it_is_asked_for(access, authority, names) -> 
         if names == ("localhost",):
             assert cmdaemon.devices(strict).head == "localhost"
         else:
-            assert "Hostname mismatch" in reason(strict)
+            assert "is for another name" in reason(strict)
         assert cmdaemon.devices(replace(strict, verify_name=False)).head == "localhost"
 
 
@@ -176,7 +316,9 @@ def test_user_and_password_are_used_where_they_are_configured(access, server, tm
     server.answer = lambda request: seen.append(request.headers["Authorization"]) or devices({"dgx-01": []})
     cmdaemon.devices(replace(access, user="monitor", password_file=str(tmp_path / "password")))
     assert base64.b64decode(seen[0].split()[1]).decode() == "monitor:pä:ss"
-    assert "password file cannot be read" in reason(replace(access, user="monitor", password_file="/nowhere"))
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("/nowhere", "/dev/zero", str(tmp_path / "fifo")):
+        assert "password file cannot be read" in reason(replace(access, user="monitor", password_file=path))
 
 
 def test_neither_proxy_nor_netrc_of_the_environment_is_used(access, server, monkeypatch, tmp_path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from superpod_dcgm.base.files import lock_local
 from superpod_dcgm.watcher import cmdaemon, owed, sources, targets
 from superpod_dcgm.watcher import poll as watcher_poll
-from superpod_dcgm.watcher.device_list import Heard
 from superpod_dcgm.watcher.owed import News
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 
@@ -45,7 +44,7 @@ class World:
         return watcher_poll.poll(self.settings, members, news, accept)
 
     def files(self, folder="."):
-        return sorted(path.stem for path in (self.targets / folder).glob("*.json"))
+        return sorted(path.stem for path in (self.targets / folder).glob("[!_]*.json"))
 
     def nodes(self):
         return read_snapshot(self.settings["snapshot"])["nodes"]
@@ -57,7 +56,7 @@ ALL = {"n01": ON, "n02": ON, "n03": ON}
 
 def make_world(root, monkeypatch):
     world = World(root)
-    monkeypatch.setattr(sources, "ask", lambda *_: Heard("master", cmdaemon.parse(world.text)))
+    monkeypatch.setattr(sources, "ask", lambda *_: cmdaemon.parse(world.text, "master"))
     world.answer(**ALL)
     return world
 

@@ -49,6 +49,20 @@ def test_cmsh_tells_roles_and_categories(cmsh) -> None:
     )
 
 
+def test_cmsh_is_asked_for_roles_of_all_forms_and_an_odd_device_costs_itself(cmsh) -> None:
+    text = CMSH.replace("DGX-02.cluster  ", "../../etc      |\nhostname01      ").replace(
+        "slurmclient", "Generic::DCGM"
+    )
+    cmsh(text.replace("echo dgx-01 ;;", "printf 'dgx-01\\n../../etc\\n' ;;"))
+    asked = settings("cmsh")
+    asked["roles"]["run_on"] = ["Generic::DCGM"]
+    heard = sources.ask(asked, None)
+    assert {name: device["roles"] for name, device in heard.devices.items()} == {
+        **{"bcm-01": [], "dgx-01": ["generic::dcgm"], "hostname01": []},
+    }
+    assert heard.odd.problems == ["cmsh lists a device with no usable name: '../../etc'"] and not heard.odd.complete
+
+
 BROKEN = {
     "fails": ("#!/bin/sh\necho 'no daemon' >&2\nexit 1\n", "exit code 1: no daemon"),
     "lists nothing": ("#!/bin/sh\n", "no devices"),
@@ -75,6 +89,14 @@ def test_the_table_of_the_pillar_is_a_source() -> None:
     assert {name: device["roles"] for name, device in heard.devices.items()} == {"dgx-01": ["a", "b"], "dgx-02": []}
     with pytest.raises(Unknown, match="roles:static is empty"):
         sources.ask(settings("static", static={}), None)
+
+
+def test_nodes_of_the_table_whose_names_begin_alike_stay_two() -> None:
+    table = {"prod.dgx-01": [" Slurmclient "], "prod.dgx-02": [], "dgx-03.cluster": ["generic::x"]}
+    heard = sources.ask(settings("static", static=table), None)
+    assert {name: device["roles"] for name, device in heard.devices.items()} == {
+        **{"prod.dgx-01": ["slurmclient"], "prod.dgx-02": [], "dgx-03": ["generic::x"]},
+    }
 
 
 def test_without_a_source_every_node_is_a_device() -> None:

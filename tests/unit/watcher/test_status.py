@@ -6,11 +6,13 @@ import datetime
 import json
 
 import pytest
+from superpod_dcgm.fleet import status_table
 from superpod_dcgm.watcher import belief, last_seen, status
 from superpod_dcgm.watcher.snapshot import empty_snapshot, read_snapshot
 
 RELEASE = "4.5.3-4.8.2"
 SETTINGS = {
+    "snapshot": "/nonexistent/snapshot.json",
     "roles": {"source": "bcm", "run_on": ["slurmclient"]},
     "exporter": {"enabled": True, "release": RELEASE},
 }
@@ -112,6 +114,27 @@ def test_a_minion_that_the_source_does_not_list_has_a_problem_and_a_device_witho
     assert (found["a"]["problem"], found["a"]["minion"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [(("slurmclient",), "its roles are taken to be as before: odd"), (None, "its roles are not known: odd")],
+)
+def test_what_cannot_be_read_of_a_node_is_its_problem_and_of_others_the_lists(listed, expected) -> None:
+    snapshot = known(RUNS, roles=listed)
+    snapshot["doubts"], snapshot["list_problems"] = {"a": "odd", "switch": "odder"}, ["device 3 has no name"]
+    found = status.status(SETTINGS, snapshot, {"a": "a"}, remarks=["one may be a node"])
+    assert found["nodes"]["a"]["problem"] == expected
+    assert found["list_problems"] == ["switch: odder", "device 3 has no name", "one may be a node"]
+    text = status_table.render(found, 100, 40)
+    assert "switch: odder" in text and "one may be a node" in text
+
+
+def test_two_keys_of_one_node_are_its_problem_whether_it_is_served_or_not() -> None:
+    found = status.status(SETTINGS, known(RUNS), {"a": "a"}, disputes={"a": "two keys", "b": "two other keys"})
+    assert found["nodes"]["a"]["problem"] == "two keys" and found["nodes"]["b"]["problem"] == "two other keys"
+    served = status.status(SETTINGS, known(STOPPED), {"a": "a"}, disputes={"a": "two keys"})["nodes"]["a"]
+    assert served["problem"] == "two keys; is stopped, should be running"
+
+
 def test_nothing_is_wrong_with_nodes_where_the_exporter_is_switched_off() -> None:
     settings = {**SETTINGS, "exporter": {"enabled": False, "release": RELEASE}}
     assert status.status(settings, known(STOPPED), {"a": "a"})["nodes"]["a"]["problem"] is None
@@ -149,6 +172,7 @@ SETTLING = {
     "it was asked before its roles were known": ({"said": NOTHING, "roles": None}, 5, True),
     "it was asked while the service did not run yet": ({"said": STOPPED}, 5, True),
     "it is not right long after the apply": ({"said": STOPPED}, 30, False),
+    "the clock was set back since": ({"said": STOPPED}, -300, False),
     "it does not answer": ({"silent": True}, 5, False),
 }
 
