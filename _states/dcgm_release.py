@@ -84,9 +84,10 @@ def built(
     timeout: int,
     wait: int,
     environment: dict[str, str],
+    user: str = "",
 ) -> dict[str, Any]:
     """
-    Make sure that the artifact of a release is in the store; build it when it is not.
+    Make sure that the artifact of a release is in the store for every user to read; build it when it is not there.
 
     :param name: release tag.
     :param commit: what the tag must point to.
@@ -96,6 +97,7 @@ def built(
     :param directory: build directory; gone afterwards.
     :param timeout: seconds that the build may take.
     :param wait: seconds to wait for another node that builds the same.
+    :param user: as whom it is cloned and built; empty: as whoever calls.
 
     .. code-block:: yaml
 
@@ -113,11 +115,11 @@ def built(
     """
     old = artifacts.built_from(artifact) or None
     if old == commit:
-        return state.result(name, True, f"{artifact} is there, built from {commit}")
+        return _opened(name, artifact, f"{artifact} is there, built from {commit}")
     changes = {"artifact": {"old": old, "new": commit}}
     if __opts__["test"]:
         return state.result(name, None, f"{name} would be built from {source} at {commit}", changes)
-    plan = build.Plan(name, commit, source, go, directory, timeout, dict(environment))
+    plan = build.Plan(name, commit, source, go, directory, timeout, dict(environment), user)
     try:
         done = _build(plan, artifact, wait)
     except _ERRORS as exc:
@@ -126,6 +128,21 @@ def built(
     if not done:
         return state.result(name, True, f"{artifact} was built by another node meanwhile")
     return state.result(name, True, f"{name} is built and stored in {artifact}", changes)
+
+
+def _opened(name: str, directory: str, comment: str) -> dict[str, Any]:
+    """Let every user read what is there: a minion with a strict umask may have made it with a release before."""
+    closed = sorted(artifacts.closed(directory))
+    if not closed:
+        return state.result(name, True, comment)
+    changes = {"modes": closed}
+    if __opts__["test"]:
+        return state.result(name, None, f"{comment}; its modes would be set right", changes)
+    try:
+        artifacts.open_to_all(directory)
+    except OSError as exc:
+        return state.result(name, False, f"{comment}, and its modes cannot be set right: {exc}")
+    return state.result(name, True, f"{comment}; its modes are set right", changes)
 
 
 def _build(plan: build.Plan, artifact: str, wait: int) -> bool:
@@ -140,7 +157,7 @@ def _build(plan: build.Plan, artifact: str, wait: int) -> bool:
     return True
 
 
-def installed(name: str, artifact: str, commit: str, wait: int = 0) -> dict[str, Any]:
+def installed(name: str, artifact: str, commit: str, wait: int = 0, user: str = "") -> dict[str, Any]:
     """
     Make sure that a release is installed below /opt/dcgm-exporter, next to others.
 
@@ -148,6 +165,7 @@ def installed(name: str, artifact: str, commit: str, wait: int = 0) -> dict[str,
     :param artifact: directory of the artifact in the store.
     :param commit: what it must have been built from; empty when that is not known.
     :param wait: seconds to wait for the artifact where another node builds it.
+    :param user: as whom it is tried whether the binary runs here; empty: as whoever calls.
 
     .. code-block:: yaml
 
@@ -159,14 +177,14 @@ def installed(name: str, artifact: str, commit: str, wait: int = 0) -> dict[str,
     """
     directory = os.path.join(paths.EXPORTER_ROOT, name)
     if releases.is_installed(artifact, directory, commit):
-        return state.result(name, True, f"dcgm-exporter {name} is installed in {directory}")
+        return _opened(name, directory, f"dcgm-exporter {name} is installed in {directory}")
     changes = {"installed": {"old": _sum(directory), "new": _sum(artifact) or "the artifact that is to be built"}}
     if __opts__["test"]:
         return state.result(name, None, f"dcgm-exporter {name} would be installed from {artifact}", changes)
     try:
         artifacts.await_artifact(artifact, commit, wait)
         changes["installed"]["new"] = _sum(artifact)
-        releases.install(artifact, directory)
+        releases.install(artifact, directory, user)
     except _ERRORS as exc:
         return state.result(name, False, str(exc))
     return state.result(name, True, f"dcgm-exporter {name} is installed in {directory}", changes)

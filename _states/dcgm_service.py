@@ -154,12 +154,15 @@ def stopped(name: str) -> dict[str, Any]:
     try:
         found = systemd.show(name)
         up, enabled = systemd.is_up(found), found.get("UnitFileState") == "enabled"
-        if not up and not enabled:
+        failed = found.get("ActiveState") == "failed"
+        if not up and not enabled and not failed:
             return state.result(name, True, f"{name} neither runs nor starts at boot")
-        changes = {"service": {"old": "running" if up else "enabled", "new": "stopped"}}
+        old = "running" if up else "failed" if failed else "enabled"
+        changes = {"service": {"old": old, "new": "stopped"}}
         if __opts__["test"]:
             return state.result(name, None, f"{name} would be stopped and disabled", changes)
         systemd.systemctl("disable", "--now", name)
+        systemd.forget_failure(name)
     except _ERRORS as exc:
         return state.result(name, False, str(exc))
     return state.result(name, True, f"{name} is stopped and disabled", changes)

@@ -33,7 +33,7 @@ def published(name: str, checkout: str, release: str, commit: str) -> dict[str, 
     if not checkout or not os.path.isdir(checkout):
         return {**ret, "comment": f"There is no checkout {checkout or 'beside the file root'}; the builder clones"}
     if os.path.exists(name):
-        return ret
+        return _opened(ret)
     ret["changes"] = {"bundle": {"old": None, "new": commit}}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{checkout} would be offered as {name}"}
@@ -42,3 +42,17 @@ def published(name: str, checkout: str, release: str, commit: str) -> dict[str, 
     except (source.SourceError, OSError) as exc:
         return {**ret, "result": False, "changes": {}, "comment": str(exc)}
     return {**ret, "comment": f"{checkout} is offered as {name}"}
+
+
+def _opened(ret: dict[str, Any]) -> dict[str, Any]:
+    """Let who builds read a bundle that is there: a minion with a strict umask may have made it."""
+    modes = {os.path.dirname(ret["name"]): 0o755, ret["name"]: 0o644}
+    closed = [path for path, mode in modes.items() if os.stat(path).st_mode & mode != mode]
+    if not closed:
+        return ret
+    ret["changes"] = {"modes": closed}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"{ret['name']} is there; its modes would be set right"}
+    for path in closed:
+        os.chmod(path, modes[path])
+    return {**ret, "comment": f"{ret['name']} is there; its modes are set right"}

@@ -14,6 +14,16 @@ dcgm:
     # The one node per architecture that builds (oldest glibc of the fleet). Empty: the first node that finds no artifact.
     builder: ''
 
+  # Numbers (user and group) of this project's system users, the same everywhere. One that somebody has is refused.
+  users:
+    # Runs dcgm-exporter with a remote engine; exporter:user is the name. Distributions give numbers upwards from 100 and
+    # downwards from 999. All are below 1000, so that BCM's check rogueprocess passes our processes over.
+    exporter: 371
+    # superpod-dcgm, who serves this project's own metrics.
+    agent: 372
+    # superpod-build, who clones and builds dcgm-exporter on the builder.
+    build: 373
+
   # The Go toolchain, installed only where the exporter is built, next to whatever Go the system has.
   go:
     enabled: true
@@ -67,7 +77,8 @@ dcgm:
     engine: auto
     engine_units: [nvidia-dcgm.service, cuda-dcgm.service, nv-hostengine.service]
     engine_address: localhost:5555
-    # User of the service with a remote engine; an embedded one runs as root (profiling needs CAP_SYS_ADMIN).
+    # Name of the user of the service with a remote engine, number: users:exporter. An embedded one runs as root
+    # (profiling needs CAP_SYS_ADMIN).
     user: dcgm-exporter
     # Counters file: salt:// or absolute path. Empty: the release's own default-counters.csv.
     counters: ''

@@ -49,7 +49,7 @@ class ExporterNode:
         monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
         for folder in ("var", "run", "opt", "etc"):
             (root / folder).mkdir()
-        self.up = self.enabled = False
+        self.up = self.enabled = self.failed = False
         self.calls: list[str] = []
         self.silent: set[str] = set()
         self.refused = ""
@@ -106,6 +106,8 @@ class ExporterNode:
             self.enabled = True
         elif arguments[:2] == ("disable", "--now"):
             self.up = self.enabled = False
+        elif arguments[0] == "reset-failed":
+            self.failed = False
         return ""
 
     def show(self, unit: str) -> dict[str, str]:
@@ -113,7 +115,7 @@ class ExporterNode:
         if self.refused == "show":
             raise systemd.UnitError("systemctl show: refused")
         return {
-            "ActiveState": "active" if self.up else "inactive",
+            "ActiveState": "active" if self.up else "failed" if self.failed else "inactive",
             "UnitFileState": "enabled" if self.enabled else "disabled",
         }
 

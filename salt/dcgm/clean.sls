@@ -6,6 +6,7 @@ include:
   - dcgm.agent.clean
   - dcgm.exporter.clean
   - dcgm.go.clean
+  - dcgm.users_clean
 
 Tell the watcher that this node is removed:
   bcm_node.removed:

@@ -1,4 +1,5 @@
-# The directory for this node's state. It comes first, so that `dcgm` is never an empty state.
+# The directory for this node's state. It comes first, so that `dcgm` is never an empty state. On a head it is the
+# master's user's (dcgm.watcher.config).
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- if dcgm.node.prometheus_is_left %}
 

@@ -32,6 +32,13 @@ def go_cache() -> Path:
     return cache_dir() / "go-build"
 
 
+def offer_go_cache() -> None:
+    """Make Go's build cache one that whoever builds on a node can write to: root, or a user of ours."""
+    go_cache().mkdir(parents=True, exist_ok=True)
+    for folder in (go_cache(), *(path for path in go_cache().iterdir() if path.is_dir())):
+        folder.chmod(0o777)
+
+
 def state_root() -> Path:
     """Directory below which every lab has one of its own name."""
     return Path(os.environ.get("SUPERPOD_LAB_STATE", "/var/lib/superpod-lab"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import cgroups, layers, site
 from superpod.lab.holder import Holder
-from superpod.lab.layout import CHECKOUT, GO_CACHE, addresses_of, go_cache
+from superpod.lab.layout import CHECKOUT, GO_CACHE, addresses_of, go_cache, offer_go_cache
 
 # With --keep-unit a reboot from inside ends systemd-nspawn with 133. The network namespace is named both ways because
 # with the option alone /sys/class/net would show the holder's links.
@@ -99,7 +99,7 @@ class Machine:
 
     def _boot(self) -> None:
         self.group.mkdir()
-        go_cache().mkdir(parents=True, exist_ok=True)
+        offer_go_cache()
         script = 'setsid bash -c "$BOOT" boot "$@" & disown'
         environment = [f"BOOT={BOOT}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"]
         arguments = [self.name, str(self.layout.console(self.name)), *self._nspawn()]

@@ -14,6 +14,7 @@ MODE = re.compile(r"^\s*-?\s*(?:file_|dir_)?mode:\s*(\S+)", re.MULTILINE)
 OPENING = {".py": '"""', ".sls": "# ", ".yaml": "# ", ".yml": "# ", ".jinja": ("# ", "{#")}
 # Longest a file may be, by suffix; tests hold tables, and the example pillar every key.
 LINES = {".sls": 60, ".jinja": 60, ".py": 300, ".sh": 300}
+OURS = ("_utils/", "_modules/", "_states/", "_runners/", "_engines/", "_grains/")
 ANY_LENGTH = ("tests/", "pillar/")
 
 
@@ -47,6 +48,28 @@ def bad_modes(path: str, text: str) -> list[str]:
     return [f"mode {mode} is not four digits in quotes" for mode in found if not re.fullmatch(r"'0[0-7]{3}'", mode)]
 
 
+def left_to_the_umask(path: str, text: str) -> list[str]:
+    """What makes a file or directory says its mode: base/files does, and whoever else does it forgets."""
+    if not path.startswith(OURS) or not path.endswith(".py") or path.endswith("base/files.py"):
+        return []
+    tree = ast.parse(text)
+    parts = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    told = {call for part in parts if "fchmod" in ast.unparse(part) for call in ast.walk(part)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node not in told]
+    return [f"line {call.lineno} makes a file or directory past base/files" for call in calls if _makes(call)]
+
+
+def _makes(call: ast.Call) -> bool:
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    words = [
+        word.value
+        for word in (*call.args[1:2], *(key.value for key in call.keywords if key.arg == "mode"))
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    ]
+    writes = called == "open" and any(set(word) & set("wax") for word in words)
+    return writes or called in ("makedirs", "mkdir", "mkfifo", "write_text", "write_bytes", "touch", "copytree")
+
+
 def obsolete_states(path: str, text: str) -> list[str]:
     words = ("cmd.wait", "module.wait", "alternatives.") if path.endswith(".sls") else ()
     return [f"uses {word}" for word in words if word in text]
@@ -58,7 +81,7 @@ def unfinished(path: str, text: str) -> list[str]:
 
 
 RULES: tuple[Callable[[str, str], list[str]], ...] = (
-    *(too_long, long_functions, without_purpose, bad_modes, obsolete_states, unfinished),
+    *(too_long, long_functions, without_purpose, bad_modes, left_to_the_umask, obsolete_states, unfinished),
 )
 CHECKED = sorted({*PYTHON, *SHELL, *(path for path in FILES if path.suffix in OPENING)})
 
@@ -73,6 +96,7 @@ BROKEN = {
     long_functions: ("superpod/x.py", '"""A module."""\n\n\ndef f():\n' + "    pass\n" * 60),
     without_purpose: ("salt/dcgm/x.sls", "a state:\n  test.nop: []\n"),
     bad_modes: ("salt/dcgm/x.sls", "x:\n  file.managed:\n    - mode: 0644\n"),
+    left_to_the_umask: ("_utils/x.py", '"""A module."""\nopen("/etc/x", "w").close()\n'),
     obsolete_states: ("salt/dcgm/x.sls", "# A state.\nx:\n  cmd.wait: []\n"),
     unfinished: ("superpod/x.py", '"""A module."""\n# TO' + "DO: more\n"),
 }

@@ -124,3 +124,50 @@ def test_no_prometheus_comes_where_the_pillar_names_nobody(compiler) -> None:
 def test_a_requisite_that_leads_nowhere_is_found() -> None:
     chunks = [{"__sls__": "a", "__id__": "one", "name": "one", "state": "file", "require": [{"file": "two"}]}]
     assert unresolved(chunks) == ["one: require: {'file': 'two'}"]
+
+
+def _left_to_the_umask(chunk: dict[str, Any]) -> list[str]:
+    """What Salt would give the mode that the minion's umask leaves, or the owner of something to what is above it."""
+    if chunk["state"] != "file" or chunk["fun"] not in ("managed", "serialize", "directory", "recurse", "symlink"):
+        return []
+    found = []
+    if chunk["fun"] not in ("symlink", "recurse") and not {"mode", "dir_mode"} & chunk.keys():
+        found.append("no mode")
+    if chunk["fun"] == "recurse" and not {"file_mode", "dir_mode"} <= chunk.keys():
+        found.append("no file_mode and dir_mode")
+    if chunk.get("makedirs"):
+        if chunk["fun"] == "symlink" or (chunk["fun"] != "directory" and "dir_mode" not in chunk):
+            found.append("makedirs without dir_mode")
+        if chunk.get("user", "root") != "root":
+            found.append("makedirs gives what is above to the owner")
+    return [f"{chunk['__id__']}: {words}" for words in found]
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"fun": "managed"},
+        {"fun": "managed", "mode": "0644", "makedirs": True},
+        {"fun": "symlink", "makedirs": True},
+        {"fun": "directory", "mode": "0755", "makedirs": True, "user": "salt"},
+        {"fun": "recurse", "dir_mode": "0755"},
+    ],
+)
+def test_what_the_umask_would_decide_is_found(chunk: dict[str, Any]) -> None:
+    assert len(_left_to_the_umask({"state": "file", "__id__": "x", **chunk})) == 1
+
+
+@pytest.mark.parametrize("pillar", [{}, {"slurm": {"scripts": "local"}, "exporter": {"counters": "salt://x.csv"}}])
+def test_the_umask_of_a_minion_decides_nothing(compiler, pillar: dict[str, Any]) -> None:
+    with compiler(UBUNTU, {"dcgm": {**pillar, "hosts": {"head": "bcm-01", "monitoring": "bcm-01"}}}) as compile_states:
+        for name in all_states():
+            assert [words for chunk in compile_states.low(name) for words in _left_to_the_umask(chunk)] == [], name
+
+
+def test_users_come_before_all_else_and_stop_all_else(applied) -> None:
+    steps, _ = applied("Ubuntu 22.04")
+    first = [step for step in steps["dcgm"] if step["order"] == min(step["order"] for step in steps["dcgm"])]
+    assert "dcgm_user" in {step["state"] for step in first}
+    (users,) = [step for step in steps["dcgm"] if step["state"] == "dcgm_user"]
+    assert users["failhard"] is True
+    assert {user["number"] for user in users["users"]} <= set(range(101, 1000))

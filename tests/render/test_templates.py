@@ -72,7 +72,11 @@ def test_systemd_reads_every_unit_that_a_state_writes(applied) -> None:
     assert len(units) == 5
     for unit in units:
         name, wanted = unit["name"].rpartition("/")[2], {"file": unit["__id__"]}
-        restarted = [step for step in steps["dcgm"] if wanted in step.get("watch", []) and step["name"] == name]
+        restarted = [
+            step
+            for step in steps["dcgm"]
+            if wanted in step.get("watch", []) and name in (step["name"], step.get("runs"))
+        ]
         read = [step["name"] for step in steps["dcgm"] if wanted in step.get("onchanges", [])]
         assert restarted or read in (["systemctl daemon-reload"], [f"systemctl --quiet reenable {name}"]), name
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, server, tidy
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.log import say
-from superpod_dcgm.base import job_map_conf, maintenance
+from superpod_dcgm.base import files, job_map_conf, maintenance, paths
 
 _RECONCILE_SECONDS = 300
 # After that the others are done; what takes longer is waited for at the end, as long as the unit may run.
@@ -49,6 +49,7 @@ def tick() -> int:
         ("device table", _refresh),
         ("reconciliation", _reconcile),
         ("metrics", _write),
+        ("leftovers", _sweep),
     ]
     done: list[bool] = []
     for thread in [_start(name, step, conf, done) for name, step in steps]:
@@ -111,6 +112,12 @@ def _refresh(conf: dict[str, str]) -> None:
     problem = devices.refresh(conf)["problem"]
     # Said once; a metric tells how long it lasts.
     say(problem if problem != before else "")
+
+
+def _sweep(conf: dict[str, str]) -> None:
+    own = {conf.get(key, "") for key in ("textfile", "directory")}
+    for directory in {paths.NODE_RUNTIME, *own} - {""}:
+        files.sweep(directory)
 
 
 def _reconcile(conf: dict[str, str]) -> None:

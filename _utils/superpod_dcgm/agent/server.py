@@ -1,16 +1,24 @@
-"""Answers HTTP requests for the text file with this project's own metrics."""
+"""
+Answers HTTP requests for the text file with this project's own metrics.
+
+One thread serves all connections, so that none holds another up. Whoever opens many of them loses his own oldest ones:
+a scrape is answered whatever somebody else holds open.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
+import selectors
 import signal
 import socket
-import socketserver
+import stat
 import sys
-import threading
 import time
+from collections import Counter
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 from superpod_dcgm.agent import log
 from superpod_dcgm.base import job_map_conf, paths
@@ -18,113 +26,202 @@ from superpod_dcgm.base import job_map_conf, paths
 _PORT = 9401
 _TEXT_BYTES = 1 << 22
 _REQUEST_BYTES = 8192
+# From the first moment of a connection: until the head of its request has come, and until all is answered.
+_HEAD_SECONDS = 1.0
 _CONNECTION_SECONDS = 5.0
-_CONNECTIONS = 8
-# What the library allows; a TCP server has the first kind only.
-_Request = socket.socket | tuple[bytes, socket.socket]
+_CONNECTIONS = 64
+# Of one address; a Prometheus needs one.
+_PER_ADDRESS = 8
+# Connections taken before the others have their turn: a request that comes with its connection is read before newer
+# ones could push it out.
+_TAKEN_AT_ONCE = 4
+_BACKLOG = 512
 
 
-class _Handler(socketserver.BaseRequestHandler):
-    """One request per connection, all of it within one time."""
+@dataclass
+class _Connection:
+    """One request; ``left`` is what is still to be sent of its answer, or None while its head is not complete."""
 
-    request: socket.socket
+    socket: socket.socket
+    group: str
+    began: float
+    head: bytes = b""
+    left: list[memoryview] | None = None
 
-    def handle(self) -> None:
-        deadline = time.monotonic() + _CONNECTION_SECONDS
+    @property
+    def deadline(self) -> float:
+        return self.began + (_HEAD_SECONDS if self.left is None else _CONNECTION_SECONDS)
+
+
+def _group(address: str) -> str:
+    """
+    Return whom a connection counts for.
+
+    A user of this node may connect from any address of its loopback, and a machine from any of its IPv6 network.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found.is_loopback:
+        return "loopback"
+    if found.version == 6 and not found.is_link_local:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+class _Pages:
+    """Makes answers; the text is kept, so that many slow readers share one copy of it."""
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[int, ...], bytes] = ((), b"")
+
+    def answer(self, head: bytes) -> list[memoryview]:
+        words = head.partition(b"\r\n")[0].decode("latin-1").split()
+        status, text = self._page(words[0], words[1]) if len(words) == 3 else ("400 Bad Request", b"no HTTP request\n")
+        parts = [_head(status, len(text)), b"" if words[:1] == ["HEAD"] else text]
+        return [memoryview(part) for part in parts if part]
+
+    def _page(self, method: str, target: str) -> tuple[str, bytes]:
+        if method not in ("GET", "HEAD"):
+            return "405 Method Not Allowed", b"only GET\n"
+        if target.partition("?")[0] != "/metrics":
+            return "404 Not Found", b"only /metrics\n"
         try:
-            words = _first_line(self.request, deadline).split()
-            status, text = _page(words[0], words[1]) if len(words) == 3 else ("400 Bad Request", b"no HTTP request\n")
-            self.request.settimeout(max(0.1, deadline - time.monotonic()))
-            self.request.sendall(_response(status, text, with_body=words[:1] != ["HEAD"]))
-        except OSError:
-            return
+            path = os.path.join(job_map_conf.of_this_node()["textfile"] or paths.TEXTFILE_DIRECTORY, paths.TEXTFILE)
+            return "200 OK", self._text(path)
+        except (OSError, KeyError) as exc:
+            reason = f"no metrics yet, see {paths.JOB_MAP_UNIT}: {exc}\n"
+            return "503 Service Unavailable", reason.encode()
+
+    def _text(self, path: str) -> bytes:
+        # What is no plain file would be waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(f"{path} is no plain file")
+            mark = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            if self._known[0] != mark:
+                self._known = (mark, stream.read(_TEXT_BYTES))
+        return self._known[1]
 
 
-def _first_line(connection: socket.socket, deadline: float) -> str:
-    """Return the first line of a request, after all of its head has come."""
-    data = b""
-    while b"\r\n\r\n" not in data and len(data) < _REQUEST_BYTES:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
-        block = connection.recv(_REQUEST_BYTES)
-        if not block:
-            break
-        data += block
-    return data.partition(b"\r\n")[0].decode("latin-1")
-
-
-def _page(method: str, target: str) -> tuple[str, bytes]:
-    if method not in ("GET", "HEAD"):
-        return "405 Method Not Allowed", b"only GET\n"
-    if target.partition("?")[0] != "/metrics":
-        return "404 Not Found", b"only /metrics\n"
-    try:
-        path = os.path.join(job_map_conf.of_this_node()["textfile"] or paths.TEXTFILE_DIRECTORY, paths.TEXTFILE)
-        with open(path, "rb") as stream:
-            return "200 OK", stream.read(_TEXT_BYTES)
-    except (OSError, KeyError) as exc:
-        reason = f"no metrics yet, see {paths.JOB_MAP_UNIT}: {exc}\n"
-        return "503 Service Unavailable", reason.encode()
-
-
-def _response(status: str, text: bytes, with_body: bool) -> bytes:
+def _head(status: str, length: int) -> bytes:
     kind = "text/plain; version=0.0.4; charset=utf-8" if status.startswith("200") else "text/plain; charset=utf-8"
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + (text if with_body else b"")
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    return head.encode()
 
 
-class Server(socketserver.ThreadingTCPServer):
-    """Answers few requests at once, and hangs up on more than that."""
+class Server:
+    """Answers requests on a socket that listens."""
 
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 32
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        # In the order in which they came.
+        self._connections: dict[int, _Connection] = {}
+        self._pages = _Pages()
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
 
-    def __init__(self, port: int) -> None:
-        super().__init__(("", port), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = _listener(port)
-        self.server_address = self.socket.getsockname()
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+    def step(self, seconds: float = 1.0) -> None:
+        """Do what can be done now; wait ``seconds`` at most until there is something."""
+        now = time.monotonic()
+        soonest = min((connection.deadline for connection in self._connections.values()), default=now + seconds)
+        ready = self._selector.select(max(0.0, min(seconds, soonest - now)))
+        for key, _ in ready:
+            if connection := self._connections.get(key.fd):
+                self._go_on(connection)
+        for connection in [found for found in self._connections.values() if found.deadline <= time.monotonic()]:
+            self._close(connection)
+        if any(key.fileobj is self._listener for key, _ in ready):
+            self._take()
 
-    def process_request(self, request: _Request, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
+    def _take(self) -> None:
+        for _ in range(_TAKEN_AT_ONCE):
+            try:
+                accepted, address = self._listener.accept()
+            except OSError:
+                return
+            accepted.setblocking(False)
+            connection = _Connection(accepted, _group(address[0]), time.monotonic())
+            self._make_room(connection.group)
+            self._connections[accepted.fileno()] = connection
+            self._selector.register(accepted, selectors.EVENT_READ)
+            # Most requests come with their connection.
+            self._go_on(connection)
+
+    def _make_room(self, group: str) -> None:
+        """Close the oldest of an address that has many, or of the one that has most where there are too many in all."""
+        held = Counter(connection.group for connection in self._connections.values())
+        if held[group] < _PER_ADDRESS:
+            if len(self._connections) < _CONNECTIONS:
+                return
+            group = held.most_common(1)[0][0]
+        theirs = [connection for connection in self._connections.values() if connection.group == group]
+        self._close(min(theirs, key=lambda connection: (connection.left is not None, connection.began)))
+
+    def _go_on(self, connection: _Connection) -> None:
+        try:
+            if connection.left is None:
+                self._read(connection)
+            if connection.left is not None:
+                self._write(connection, connection.left)
+        except BlockingIOError:
             return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:
-            # No thread could be started.
-            self._free.release()
-            raise
+        except OSError:
+            self._close(connection)
+        except Exception as exc:
+            log.say(f"a request failed: {exc!r}")
+            self._close(connection)
 
-    def process_request_thread(self, request: _Request, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def _read(self, connection: _Connection) -> None:
+        block = connection.socket.recv(_REQUEST_BYTES)
+        connection.head += block
+        if block and b"\r\n\r\n" not in connection.head and len(connection.head) < _REQUEST_BYTES:
+            return
+        connection.left = self._pages.answer(connection.head)
+        self._selector.modify(connection.socket, selectors.EVENT_WRITE)
 
-    def handle_error(self, request: _Request, client_address: Any) -> None:
-        log.say(f"a request failed: {sys.exc_info()[1]!r}")
+    def _write(self, connection: _Connection, left: list[memoryview]) -> None:
+        while left:
+            left[0] = left[0][connection.socket.send(left[0]) :]
+            if not left[0]:
+                del left[0]
+        connection.socket.shutdown(socket.SHUT_WR)
+        self._close(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        self._connections.pop(connection.socket.fileno(), None)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(connection.socket)
+        connection.socket.close()
 
 
-def _listener(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     """Listen for IPv6 and IPv4, or for IPv4 alone where the kernel has no other."""
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=32, dualstack_ipv6=True)
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
         except OSError as exc:
             log.say(f"no IPv6: {exc}")
-    return socket.create_server(("", port), backlog=32)
+    return socket.create_server(("", port), backlog=_BACKLOG)
 
 
 def serve() -> int:
     """Answer requests until SIGTERM."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    with Server(job_map_conf.number(job_map_conf.of_this_node(), "port", _PORT)) as server:
-        server.serve_forever()
-    return 0
+    with _listen(job_map_conf.number(job_map_conf.of_this_node(), "port", _PORT)) as listener:
+        server = Server(listener)
+        _tell_systemd("READY=1")
+        while True:
+            server.step()
+
+
+def _tell_systemd(message: str) -> None:
+    """Tell the systemd that started this program; nobody is told by one that was started by hand."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+            told.sendto(message.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

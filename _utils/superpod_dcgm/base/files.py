@@ -9,13 +9,16 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
+# What write_atomic and link_atomic call a file that is not yet in its place.
+_LEFT_OVER = re.compile(r"\.superpod-|\..*\.superpod-[0-9]+\Z")
 # Seconds between two tries to take a lock.
 _LOCK_PAUSE = 0.02
 _SHARED_PAUSE = 2.0
@@ -52,6 +55,20 @@ def write_atomic(path: str, text: str, mode: int = 0o644, owner: str | None = No
     return True
 
 
+@contextlib.contextmanager
+def create(path: str, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """
+    Give a new file to write to that has exactly this mode, whatever the umask; one that is there is emptied.
+
+    For what nobody reads before it is whole. All else is for ``write_atomic``.
+
+    :raises OSError: it cannot be made.
+    """
+    with open(path, "wb") as stream:
+        os.fchmod(stream.fileno(), mode)
+        yield stream
+
+
 def make_directory(path: str, mode: int = 0o755) -> None:
     """
     Make a directory that is missing with exactly this mode, whatever the umask; its missing parents get 0755.
@@ -70,6 +87,44 @@ def make_directory(path: str, mode: int = 0o755) -> None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
         os.chmod(folder, mode if folder == missing[0] else 0o755)
+
+
+def open_directory(path: str, mode: int = 0o755) -> bool:
+    """
+    Give a directory of ours the mode that it should have; return whether it had another.
+
+    :raises OSError: it is not there, or belongs to somebody else.
+    """
+    if stat.S_IMODE(os.stat(path).st_mode) == mode:
+        return False
+    os.chmod(path, mode)
+    return True
+
+
+def sweep(directory: str, age: float = 3600.0) -> list[str]:
+    """
+    Remove what writers that were killed left in a directory, and return the names.
+
+    :param age: seconds since it was written; what is from the future (a clock was set back) is as old.
+    """
+    swept = []
+    for name in kept_by_nobody(directory, age):
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(directory, name))
+            swept.append(name)
+    return swept
+
+
+def kept_by_nobody(directory: str, age: float = 3600.0) -> list[str]:
+    """Return the names of the temporary files and links of this module that are older than ``age`` seconds."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if _LEFT_OVER.match(entry.name) and not entry.is_dir(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > age:
+                        found.append(entry.name)
+    return sorted(found)
 
 
 def _same(path: str, text: str, mode: int) -> bool:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from superpod_dcgm.base import process
 
 # `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
 _SECONDS = 120
-_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,MainPID,Result"
+_LOG_SECONDS = 10
+_LOG_CHARACTERS = 400
+_PROPERTIES = ",".join(
+    (
+        *("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result"),
+        *("NRestarts", "NeedDaemonReload", "ActiveEnterTimestampMonotonic"),
+    )
+)
 
 
 class UnitError(Exception):
@@ -39,3 +48,22 @@ def show(unit: str) -> dict[str, str]:
 def is_up(state: dict[str, str]) -> bool:
     """Return whether a unit in ``state`` (of ``show``) runs or is between two of its automatic restarts."""
     return state.get("ActiveState") in ("active", "activating", "reloading")
+
+
+def forget_failure(unit: str) -> None:
+    """Let a unit that is stopped on purpose not count as failed, which it may for how it ended; best effort."""
+    with contextlib.suppress(UnitError):
+        # It is unknown to systemd as soon as nothing needs it, which is refused.
+        systemctl("reset-failed", unit)
+
+
+def last_words(unit: str) -> str:
+    """Return the last line that a unit's own processes wrote to the journal, or an empty string."""
+    for match in ([f"_SYSTEMD_UNIT={unit}"], [f"--unit={unit}"]):
+        answer = process.run(
+            ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=20", *match], _LOG_SECONDS
+        )
+        lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
+        if lines:
+            return lines[-1][:_LOG_CHARACTERS]
+    return ""

@@ -49,6 +49,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[s
         *_places(merged),
         *_labels(merged["targets"]["labels"]),
         *_jobs(merged["prometheus"]),
+        *_users(merged["users"]),
     ]
 
 
@@ -217,3 +218,11 @@ def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:
             yield f"{key}: {whose} a job {name} already; choose another job_name"
         else:
             seen.append(name)
+
+
+def _users(numbers: dict[str, int]) -> Iterator[str]:
+    """Two users of one number would be one user."""
+    names: dict[int, str] = {}
+    for name, number in numbers.items():
+        if names.setdefault(number, name) != name:
+            yield f"dcgm:users:{name}: {number} is that of dcgm:users:{names[number]}; give each its own"

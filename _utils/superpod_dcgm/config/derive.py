@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import contradictions
+from superpod_dcgm.config import contradictions, system_users
 from superpod_dcgm.exporter import artifacts, go, source
 
 # Where units of packages and of the administrator lie (systemd.unit(5)).
@@ -44,6 +44,8 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "agent": agent(configuration, conf["textfile"], python(executable)),
         "agent_units": {"names": [*_AGENT_UNITS], "files": [f"{UNIT_DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]},
         "serves_metrics": contradictions.serves_own_metrics(configuration["metrics"]),
+        "users": system_users.needed(configuration, found["mode"] == "remote", builds_here),
+        "all_users": system_users.all_of_a_node(configuration),
         "metrics_url": metrics_url(exporter),
         "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
         "builds_here": builds_here,
@@ -89,6 +91,7 @@ def agent(configuration: dict[str, Any], textfile: str, executable: str) -> dict
     return {
         "python": executable,
         "code": paths.NODE_CODE,
+        "user": paths.AGENT_USER,
         "runtime": paths.NODE_RUNTIME,
         "directory": configuration["job_map"]["directory"],
         "textfile": textfile,

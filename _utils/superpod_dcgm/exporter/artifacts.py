@@ -13,17 +13,20 @@ import os
 import platform
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from superpod_dcgm.base import files, process
+from superpod_dcgm.exporter import confined
 
 BINARY = "dcgm-exporter"
 COUNTERS = "default-counters.csv"
 SUMS = "SHA256SUMS"
 MANIFEST = "artifact.json"
+_MODES = {BINARY: 0o755, COUNTERS: 0o644, SUMS: 0o644, MANIFEST: 0o644}
 _CHECK_SECONDS = 30
 # Seconds between two looks for an artifact.
 _PAUSE = 2.0
@@ -67,17 +70,21 @@ def publishing(directory: str, facts: dict[str, str]) -> Iterator[str]:
     """
     Give an empty folder; what the block leaves there becomes the artifact ``directory`` in one step.
 
+    Every node can read it, whatever the umask. Whether it runs is the block's to find out, where it may be run.
+
     :param facts: goes into ``artifact.json`` together with host, C library and time.
-    :raises ReleaseError: the result does not run on this node. An artifact that was there stays then.
     """
-    parent = os.path.dirname(directory)
+    parent, name = os.path.split(directory)
     files.make_directory(parent)
-    fresh = tempfile.mkdtemp(prefix=".build-", dir=parent)
+    prefix = f".build-{name}-"
+    # Whoever builds holds the lock: these are of builders that were killed.
+    for left in [entry for entry in os.listdir(parent) if entry.startswith(prefix)]:
+        shutil.rmtree(os.path.join(parent, left), ignore_errors=True)
+    fresh = tempfile.mkdtemp(prefix=prefix, dir=parent)
     try:
         yield fresh
-        check_runs(os.path.join(fresh, BINARY))
         _describe(fresh, facts)
-        os.chmod(fresh, 0o755)
+        open_to_all(fresh)
         files.replace_directory(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -95,13 +102,31 @@ def _describe(folder: str, facts: dict[str, str]) -> None:
     files.write_atomic(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=2) + "\n")
 
 
-def check_runs(binary: str) -> str:
+def closed(directory: str) -> dict[str, int]:
+    """Return what has another mode than it should in an artifact or installation, with the mode that it should have."""
+    wanted = {directory: 0o755, **{os.path.join(directory, name): mode for name, mode in _MODES.items()}}
+    there = {path: mode for path, mode in wanted.items() if os.path.exists(path)}
+    return {path: mode for path, mode in there.items() if stat.S_IMODE(os.stat(path).st_mode) != mode}
+
+
+def open_to_all(directory: str) -> None:
+    """
+    Give an artifact or installation the modes with which every user can read it.
+
+    :raises OSError: somebody else owns it.
+    """
+    for path, mode in closed(directory).items():
+        os.chmod(path, mode)
+
+
+def check_runs(binary: str, user: str = "") -> str:
     """
     Return what ``binary --version`` says.
 
+    :param user: as whom it is run; empty: as whoever calls.
     :raises ReleaseError: it does not run here: wrong architecture, or built on a newer distribution (GLIBC not found).
     """
-    answer = process.run([binary, "--version"], _CHECK_SECONDS)
+    answer = process.run(confined.as_user([binary, "--version"], user), _CHECK_SECONDS)
     if answer.code is None:
         raise ReleaseError(f"{binary} does not run on this node: {answer.error}")
     if answer.code:

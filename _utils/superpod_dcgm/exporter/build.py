@@ -1,14 +1,20 @@
-"""Build dcgm-exporter from a pinned commit, in a directory that is gone afterwards whatever happens."""
+"""
+Build dcgm-exporter from a pinned commit, in a directory that is gone afterwards whatever happens.
+
+Clone, modules and compiler run as a user of this project who can write to that directory only.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
+import stat
 import time
 from dataclasses import dataclass, field
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import files, process
+from superpod_dcgm.exporter import confined
 from superpod_dcgm.exporter.source import write_trust
 
 log = logging.getLogger(__name__)
@@ -17,7 +23,11 @@ _PRODUCTS = {
     "dcgm-exporter": "cmd/dcgm-exporter/dcgm-exporter",
     "default-counters.csv": "etc/default-counters.csv",
 }
+# Caches that a site may share between builds.
+_CACHES = ("GOCACHE", "GOMODCACHE", "GOPATH")
 _LINES_SHOWN = 15
+# What systemd may take to say that the time is over.
+_GRACE = 15.0
 
 
 class BuildError(Exception):
@@ -26,7 +36,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to build, from where, and with which Go."""
+    """What to build, from where, with which Go, and as whom (empty: whoever calls)."""
 
     release: str
     commit: str
@@ -35,6 +45,19 @@ class Plan:
     directory: str
     timeout: int
     environment: dict[str, str] = field(default_factory=dict)
+    user: str = ""
+
+    @property
+    def work(self) -> str:
+        """The directory of the user who builds."""
+        return os.path.join(self.directory, "work")
+
+    @property
+    def place(self) -> confined.Place:
+        """Where he may write, caches of the site included."""
+        caches = [self.environment.get(name, "") for name in _CACHES]
+        shared = tuple(path for path in caches if os.path.isabs(path) and os.path.isdir(path))
+        return confined.Place(self.user, self.work, os.path.join(self.directory, "environment"), shared)
 
 
 def build(plan: Plan, destination: str) -> None:
@@ -46,12 +69,15 @@ def build(plan: Plan, destination: str) -> None:
     deadline = time.monotonic() + plan.timeout
     shutil.rmtree(plan.directory, ignore_errors=True)
     try:
-        os.makedirs(plan.directory, mode=0o700)
+        # Others must get through it to their own.
+        files.make_directory(plan.directory)
+        confined.give(plan.work, plan.user)
         source = _clone(plan, deadline)
         _verify(plan, source, deadline)
         log.info("Building dcgm-exporter %s with %s", plan.release, plan.go)
         _run(["make", "binary"], source, plan, deadline)
-        _collect(source, destination)
+        _check(source, plan, deadline)
+        _collect(source, destination, confined.number(plan.user))
     except OSError as exc:
         raise BuildError(f"Building dcgm-exporter {plan.release} in {plan.directory} failed: {exc}") from exc
     finally:
@@ -59,11 +85,11 @@ def build(plan: Plan, destination: str) -> None:
 
 
 def _clone(plan: Plan, deadline: float) -> str:
-    source = os.path.join(plan.directory, "dcgm-exporter")
-    write_trust(plan.directory)
+    source = os.path.join(plan.work, "dcgm-exporter")
+    write_trust(plan.work)
     log.info("Cloning %s at %s", plan.source, plan.release)
     arguments = ["git", "clone", "--quiet", "--no-hardlinks", "--branch", plan.release, plan.source, source]
-    _run(arguments, plan.directory, plan, deadline)
+    _run(arguments, plan.work, plan, deadline)
     return source
 
 
@@ -79,11 +105,11 @@ def _verify(plan: Plan, source: str, deadline: float) -> None:
 def _environment(plan: Plan) -> dict[str, str]:
     values = {
         "PATH": f"{plan.go}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": plan.directory,
+        "HOME": plan.work,
         "LANG": "C.UTF-8",
         "GIT_TERMINAL_PROMPT": "0",
-        "GOCACHE": f"{plan.directory}/cache",
-        "GOPATH": f"{plan.directory}/go",
+        "GOCACHE": f"{plan.work}/cache",
+        "GOPATH": f"{plan.work}/go",
         "GOFLAGS": "-buildvcs=false",
         # The Go release is pinned with its checksum; it shall not fetch another one.
         "GOTOOLCHAIN": "local",
@@ -93,24 +119,42 @@ def _environment(plan: Plan) -> dict[str, str]:
 
 
 def _run(arguments: list[str], directory: str, plan: Plan, deadline: float) -> str:
-    left = max(0.1, deadline - time.monotonic())
-    answer = process.run(arguments, left, _environment(plan), directory, together=True)
-    if answer.missing:
+    left, values, text = max(0.1, deadline - time.monotonic()), _environment(plan), " ".join(arguments)
+    if not shutil.which(arguments[0], path=values["PATH"]):
         raise BuildError(f"{arguments[0]} is not installed on this node")
-    if answer.late:
-        raise BuildError(f"{' '.join(arguments)}: not finished after {plan.timeout} s in all, ended")
+    command = confined.command(arguments, plan.place, directory, left, values)
+    waits = left + _GRACE if command[0] == "systemd-run" else left
+    answer = process.run(command, waits, values, directory, together=True)
+    if answer.late or (answer.code and time.monotonic() >= deadline):
+        raise BuildError(f"{text}: not finished after {plan.timeout} s in all, ended")
     if answer.code is None:
-        raise BuildError(f"{' '.join(arguments)}: {answer.error}")
+        raise BuildError(f"{text}: {answer.error}")
     if answer.code:
         tail = "\n".join(answer.output.splitlines()[-_LINES_SHOWN:])
-        raise BuildError(f"{' '.join(arguments)}: exit code {answer.code}\n{tail}")
+        who = f" (as the user {plan.user}, who must be able to read the source)" if confined.number(plan.user) else ""
+        raise BuildError(f"{text}: exit code {answer.code}{who}\n{tail}")
     return answer.output
 
 
-def _collect(source: str, destination: str) -> None:
+def _check(source: str, plan: Plan, deadline: float) -> None:
+    """What was built shall run here; root does not try it."""
+    binary = os.path.join(source, _PRODUCTS["dcgm-exporter"])
+    if os.path.exists(binary):
+        _run([binary, "--version"], source, plan, deadline)
+
+
+def _collect(source: str, destination: str, owner: int) -> None:
     for name, product in _PRODUCTS.items():
-        path = os.path.join(source, product)
-        if not os.path.isfile(path):
-            raise BuildError(f"`make binary` succeeded and left no {product}")
-        shutil.copyfile(path, os.path.join(destination, name))
-    os.chmod(os.path.join(destination, "dcgm-exporter"), 0o755)
+        try:
+            descriptor = os.open(os.path.join(source, product), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError as exc:
+            raise BuildError(f"`make binary` succeeded and left no {product}") from exc
+        try:
+            found = os.fstat(descriptor)
+            # What a build links to may be a file that only root can read.
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
+                raise BuildError(f"`make binary` left a {product} that is no file of its own: not used")
+            with open(descriptor, "rb", closefd=False) as made, files.create(os.path.join(destination, name)) as target:
+                shutil.copyfileobj(made, target)
+        finally:
+            os.close(descriptor)

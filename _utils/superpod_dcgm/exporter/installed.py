@@ -53,10 +53,11 @@ def is_installed(artifact: str, directory: str, commit: str = "") -> bool:
         return False
 
 
-def install(artifact: str, directory: str) -> None:
+def install(artifact: str, directory: str, user: str = "") -> None:
     """
     Copy an artifact to ``directory`` on this node, after checking its sums and that it runs here.
 
+    :param user: as whom it is tried.
     :raises ReleaseError: it is not whole or does not run; what was installed stays.
     """
     artifacts.verify(artifact)
@@ -65,10 +66,10 @@ def install(artifact: str, directory: str) -> None:
     fresh = tempfile.mkdtemp(prefix=".install-", dir=parent)
     try:
         for name in (artifacts.BINARY, artifacts.COUNTERS, artifacts.SUMS, artifacts.MANIFEST):
-            shutil.copy(os.path.join(artifact, name), fresh)
+            shutil.copyfile(os.path.join(artifact, name), os.path.join(fresh, name))
         artifacts.verify(fresh)
-        artifacts.check_runs(os.path.join(fresh, artifacts.BINARY))
-        os.chmod(fresh, 0o755)
+        artifacts.open_to_all(fresh)
+        artifacts.check_runs(os.path.join(fresh, artifacts.BINARY), user)
         files.replace_directory(fresh, directory)
     except OSError as exc:
         raise artifacts.ReleaseError(f"{artifact} cannot be installed to {directory}: {exc}") from exc

@@ -54,7 +54,10 @@ def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool)
     found: dict[str, Any] = {}
     if (linked := installed.linked_release()) != desired["release"]:
         found["release"] = {"old": linked, "new": desired["release"]}
-    if up != target:
+    if decision == "stopped" and state.get("ActiveState") == "failed":
+        # The role went while the unit came up or was between two starts: it is stopped, and shall not look broken.
+        found["service"] = {"old": "failed", "new": "stopped"}
+    elif up != target:
         found["service"] = {"old": "running" if up else "stopped", "new": "running" if target else "stopped"}
     elif up and (changed or found or _stale(desired)):
         found["service"] = {"old": "running", "new": "restarted"}
@@ -113,6 +116,9 @@ def switch(unit: Unit, decision: Decision, restart: bool) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(paths.ENABLED_FLAG)
         unit.systemctl("disable", "--now", unit.name)
+        with contextlib.suppress(systemd.UnitError):
+            # How it ended may count as a failure. A unit that nothing needs is unknown, which is refused.
+            unit.systemctl("reset-failed", unit.name)
         return
     if decision == "running":
         files.write_atomic(paths.ENABLED_FLAG, "Written by the Salt state dcgm.exporter.service.\n")

@@ -39,6 +39,8 @@ def publish(checkout: str, release: str, commit: str, target: str) -> None:
     files.make_directory(os.path.dirname(target))
     temporary = f"{target}.new"
     _git(checkout, "bundle", "create", "--quiet", temporary, f"refs/tags/{release}")
+    # For who builds, on any node.
+    os.chmod(temporary, 0o644)
     os.replace(temporary, target)
 
 
@@ -48,8 +50,8 @@ def write_trust(home: str) -> None:
 
     Git before 2.38 takes `safe.directory` from a file only, not from the command line (git-config(1)).
     """
-    with open(os.path.join(home, ".gitconfig"), "w", encoding="utf-8") as stream:
-        stream.write("[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n")
+    trust = "[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n"
+    files.write_atomic(os.path.join(home, ".gitconfig"), trust)
 
 
 def _git(checkout: str, *arguments: str) -> str:

@@ -1,6 +1,9 @@
 # Configuration that prolog, epilog and the agent read on the node, and the job map directory, now and at every boot.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- set former = salt["job_map.former"](dcgm.node.job_map) %}
+
+include:
+  - dcgm.directories
+  - dcgm.agent.former
 
 Write job-map.conf:
   file.managed:
@@ -9,8 +12,11 @@ Write job-map.conf:
     - source: salt://dcgm/agent/files/job-map.conf.jinja
     - template: jinja
     - context: {{ {"job_map_conf": dcgm.node.job_map, "release": dcgm.exporter.release, "label": dcgm.job_map.label} | tojson }}
+    - user: root
+    - group: root
     - mode: '0644'
-    - makedirs: True
+    - require:
+      - file: Create the directories of this project
 
 Create the job map directory at boot:
   file.managed:
@@ -19,42 +25,16 @@ Create the job map directory at boot:
       - '# The job map that dcgm-exporter reads. Written by the Salt state dcgm.agent.config.'
       - d {{ dcgm.job_map.directory }} 0755 root root -
       - d {{ dcgm.paths.node_runtime }} 0755 root root -
+    - user: root
+    - group: root
     - mode: '0644'
     - makedirs: True
+    - dir_mode: '0755'
 
 Create the job map directory:
   file.directory:
-    - name: {{ dcgm.job_map.directory }}
+    - names: {{ ([dcgm.job_map.directory] + ([dcgm.paths.textfile_directory] if dcgm.node.serves_metrics else [])) | tojson }}
     - user: root
     - group: root
     - mode: '0755'
     - makedirs: True
-{%- for kind in dcgm.scripts if former[kind ~ "_link"] %}
-
-Remove the former {{ kind }} link:
-  job_map.unlinked:
-    - name: {{ former[kind ~ "_link"] }}
-    - target: {{ dcgm.scripts[kind].target }}
-    - known: {{ [dcgm.scripts[kind].local, dcgm.scripts[kind].shared] | tojson }}
-    - storage: {{ dcgm.shared_storage | tojson }}
-    - require_in:
-      - file: Write job-map.conf
-{%- endfor %}
-{%- if former.directory %}
-
-Move the job map from its former directory:
-  job_map.moved:
-    - name: {{ dcgm.job_map.directory }}
-    - former: {{ former.directory }}
-    - require:
-      - file: Write job-map.conf
-      - file: Create the job map directory
-{%- endif %}
-{%- if former.textfile %}
-
-Remove the metrics file from its former directory:
-  file.absent:
-    - name: {{ former.textfile }}/{{ dcgm.paths.textfile }}
-    - require:
-      - file: Write job-map.conf
-{%- endif %}

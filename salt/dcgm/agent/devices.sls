@@ -11,6 +11,8 @@ Write {{ unit }}:
     - name: /etc/systemd/system/{{ unit }}
     - source: salt://dcgm/agent/files/{{ unit }}.jinja
     - template: jinja
+    - user: root
+    - group: root
     - mode: '0644'
     - context: {{ dcgm.node.agent | tojson }}
     - require:

@@ -3,6 +3,7 @@
 {%- set unit = dcgm.paths.textfile_unit %}
 
 include:
+  - dcgm.users
   - dcgm.agent.install
   - dcgm.agent.config
 
@@ -11,15 +12,20 @@ Write {{ unit }}:
     - name: /etc/systemd/system/{{ unit }}
     - source: salt://dcgm/agent/files/{{ unit }}.jinja
     - template: jinja
+    - user: root
+    - group: root
     - mode: '0644'
     - context: {{ dcgm.node.agent | tojson }}
     - require:
       - dcgm_path: Install the code of the agent
 
 Start {{ unit }}:
-  service.running:
+  dcgm_unit.running:
     - name: {{ unit }}
-    - enable: True
+    - port: {{ dcgm.metrics.port }}
+    - seconds: 1
+    - require:
+      - dcgm_user: Create the system users
     - watch:
       - file: Write {{ unit }}
       - dcgm_path: Install the code of the agent

@@ -3,6 +3,7 @@
 {%- set exporter = dcgm.exporter %}
 
 include:
+  - dcgm.users
   - dcgm.go
 
 Install the packages that building dcgm-exporter needs:
@@ -20,6 +21,8 @@ Build dcgm-exporter {{ exporter.release }}:
     - timeout: {{ exporter.build.timeout }}
     - wait: {{ exporter.build.wait }}
     - environment: {{ exporter.build.environment | tojson }}
+    - user: {{ dcgm.paths.build_user }}
     - require:
+      - dcgm_user: Create the system users
       - pkg: Install the packages that building dcgm-exporter needs
       - dcgm_release: Check that Go is new enough

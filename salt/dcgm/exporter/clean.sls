@@ -31,9 +31,3 @@ Remove {{ paths.exporter_config }} if it is empty:
     - name: {{ paths.exporter_config }}
     - require:
       - file: Remove the files of dcgm-exporter
-
-Remove the user {{ dcgm.exporter.user }}:
-  user.absent:
-    - name: {{ dcgm.exporter.user }}
-    - require:
-      - dcgm_service: Stop and disable {{ unit }}

@@ -4,6 +4,7 @@
 {%- set installed = "Install dcgm-exporter " ~ exporter.release %}
 
 include:
+  - dcgm.directories
   - dcgm.exporter.install
   - dcgm.exporter.service
 
@@ -19,8 +20,8 @@ Install the counters of dcgm-exporter:
     - force: True
 {%- endif %}
     - name: {{ dcgm.paths.exporter_counters }}
-    - makedirs: True
     - require:
+      - file: Create the directories of this project
       - dcgm_release: {{ installed }}
 
 Write the environment of dcgm-exporter:
@@ -28,10 +29,12 @@ Write the environment of dcgm-exporter:
     - name: {{ dcgm.paths.exporter_environment }}
     - source: salt://dcgm/exporter/files/exporter.env.jinja
     - template: jinja
-    - mode: '0644'
-    - makedirs: True
+    - user: root
+    # systemd reads it as root; a proxy in it may have a password.
+    - mode: '0600'
     - context: {{ {"environment": dcgm.node.environment} | tojson }}
     - require:
+      - file: Create the directories of this project
       - dcgm_release: {{ installed }}
 
 Write dcgm-exporter.service:
@@ -39,6 +42,7 @@ Write dcgm-exporter.service:
     - name: {{ dcgm.paths.unit_file }}
     - source: salt://dcgm/exporter/files/dcgm-exporter.service.jinja
     - template: jinja
+    - user: root
     - mode: '0644'
     - context: {{ {"mode": dcgm.node.engine.mode, "boot_wait": dcgm.node.boot_wait, "exporter": exporter, "paths": dcgm.paths} | tojson }}
     - require:

@@ -1,11 +1,19 @@
 # Installs the release from its artifact, next to others; which one is current, the service state decides.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set exporter = dcgm.exporter %}
-{%- if dcgm.node.builds_here %}
 
 include:
+  - dcgm.users
+{%- if dcgm.node.builds_here %}
   - dcgm.exporter.build
 {%- endif %}
+
+Create {{ dcgm.paths.exporter_root }}:
+  file.directory:
+    - name: {{ dcgm.paths.exporter_root }}
+    - user: root
+    - group: root
+    - mode: '0755'
 
 Install dcgm-exporter {{ exporter.release }}:
   dcgm_release.installed:
@@ -13,8 +21,11 @@ Install dcgm-exporter {{ exporter.release }}:
     - artifact: {{ dcgm.node.artifact }}
     - commit: {{ exporter.facts.commit | tojson }}
     - wait: {{ dcgm.node.wait }}
-{%- if dcgm.node.builds_here %}
+    - user: {{ exporter.user if dcgm.node.engine.mode == "remote" else "root" }}
     - require:
+      - dcgm_user: Create the system users
+      - file: Create {{ dcgm.paths.exporter_root }}
+{%- if dcgm.node.builds_here %}
       - dcgm_release: Build dcgm-exporter {{ exporter.release }}
 {%- endif %}
 
@@ -24,15 +35,3 @@ Link {{ dcgm.paths.exporter_link }} to the current release:
     - target: {{ dcgm.paths.exporter_current }}/dcgm-exporter
     - require:
       - dcgm_release: Install dcgm-exporter {{ exporter.release }}
-
-{%- if dcgm.node.engine.mode == "remote" %}
-
-Create the user {{ exporter.user }}:
-  user.present:
-    - name: {{ exporter.user }}
-    - system: True
-    - createhome: False
-    - home: /nonexistent
-    - shell: /usr/sbin/nologin
-    - fullname: dcgm-exporter
-{%- endif %}

@@ -4,11 +4,20 @@
 
 {%- if go.enabled and go.method == "archive" %}
 
+Create the directory of Go {{ go.version }}:
+  file.directory:
+    - names: {{ [go.directory, go.directory ~ "/go" ~ go.version] | tojson }}
+    - user: root
+    - group: root
+    - mode: '0755'
+
 Unpack Go {{ go.version }}:
   dcgm_release.go_unpacked:
     - name: {{ go.directory }}/go{{ go.version }}
     - source: {{ dcgm.node.go_source | tojson }}
     - sha256: {{ go.sha256.get(dcgm.node.arch, "") | tojson }}
+    - require:
+      - file: Create the directory of Go {{ go.version }}
     - require_in:
       - dcgm_release: Check that Go is new enough
 

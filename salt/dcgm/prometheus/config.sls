@@ -27,6 +27,8 @@ Write the configuration of Prometheus:
   file.managed:
     - name: {{ prometheus.config }}
     - contents: {{ dcgm.prometheus_files.config | tojson }}
+    - user: root
+    - group: root
     - mode: '0644'
     - check_cmd: {{ dcgm.prometheus_files.promtool }} check config
     - tmp_ext: .yml
@@ -39,6 +41,8 @@ Write {{ path.prometheus_unit_file }}:
     - name: {{ path.prometheus_unit_file }}
     - source: salt://dcgm/prometheus/files/superpod-prometheus.service.jinja
     - template: jinja
+    - user: root
+    - group: root
     - mode: '0644'
     - context: {{ {"prometheus": prometheus, "user": path.prometheus_user} | tojson }}
     - require:

@@ -15,6 +15,8 @@ Write the scrape configuration for the existing Prometheus:
     - contents: {{ files.scrape_config | tojson }}
     - makedirs: True
     - dir_mode: '0755'
+    - user: root
+    - group: root
     - mode: '0644'
 {%- if files.promtool %}
     - check_cmd: {{ files.promtool }} check config

@@ -5,6 +5,17 @@
 include:
   - dcgm.present
 
+{%- if dcgm.targets.enabled %}
+
+# Root's, since the artifacts that all nodes run lie beside the target files.
+Create the directory above the target files:
+  dcgm_path.made:
+    - name: {{ salt["file.dirname"](dcgm.targets.directory) }}
+    - not_of: {{ user }}
+    - require_in:
+      - file: Create the directories that the watcher writes to
+{%- endif %}
+
 Restrict {{ path.head_config }} to the master's user:
   file.directory:
     - name: {{ path.head_config }}
@@ -16,7 +27,6 @@ Create the directories that the watcher writes to:
     - names: {{ ([path.head_state] + ([dcgm.targets.directory] if dcgm.targets.enabled else [])) | tojson }}
     - user: {{ user }}
     - mode: '0755'
-    - makedirs: True
 
 {%- if dcgm.roles.source == "bcm" %}
 {%- set credential = [watcher.password_file] if watcher.user else [watcher.certificate, watcher.key] %}

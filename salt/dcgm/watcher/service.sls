@@ -15,11 +15,18 @@ Add the watcher to the master's configuration:
     - name: {{ path.watcher_master_config }}
     - dataset: {{ dcgm.master | tojson }}
     - serializer: yaml
+    - user: root
+    - group: root
     - mode: '0644'
     - require:
       - bcm_watcher: Check that no other file of the master's configuration conflicts
       - file: Write {{ path.watcher_settings }}
       - dcgm_path: Install the code of the watcher
+
+Remove what killed writers left on the head:
+  dcgm_path.swept:
+    - directories: {{ [path.head_state, path.head_config, dcgm.targets.directory,
+                       dcgm.targets.directory ~ "/superpod-dcgm"] | tojson }}
 
 Restart the Salt master shortly:
   cmd.run:

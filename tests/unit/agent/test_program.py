@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from superpod_dcgm import agent
 from superpod_dcgm.agent import __main__, counters, reconcile, slurm
 from superpod_dcgm.agent import metrics as agent_metrics
+from superpod_dcgm.agent import server as module_server
 from superpod_dcgm.base import job_map_conf, paths
 
 UTILS = Path(paths.__file__).parents[2]
@@ -93,10 +96,15 @@ def metrics(root: Path) -> dict[str, float]:
     return {one.name: one.value for family in text_string_to_metric_families(text) for one in family.samples}
 
 
-def test_a_tick_does_all_that_is_due(root, devices, capsys) -> None:
+def test_a_tick_does_all_that_is_due(root, devices, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(paths, "NODE_RUNTIME", str(root / "run"))
     (root / "run/spool").write_text("prolog 5 ok\n")
+    for left in (root / "run/.superpod-1", root / "map/.superpod-2"):
+        left.touch()
+        os.utime(left, (1, 1))
     assert __main__.main(["tick"]) == 0
     assert (root / "map/0").read_text() == ""
+    assert [*root.rglob(".superpod-*")] == []
     assert devices.forced == [False]
     assert metrics(root)["dcgm_job_map_reconcile_removed_total"] == 1
     assert metrics(root)["dcgm_job_map_jobs"] == 0
@@ -368,28 +376,66 @@ def test_rubbish_is_refused_and_logs_nothing(server) -> None:
     assert server.process.communicate(timeout=20)[1] == ""
 
 
-def test_connections_that_send_nothing_hold_nobody_up_for_long(server) -> None:
-    begin = time.monotonic()
-    idle = [server.connect() for _ in range(30)]
-    # One that sends a byte now and then has no longer time than the others.
-    for connection in idle:
-        connection.sendall(b"G")
-    while True:
-        try:
-            if server.get("/metrics")[0] == 503:
-                break
-        except (OSError, http.client.HTTPException):
-            for connection in idle[:8]:
-                try:
-                    connection.sendall(b"E")
-                except OSError:
-                    continue
-            time.sleep(0.2)
-    assert time.monotonic() - begin < 15
-    threads = len(os.listdir(f"/proc/{server.process.pid}/task"))
-    assert threads <= 10
-    for connection in idle:
+@pytest.mark.parametrize("count", [60, 500])
+@pytest.mark.parametrize("sent", [b"", b"G"])
+def test_a_scrape_is_answered_while_one_user_holds_connections(server, count, sent) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    # He may take any address of the loopback.
+    held = [
+        socket.create_connection(("127.0.0.1", server.port), 20, (f"127.0.{n // 250}.{n % 250 + 1}", 0))
+        for n in range(count)
+    ]
+    for connection in held:
+        with contextlib.suppress(OSError):
+            connection.sendall(sent)
+    for _ in range(10):
+        begin = time.monotonic()
+        assert server.get("/metrics")[0] == 503
+        assert time.monotonic() - begin < 1
+    assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1
+    assert len(os.listdir(f"/proc/{server.process.pid}/fd")) < 100
+    for connection in held:
         connection.close()
+
+
+def test_slow_readers_of_a_long_page_hold_nobody_up(server, root) -> None:
+    write_settings(root, port=server.port, textfile=root)
+    (root / paths.TEXTFILE).write_text("x 1\n" * (1 << 20))
+    slow = []
+    for _ in range(60):
+        slow.append(server.connect())
+        slow[-1].sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert len(server.get("/metrics")[2]) == 1 << 22
+    usage = Path(f"/proc/{server.process.pid}/status").read_text()
+    assert int(re.findall(r"VmRSS:\s+(\d+)", usage)[0]) < 100 << 10
+    for connection in slow:
+        connection.close()
+
+
+def test_a_request_that_does_not_come_is_waited_for_one_second(server) -> None:
+    with server.connect() as connection:
+        begin = time.monotonic()
+        connection.sendall(b"GET /metrics")
+        assert connection.recv(1) == b""
+        assert 0.5 < time.monotonic() - begin < 4
+
+
+def test_the_addresses_of_one_user_count_together() -> None:
+    together = [
+        ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"),
+        ("198.18.0.1", "::ffff:198.18.0.1"),
+        ("2001:db8::1", "2001:db8::ffff:1"),
+    ]
+    groups = [{module_server._group(address) for address in addresses} for addresses in together]
+    assert [len(found) for found in groups] == [1, 1, 1]
+    assert len(set.union(*groups)) == 3
+    assert module_server._group("fe80::1%eth0") != module_server._group("fe80::2%eth0")
+
+
+def test_what_is_no_plain_file_is_not_waited_for(server, root) -> None:
+    write_settings(root, port=server.port, textfile=root)
+    os.mkfifo(root / paths.TEXTFILE)
+    assert server.get("/metrics")[0] == 503
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,24 @@ def test_a_map_that_moves_keeps_running_jobs_and_what_is_newer(tmp_path: Path) -
     assert not former.exists()
     moved = {path.name: path.read_text() for path in directory.iterdir()}
     assert moved == {"0": "99\n", "1": "13\n", "2": "", ".job-12": record}
+
+
+def test_temporary_files_older_than_an_hour_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    names = [".superpod-a1", ".60-prolog-dcgm.sh.superpod-77", ".superpod-new", "x.prom", ".lock", ".superpod-dir"]
+    for name in names[:5]:
+        (tmp_path / name).touch()
+    (tmp_path / names[5]).mkdir()
+    (tmp_path / ".superpod-link").symlink_to("/nowhere")
+    (tmp_path / ".superpod-future").touch()
+    now = time.time()
+    for name, moment in {
+        names[0]: 7200,
+        names[1]: 7200,
+        names[3]: 7200,
+        names[4]: 7200,
+        ".superpod-future": -7200,
+    }.items():
+        os.utime(tmp_path / name, (now - moment, now - moment))
+    assert base_files.sweep(str(tmp_path)) == [".60-prolog-dcgm.sh.superpod-77", ".superpod-a1", ".superpod-future"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[2:], ".superpod-link"])
+    assert base_files.sweep("/nowhere") == []

@@ -39,3 +39,19 @@ def test_a_refusal_has_the_command_and_the_reason(systemctl: Path, script: str, 
 )
 def test_a_unit_is_up_also_between_two_of_its_restarts(state: str, up: bool) -> None:
     assert systemd.is_up({"ActiveState": state} if state else {}) is up
+
+
+def test_the_last_words_are_those_of_the_units_own_processes(systemctl: Path) -> None:
+    journal = systemctl.parent / "journalctl"
+    say(journal, 'case "$*" in *_SYSTEMD_UNIT=x.service*) echo first; echo " last "; echo;; *) echo systemd;; esac')
+    assert systemd.last_words("x.service") == "last"
+    say(journal, 'case "$*" in *--unit=x.service*) echo "Failed at step EXEC";; esac')
+    assert systemd.last_words("x.service") == "Failed at step EXEC"
+    say(journal, "exit 1")
+    assert systemd.last_words("x.service") == ""
+
+
+def test_a_unit_that_systemd_does_not_know_need_not_forget(systemctl: Path) -> None:
+    say(systemctl, f'echo "$@" >> {systemctl.parent}/log; exit 1')
+    systemd.forget_failure("x.service")
+    assert (systemctl.parent / "log").read_text() == "--no-pager reset-failed x.service\n"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,14 @@ def git(folder: Path, *arguments: str) -> str:
         ["git", *identity, "-C", str(folder), *arguments], capture_output=True, text=True, check=True
     )
     return answer.stdout.strip()
+
+
+@pytest.fixture
+def strict() -> Iterator[None]:
+    """Work with the umask of a hardened site's minion."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

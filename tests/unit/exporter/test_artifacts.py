@@ -52,12 +52,25 @@ def test_an_artifact_counts_only_for_its_commit(artifact: Path, tmp_path: Path, 
     assert artifacts.is_stored(str(tmp_path / "store"), "4.5.3-4.8.2", "amd64", commit) is stored
 
 
-def test_a_result_that_does_not_run_is_not_stored_and_the_old_one_stays(artifact: Path) -> None:
-    with pytest.raises(artifacts.ReleaseError, match=r"GLIBC_2.38 not found"):
-        publish(artifact, program("GLIBC_2.38 not found", 1))
-    artifacts.verify(str(artifact))
-    assert "version 1" in (artifact / "dcgm-exporter").read_text()
-    assert [entry.name for entry in artifact.parent.iterdir()] == ["linux-amd64"]
+def test_every_user_can_read_an_artifact_and_an_installation_whatever_the_umask(tmp_path: Path, strict: None) -> None:
+    directory, place = tmp_path / "store/4.5.3-4.8.2/linux-amd64", tmp_path / "opt/4.5.3-4.8.2"
+    publish(directory, program(), commit="c" * 40)
+    installed.install(str(directory), str(place))
+    for folder in (directory, place):
+        assert artifacts.closed(str(folder)) == {}
+        assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+            **dict.fromkeys(("default-counters.csv", "SHA256SUMS", "artifact.json"), 0o644),
+            "dcgm-exporter": 0o755,
+        }
+        assert [up.stat().st_mode & 0o777 for up in (folder, folder.parent)] == [0o755, 0o755]
+
+
+def test_what_a_killed_builder_left_goes_with_the_next_build(artifact: Path) -> None:
+    for left in (".build-linux-amd64-x1", ".build-linux-arm64-x2"):
+        (artifact.parent / left).mkdir()
+    publish(artifact, program(), commit="d" * 40)
+    # That of another architecture may be at work.
+    assert sorted(entry.name for entry in artifact.parent.iterdir()) == [".build-linux-arm64-x2", "linux-amd64"]
 
 
 def test_a_build_that_raises_leaves_nothing_in_the_store(artifact: Path) -> None:

@@ -34,7 +34,6 @@ def test_the_binary_and_the_counters_of_the_tag_are_collected(plan: Make, tmp_pa
     result = build(plan(), tmp_path)
     assert "version one" in (result / "dcgm-exporter").read_text()
     assert (result / "default-counters.csv").read_text().startswith("DCGM_FI_DEV_GPU_UTIL")
-    assert os.access(result / "dcgm-exporter", os.X_OK)
 
 
 def test_a_tag_that_was_moved_is_not_built(plan: Make, tmp_path: Path, move_tag: Move) -> None:
@@ -59,6 +58,35 @@ def test_a_build_that_leaves_no_binary_is_not_a_success(plan: Make, tmp_path: Pa
     move_tag("binary:\n\t@true\n")
     with pytest.raises(exporter_build.BuildError, match="left no cmd/dcgm-exporter/dcgm-exporter"):
         build(plan(), tmp_path)
+
+
+def test_a_result_that_does_not_run_is_no_success(plan: Make, tmp_path: Path, move_tag: Move) -> None:
+    binary = "cmd/dcgm-exporter/dcgm-exporter"
+    move_tag(f"binary:\n\t@printf '#!/bin/sh\\necho GLIBC_2.38 not found\\nexit 1\\n' > {binary}; chmod 755 {binary}\n")
+    with pytest.raises(
+        exporter_build.BuildError, match=r"(?s)dcgm-exporter --version: exit code 1.*GLIBC_2.38 not found"
+    ):
+        build(plan(), tmp_path)
+
+
+@pytest.mark.parametrize("how", ["link", "fifo", "folder"])
+def test_only_a_file_of_the_build_is_taken(plan: Make, tmp_path: Path, move_tag: Move, how: str) -> None:
+    # The counters: nobody runs them.
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    make = {"link": f"ln -sf {secret}", "fifo": "rm -f $$f; mkfifo", "folder": "rm -f $$f; mkdir"}[how]
+    binary = "cmd/dcgm-exporter/dcgm-exporter"
+    good = f"printf '#!/bin/sh\\n' > {binary}; chmod 755 {binary}"
+    move_tag(f"binary:\n\t@{good}; f=etc/default-counters.csv; {make} $$f\n")
+    with pytest.raises(exporter_build.BuildError, match=r"default-counters\.csv"):
+        build(plan(), tmp_path)
+    assert not (tmp_path / "result/default-counters.csv").exists()
+
+
+def test_a_bundle_can_be_read_by_all_whatever_the_umask(plan: Make, tmp_path: Path, source: Path, strict: None) -> None:
+    bundle = tmp_path / "store/source/x.bundle"
+    exporter_source.publish(str(source), RELEASE, plan().commit, str(bundle))
+    assert [path.stat().st_mode & 0o777 for path in (bundle, *bundle.parents[:2])] == [0o644, 0o755, 0o755]
 
 
 def test_a_build_that_hangs_is_ended_with_its_children(plan: Make, tmp_path: Path, move_tag: Move) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +145,16 @@ def test_a_build_that_fails_is_told_to_those_who_wait(
     assert not Path(wanted["artifact"]).exists()
 
 
+def test_what_a_builder_with_a_strict_umask_left_is_opened_to_all_users(apply: Call, wanted: dict[str, Any]) -> None:
+    artifact = Path(wanted["artifact"])
+    apply("dcgm_release.built", **wanted)
+    for path in (artifact, artifact / "default-counters.csv"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    done = apply("dcgm_release.built", **wanted)
+    assert done.changes == {"modes": [str(artifact), str(artifact / "default-counters.csv")]}
+    assert artifacts.closed(str(artifact)) == {}
+
+
 def test_what_another_node_built_meanwhile_is_no_change(
     call: Call, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +197,17 @@ def test_a_release_is_installed_once(apply: Call, here: ExporterNode, tmp_path: 
     assert done.changes["installed"]["old"] == digest
 
 
+def test_an_installation_that_others_cannot_read_is_opened_without_the_store(
+    apply: Call, here: ExporterNode, tmp_path: Path
+) -> None:
+    artifact, place = store(tmp_path), here.root / "opt" / RELEASE
+    apply("dcgm_release.installed", name=RELEASE, artifact=str(artifact), commit="c")
+    artifact.rename(tmp_path / "away")
+    (place / artifacts.COUNTERS).chmod(0o600)
+    done = apply("dcgm_release.installed", name=RELEASE, artifact=str(artifact), commit="c")
+    assert (done.result, done.changes) == (True, {"modes": [str(place / artifacts.COUNTERS)]})
+
+
 def test_a_release_that_is_to_be_built_first_is_foretold_and_missed(
     call: Call, here: ExporterNode, tmp_path: Path
 ) -> None:
@@ -211,6 +234,66 @@ def test_a_checkout_is_offered_once(apply: Call, source: Path, tmp_path: Path, p
     done = apply("dcgm_source.published", **arguments)
     assert (done.result, done.changes) == (True, {"bundle": {"old": None, "new": commit}})
     assert bundle.exists()
+
+
+def test_a_bundle_that_others_cannot_read_is_opened(
+    apply: Call, source: Path, tmp_path: Path, plan: Callable[..., build.Plan]
+) -> None:
+    bundle = tmp_path / "shared/x.bundle"
+    arguments = {"name": str(bundle), "checkout": str(source), "release": RELEASE, "commit": plan().commit}
+    apply("dcgm_source.published", **arguments)
+    bundle.chmod(0o600)
+    bundle.parent.chmod(0o700)
+    done = apply("dcgm_source.published", **arguments)
+    assert done.changes == {"modes": [str(bundle.parent), str(bundle)]}
+    assert [path.stat().st_mode & 0o777 for path in (bundle.parent, bundle)] == [0o755, 0o644]
+
+
+def test_a_directory_is_made_for_all_to_enter_and_one_that_is_there_stays(
+    apply: Call, call: Call, tmp_path: Path, strict: None
+) -> None:
+    place = tmp_path / "shared/apps/dcgm-exporter"
+    done = apply("dcgm_path.made", name=str(place), not_of="root")
+    assert done.changes == {"directory": "made"}
+    assert [path.stat().st_mode & 0o777 for path in (place, *place.parents[:2])] == [0o755] * 3
+    place.chmod(0o700)
+    assert apply("dcgm_path.made", name=str(place)).changes == {}
+    assert place.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    assert call("dcgm_path.made", name=str(tmp_path / "file/below")).result is False
+
+
+def test_a_directory_that_releases_before_gave_away_becomes_roots_again(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = tmp_path / "dcgm-exporter", tmp_path / "salt"
+    ours.mkdir()
+    theirs.mkdir()
+    given = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: given.append((path, uid, gid)))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=os.geteuid() if name == "salt" else -1))
+    for place, user in ((theirs, "salt"), (ours, "other"), (ours, "salt")):
+        done = call("dcgm_path.made", name=str(place), not_of=user)
+    assert done.changes == {"owner": {"old": "salt", "new": "root"}}
+    assert given == [(str(ours), 0, 0)]
+
+
+def test_what_killed_writers_left_is_removed_once(apply: Call, tmp_path: Path) -> None:
+    old, new = tmp_path / ".superpod-abc", tmp_path / ".superpod-new"
+    for path in (old, new, tmp_path / "superpod.prom"):
+        path.touch()
+    os.utime(old, (1, 1))
+    done = apply("dcgm_path.swept", name="files", directories=[str(tmp_path), "/nowhere"])
+    assert done.changes == {"removed": [str(old)]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".superpod-new", "superpod.prom"]
+
+
+def test_code_that_others_could_not_reach_is_a_change(call: Call, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    arguments = {"name": str(tmp_path), "source": "salt://", "folders": ["_utils"]}
+    assert call("dcgm_path.copied", test=True, states={"file.recurse": Recurse({})}, **arguments).result is None
+    assert call("dcgm_path.copied", states={"file.recurse": Recurse({})}, **arguments).changes
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("checkout", ["", "/nowhere"])

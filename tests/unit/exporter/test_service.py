@@ -201,6 +201,18 @@ def test_what_systemd_refuses_is_raised(here: ExporterNode, refused: str) -> Non
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
+def test_only_a_unit_that_is_to_be_stopped_forgets_that_it_failed(here: ExporterNode, decision: Decision) -> None:
+    desired = here.runs(NEW, enabled=False)
+    here.up, here.failed = False, True
+    plan = service.plan(here.unit(), decision, desired, False)
+    expected = {"stopped": {"old": "failed", "new": "stopped"}, "running": {"old": "stopped", "new": "running"}}
+    assert plan.get("service") == expected.get(decision)
+    service.act(here.unit(), decision, desired, plan)
+    assert here.failed is (decision != "stopped")
+    assert decision == "running" or service.plan(here.unit(), decision, desired, False) == {}
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
 @pytest.mark.parametrize(
     ("linked", "stale"), [(NEW, False), (NEW, True), (OLD, False)], ids=["same", "stale", "another release"]
 )
@@ -226,7 +238,7 @@ def check(here: ExporterNode, decision: Decision, plan: dict[str, Any], was: tup
     assert (here.up, here.enabled, here.flag.exists()) == target, was
     assert installed.linked_release() == NEW, was
     restarts = ["restart"] if "service" in plan and decision != "stopped" else []
-    own = {"running": ["enable"], "stopped": ["disable --now"], "unknown": []}[decision]
+    own = {"running": ["enable"], "stopped": ["disable --now", "reset-failed"], "unknown": []}[decision]
     assert here.calls == (["daemon-reload", *own, *restarts] if plan else []), was
     if restarts:
         assert here.loaded == (NEW, here.environment.read_text()), was
