@@ -6,7 +6,12 @@ from superpod_dcgm.base import process
 
 # `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
 _SECONDS = 120
-_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,MainPID,Result"
+_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,MainPID,Result,FragmentPath"
+# Where units of packages and of the administrator lie (systemd.unit(5)), the strongest first.
+DIRECTORIES = (
+    *("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system"),
+    *("/usr/lib/systemd/system", "/lib/systemd/system"),
+)
 
 
 class UnitError(Exception):
@@ -22,7 +27,7 @@ def systemctl(*arguments: str) -> str:
     command = ["systemctl", "--no-pager", *arguments]
     answer = process.run(command, _SECONDS)
     if answer.code != 0:
-        raise UnitError(f"{' '.join(command)}: {(answer.error or answer.output).strip()}")
+        raise UnitError(f"{' '.join(command)}: {answer.problem}")
     return answer.output
 
 

@@ -8,7 +8,8 @@ import shutil
 import time
 from dataclasses import dataclass, field
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import complaint, files, process
+from superpod_dcgm.exporter.go import quiet
 from superpod_dcgm.exporter.source import write_trust
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,9 @@ _PRODUCTS = {
     "default-counters.csv": "etc/default-counters.csv",
 }
 _LINES_SHOWN = 15
+# Lies in a directory of a build, and what else earlier ones had there: only such a directory is removed.
+_MARK = ".superpod-dcgm-build"
+_CONTENT = {_MARK, ".gitconfig", ".config", ".cache", "tmp", "cache", "go", "dcgm-exporter"}
 
 
 class BuildError(Exception):
@@ -44,9 +48,14 @@ def build(plan: Plan, destination: str) -> None:
     :raises BuildError: clone, verification of the commit, or build failed, or took longer than the plan allows.
     """
     deadline = time.monotonic() + plan.timeout
+    if not is_ours(plan.directory):
+        raise BuildError(
+            f"{plan.directory} is there, and no build made it: it is not removed. Move it away, "
+            "or give another dcgm:exporter:build:directory"
+        )
     shutil.rmtree(plan.directory, ignore_errors=True)
     try:
-        os.makedirs(plan.directory, mode=0o700)
+        _prepare(plan)
         source = _clone(plan, deadline)
         _verify(plan, source, deadline)
         log.info("Building dcgm-exporter %s with %s", plan.release, plan.go)
@@ -56,6 +65,27 @@ def build(plan: Plan, destination: str) -> None:
         raise BuildError(f"Building dcgm-exporter {plan.release} in {plan.directory} failed: {exc}") from exc
     finally:
         shutil.rmtree(plan.directory, ignore_errors=True)
+
+
+def is_ours(directory: str) -> bool:
+    """Return whether a directory is missing, empty, or has what only a build leaves in it."""
+    if os.path.islink(directory):
+        return False
+    try:
+        return set(os.listdir(directory)) <= _CONTENT
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _prepare(plan: Plan) -> None:
+    files.make_directory(os.path.dirname(plan.directory))
+    # Fails if somebody made it in between.
+    os.mkdir(plan.directory, 0o700)
+    files.write_atomic(os.path.join(plan.directory, _MARK), "")
+    files.make_directory(os.path.join(plan.directory, "tmp"))
+    quiet(plan.directory)
 
 
 def _clone(plan: Plan, deadline: float) -> str:
@@ -80,11 +110,15 @@ def _environment(plan: Plan) -> dict[str, str]:
     values = {
         "PATH": f"{plan.go}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": plan.directory,
-        "LANG": "C.UTF-8",
+        "XDG_CONFIG_HOME": f"{plan.directory}/.config",
+        "XDG_CACHE_HOME": f"{plan.directory}/.cache",
+        "TMPDIR": f"{plan.directory}/tmp",
+        "LC_ALL": "C.UTF-8",
         "GIT_TERMINAL_PROMPT": "0",
         "GOCACHE": f"{plan.directory}/cache",
         "GOPATH": f"{plan.directory}/go",
-        "GOFLAGS": "-buildvcs=false",
+        # Without -modcacherw only root could remove what Go fetched.
+        "GOFLAGS": "-buildvcs=false -modcacherw",
         # The Go release is pinned with its checksum; it shall not fetch another one.
         "GOTOOLCHAIN": "local",
     }
@@ -102,8 +136,9 @@ def _run(arguments: list[str], directory: str, plan: Plan, deadline: float) -> s
     if answer.code is None:
         raise BuildError(f"{' '.join(arguments)}: {answer.error}")
     if answer.code:
-        tail = "\n".join(answer.output.splitlines()[-_LINES_SHOWN:])
-        raise BuildError(f"{' '.join(arguments)}: exit code {answer.code}\n{tail}")
+        tail = "\n".join(complaint.clean(answer.output)[-_LINES_SHOWN:])
+        reason = complaint.reason(answer.output) or "nothing said"
+        raise BuildError(f"{' '.join(arguments)}: {answer.ending}: {reason}\nIts last lines:\n{tail}")
     return answer.output
 
 
