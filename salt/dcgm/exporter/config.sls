@@ -5,23 +5,8 @@
 
 include:
   - dcgm.exporter.install
+  - dcgm.exporter.counters
   - dcgm.exporter.service
-
-Install the counters of dcgm-exporter:
-{%- if exporter.counters %}
-  file.managed:
-    - source: {{ exporter.counters }}
-    - mode: '0644'
-    - follow_symlinks: False
-{%- else %}
-  file.symlink:
-    - target: {{ dcgm.paths.exporter_current }}/default-counters.csv
-    - force: True
-{%- endif %}
-    - name: {{ dcgm.paths.exporter_counters }}
-    - makedirs: True
-    - require:
-      - dcgm_release: {{ installed }}
 
 Write the environment of dcgm-exporter:
   file.managed:
@@ -29,6 +14,7 @@ Write the environment of dcgm-exporter:
     - source: salt://dcgm/exporter/files/exporter.env.jinja
     - template: jinja
     - mode: '0644'
+    - follow_symlinks: False
     - makedirs: True
     - context: {{ {"environment": dcgm.node.environment} | tojson }}
     - require:
@@ -40,6 +26,7 @@ Write dcgm-exporter.service:
     - source: salt://dcgm/exporter/files/dcgm-exporter.service.jinja
     - template: jinja
     - mode: '0644'
+    - follow_symlinks: False
     - context: {{ {"mode": dcgm.node.engine.mode, "boot_wait": dcgm.node.boot_wait, "exporter": exporter, "paths": dcgm.paths} | tojson }}
     - require:
       - dcgm_release: {{ installed }}

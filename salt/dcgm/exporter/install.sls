@@ -1,9 +1,10 @@
 # Installs the release from its artifact, next to others; which one is current, the service state decides.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set exporter = dcgm.exporter %}
-{%- if dcgm.node.builds_here %}
 
 include:
+  - dcgm.exporter.check
+{%- if dcgm.node.builds_here %}
   - dcgm.exporter.build
 {%- endif %}
 
@@ -13,8 +14,9 @@ Install dcgm-exporter {{ exporter.release }}:
     - artifact: {{ dcgm.node.artifact }}
     - commit: {{ exporter.facts.commit | tojson }}
     - wait: {{ dcgm.node.wait }}
-{%- if dcgm.node.builds_here %}
     - require:
+      - dcgm_ownership: Check that no other exporter is in the way
+{%- if dcgm.node.builds_here %}
       - dcgm_release: Build dcgm-exporter {{ exporter.release }}
 {%- endif %}
 
@@ -35,4 +37,6 @@ Create the user {{ exporter.user }}:
     - home: /nonexistent
     - shell: /usr/sbin/nologin
     - fullname: dcgm-exporter
+    - require:
+      - dcgm_ownership: Check that no other exporter is in the way
 {%- endif %}

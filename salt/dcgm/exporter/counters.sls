@@ -1,0 +1,28 @@
+# Which metrics the exporter gives: the file of its release, or the site's.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+{%- set exporter = dcgm.exporter %}
+
+include:
+  - dcgm.exporter.install
+
+Install the counters of dcgm-exporter:
+{%- if exporter.counters %}
+  file.managed:
+    - source: {{ exporter.counters }}
+    - mode: '0644'
+    - follow_symlinks: False
+{%- else %}
+  file.symlink:
+    - target: {{ dcgm.paths.exporter_current }}/default-counters.csv
+    - force: True
+{%- endif %}
+    - name: {{ dcgm.paths.exporter_counters }}
+    - makedirs: True
+    - require:
+      - dcgm_release: Install dcgm-exporter {{ exporter.release }}
+
+Write down the digest of the counters of dcgm-exporter:
+  dcgm_ownership.noted:
+    - name: {{ dcgm.paths.exporter_counters }}
+    - require:
+      - file: Install the counters of dcgm-exporter
