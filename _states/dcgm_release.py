@@ -48,6 +48,57 @@ def go_unpacked(name: str, source: str, sha256: str) -> dict[str, Any]:
     return state.result(name, ret["result"], comment, {"go": what})
 
 
+def go_removed(name: str) -> dict[str, Any]:
+    """
+    Remove the Go releases that ``go_unpacked`` made, and their directory if nothing of others is left in it.
+
+    :param name: the directory.
+
+    .. code-block:: yaml
+
+        Remove /opt/superpod-dcgm:
+          dcgm_release.go_removed:
+            - name: /opt/superpod-dcgm
+    """
+    if not os.path.isdir(name):
+        return state.result(name, True, f"{name} is not there")
+    gone = compiler.unpacked(name)
+    others = sorted(set(os.listdir(name)) - {os.path.basename(path) for path in gone})
+    stays = f"; {name} stays, because of what others put there: {', '.join(others)}" if others else ""
+    return _removed(name, [*gone, *([] if others else [name])], stays)
+
+
+def build_removed(name: str) -> dict[str, Any]:
+    """
+    Remove what a build left that was ended from outside.
+
+    :param name: its directory.
+
+    .. code-block:: yaml
+
+        Remove what a build of dcgm-exporter left:
+          dcgm_release.build_removed:
+            - name: /opt/dcgm-exporter-deployment
+    """
+    if not os.path.lexists(name):
+        return state.result(name, True, f"{name} is not there")
+    ours = build.is_ours(name)
+    return _removed(name, [name] if ours else [], "" if ours else f"; {name} stays: no build made it")
+
+
+def _removed(name: str, gone: list[str], stays: str) -> dict[str, Any]:
+    if not gone:
+        return state.result(name, True, f"Nothing of ours is there{stays}")
+    changes = {"removed": gone}
+    if __opts__["test"]:
+        return state.result(name, None, f"{len(gone)} would be removed{stays}", changes)
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    left = [path for path in gone if os.path.lexists(path)]
+    comment = f"{', '.join(left)} cannot be removed" if left else f"{len(gone)} removed{stays}"
+    return state.result(name, not left, comment, changes)
+
+
 def go_usable(name: str, minimum: str) -> dict[str, Any]:
     """
     Make sure that a Go compiler is new enough for the release of dcgm-exporter that is to be built.

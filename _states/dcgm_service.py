@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from superpod_dcgm.base import files as base_files
-from superpod_dcgm.base import maintenance, paths, state, systemd
+from superpod_dcgm.base import maintenance, ownership, paths, state, systemd
 from superpod_dcgm.base import roles as node_roles
 from superpod_dcgm.exporter import installed, last_good, role_call, service
 
@@ -153,6 +153,9 @@ def stopped(name: str) -> dict[str, Any]:
     """
     try:
         found = systemd.show(name)
+        unit_file = found.get("FragmentPath", "")
+        if os.path.lexists(unit_file) and not ownership.is_ours(unit_file, paths.EXPORTER_ROOT):
+            return state.result(name, True, f"{name} is left as it is: {unit_file} is not ours")
         up, enabled = systemd.is_up(found), found.get("UnitFileState") == "enabled"
         failed = found.get("ActiveState") == "failed"
         if not up and not enabled and not failed:

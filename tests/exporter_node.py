@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SECONDS = 7
 _PATHS = {
     "NODE_STATE": "var",
     "RUNNING_FILE": "var/running.json",
+    "OWNED_FILE": "var/owned.json",
+    "EXPORTER_LINK": "usr/dcgm-exporter",
     "ROLES_FILE": "var/roles.json",
     "ENABLED_FLAG": "var/enabled",
     "NODE_RUNTIME": "run",
@@ -47,12 +50,15 @@ class ExporterNode:
         monkeypatch.setattr(last_good, "_FILES", tuple(str(root / _PATHS[name]) for name in _FILES))
         # Nobody looks at what a power failure would leave, and a busy disk makes these tests slow.
         monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
-        for folder in ("var", "run", "opt", "etc"):
+        for folder in ("var", "run", "opt", "etc", "usr"):
             (root / folder).mkdir()
         self.up = self.enabled = self.failed = False
         self.calls: list[str] = []
         self.silent: set[str] = set()
-        self.refused = ""
+        self.refused = self.words = self.in_the_way = ""
+        # Addresses at which the exporter was asked, and where it was looked whether it could listen.
+        self.asked: list[tuple[str, float]] = []
+        self.listens: list[str] = []
         self.loaded: tuple[str | None, str] = (None, "")
         self.unit_file, self.environment = root / _PATHS["UNIT_FILE"], root / _PATHS["EXPORTER_ENVIRONMENT"]
         self.counters, self.flag = root / _PATHS["EXPORTER_COUNTERS"], root / _PATHS["ENABLED_FLAG"]
@@ -93,7 +99,22 @@ class ExporterNode:
         self.loaded = (installed.linked_release(), self.environment.read_text())
 
     def unit(self) -> service.Unit:
-        return service.Unit(paths.UNIT, URL, SECONDS, self.systemctl, self.show, self.await_metrics)
+        return service.Unit(paths.UNIT, URL, SECONDS, **self.reached())
+
+    def reached(self) -> dict[str, Any]:
+        """Return how systemd, the exporter, its journal and its port are reached."""
+        return {
+            **{"systemctl": self.systemctl, "show": self.show, "await_metrics": self.await_metrics},
+            **{"explain": self.explain, "obstacle": self.obstacle},
+        }
+
+    def explain(self, unit: str, since: float) -> str:
+        assert (unit, since <= time.monotonic()) == (paths.UNIT, True)
+        return self.words
+
+    def obstacle(self, listen: str, unit: str) -> str:
+        self.listens.append(listen)
+        return self.in_the_way
 
     def systemctl(self, *arguments: str) -> str:
         self.calls.append(" ".join(argument for argument in arguments if argument != paths.UNIT))
@@ -120,7 +141,8 @@ class ExporterNode:
         }
 
     def await_metrics(self, unit: str, url: str, seconds: float) -> str:
-        assert (unit, url, seconds) == (paths.UNIT, URL, SECONDS)
+        assert unit == paths.UNIT
+        self.asked.append((url, seconds))
         silent = self.silent.intersection(self.loaded)
         return f"{' and '.join(sorted(map(str, silent)))}: no answer" if silent else ""
 

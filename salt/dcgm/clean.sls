@@ -13,6 +13,6 @@ Tell the watcher that this node is removed:
     - order: first
 
 Remove {{ dcgm.paths.node_state }}:
-  file.absent:
+  dcgm_ownership.node_state_removed:
     - name: {{ dcgm.paths.node_state }}
     - order: last

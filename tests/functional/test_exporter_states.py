@@ -17,7 +17,7 @@ from tests.exporter_node import NEW, OLD, SECONDS, URL, ExporterNode
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExporterNode:
     here = ExporterNode(tmp_path, monkeypatch)
-    reached = {"systemctl": here.systemctl, "show": here.show, "await_metrics": here.await_metrics}
+    reached = here.reached()
     monkeypatch.setattr(service, "Unit", functools.partial(service.Unit, **reached))
     return here
 

@@ -127,6 +127,19 @@ def kept_by_nobody(directory: str, age: float = 3600.0) -> list[str]:
     return sorted(found)
 
 
+def head(path: str, most: int) -> bytes:
+    """
+    Return the first ``most`` bytes of a plain file; what is none is neither waited for nor followed.
+
+    :raises OSError: it cannot be read, or is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", path)
+        return stream.read(most)
+
+
 def _same(path: str, text: str, mode: int) -> bool:
     """Whether that is what is there already; what is no plain file is neither waited for nor followed."""
     content = text.encode()
@@ -251,7 +264,7 @@ def lock_local(path: str, seconds: float) -> Iterator[None]:
     :raises Busy: it was not free within ``seconds``.
     :raises OSError: its file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
@@ -269,7 +282,7 @@ def lock_shared(path: str, seconds: float) -> Iterator[None]:
     :raises Busy: it was not free within ``seconds``.
     :raises OSError: its file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         _take(descriptor, path, fcntl.lockf, seconds, _SHARED_PAUSE)
         yield

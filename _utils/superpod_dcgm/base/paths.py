@@ -29,6 +29,15 @@ RUNTIME_UNITS = "/run/systemd/system"
 GPUS_FREED_DROP_IN = "50-superpod-gpus-freed.conf"
 # What the exporter was started with: a difference means that it has to be restarted.
 RUNNING_FILE = f"{NODE_STATE}/running.json"
+# Copies of the files that it last answered with.
+GOOD = f"{NODE_STATE}/good"
+# Digests of files that we wrote and that cannot say so themselves.
+OWNED_FILE = f"{NODE_STATE}/owned.json"
+# All of a node's own in NODE_STATE, which is the head's as well on a machine that is both: by what clean may remove.
+NODE_FILES = (
+    *(ROLES_FILE, ENABLED_FLAG, RUNNING_FILE, GOOD, f"{GOOD}.new", OWNED_FILE),
+    *(f"{NODE_STATE}/{SERVICE_RECORD}", f"{NODE_STATE}/{APPLIED_RECORD}"),
+)
 HEAD_CONFIG = "/etc/superpod-dcgm"
 HEAD_STATE = "/var/lib/superpod-dcgm"
 SNAPSHOT = f"{HEAD_STATE}/snapshot.json"

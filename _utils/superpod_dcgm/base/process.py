@@ -1,14 +1,21 @@
-"""The one way to run a program: for a bounded time, and not held up by one that cannot even be killed."""
+"""
+The one way to run a program: for a bounded time, in a clean environment, not held up by one that cannot even be killed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from superpod_dcgm.base import complaint
+
+# Where programs are looked for, whatever the PATH of the minion or master is.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # How long a killed program may take to go; one in uninterruptible sleep never does.
 _BURIAL_SECONDS = 0.5
 
@@ -30,8 +37,33 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """The last line of its complaint."""
-        return (self.error.strip().splitlines() or [f"exit code {self.code}"])[-1]
+        """The line of its complaint that says why, in one line; how it ended where it said nothing."""
+        return complaint.reason(self.error) or complaint.reason(self.output) or self.ending
+
+    @property
+    def ending(self) -> str:
+        """How it ended: its exit code, or the signal that ended it."""
+        if self.code is None or self.code >= 0:
+            return f"exit code {self.code}"
+        with contextlib.suppress(ValueError):
+            return f"ended by {signal.Signals(-self.code).name}"
+        return f"ended by signal {-self.code}"
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    """
+    Return what a program gets: a fixed search path, messages in English, the home of the user that this process has.
+
+    Nothing of this process's own environment is in it. What an administrator's shell or a unit's drop-in says, such as
+    a proxy, BASH_ENV, GIT_DIR, GOFLAGS, SLURM_CONF or a language, would else decide what programs do and print.
+
+    :param more: what this program needs besides.
+    """
+    clean = {"PATH": PATH, "LC_ALL": "C"}
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwuid(os.geteuid())
+        clean.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+    return {**clean, **more}
 
 
 def run(
@@ -46,20 +78,21 @@ def run(
 
     :param argv: its path, or its name in PATH, and its arguments.
     :param seconds: how long it may take.
-    :param environment: all that it gets; by default what this process has.
+    :param environment: all that it gets; by default what ``surroundings`` returns.
     :param directory: where it runs.
     :param together: put its standard error into ``output``, in the order in which it was written.
     """
+    given = surroundings() if environment is None else environment
     try:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if together else subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             cwd=directory,
-            env=environment,
+            env=given,
             start_new_session=True,
         )
     except OSError as exc:

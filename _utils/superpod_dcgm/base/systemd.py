@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import complaint, process
 
 # `systemctl stop` waits for TimeoutStopSec of the unit, at most; this is for systemd itself hanging.
 _SECONDS = 120
 _LOG_SECONDS = 10
-_LOG_CHARACTERS = 400
+# Where units of packages and of the administrator lie (systemd.unit(5)), the strongest first.
+DIRECTORIES = (
+    *("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system"),
+    *("/usr/lib/systemd/system", "/lib/systemd/system"),
+)
 _PROPERTIES = ",".join(
     (
-        *("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result"),
+        *("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result", "FragmentPath"),
         *("NRestarts", "NeedDaemonReload", "ActiveEnterTimestampMonotonic"),
     )
 )
@@ -31,7 +35,7 @@ def systemctl(*arguments: str) -> str:
     command = ["systemctl", "--no-pager", *arguments]
     answer = process.run(command, _SECONDS)
     if answer.code != 0:
-        raise UnitError(f"{' '.join(command)}: {(answer.error or answer.output).strip()}")
+        raise UnitError(f"{' '.join(command)}: {answer.problem}")
     return answer.output
 
 
@@ -58,12 +62,11 @@ def forget_failure(unit: str) -> None:
 
 
 def last_words(unit: str) -> str:
-    """Return the last line that a unit's own processes wrote to the journal, or an empty string."""
+    """Return the telling line of what a unit's own processes last wrote to the journal, or an empty string."""
     for match in ([f"_SYSTEMD_UNIT={unit}"], [f"--unit={unit}"]):
         answer = process.run(
             ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=20", *match], _LOG_SECONDS
         )
-        lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
-        if lines:
-            return lines[-1][:_LOG_CHARACTERS]
+        if reason := complaint.reason(answer.output):
+            return reason
     return ""

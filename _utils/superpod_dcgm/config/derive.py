@@ -10,12 +10,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from superpod_dcgm.base import paths
+from superpod_dcgm.base import paths, systemd
 from superpod_dcgm.config import contradictions, system_users
 from superpod_dcgm.exporter import artifacts, go, source
 
-# Where units of packages and of the administrator lie (systemd.unit(5)).
-UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _KINDS = ("prolog", "epilog")
 # As they are taken away: who starts another comes first.
 _AGENT_UNITS = (paths.JOB_MAP_TIMER, paths.JOB_MAP_UNIT, paths.DEVICES_UNIT)
@@ -42,7 +40,10 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "environment": environment(exporter, job_map["directory"] if job_map["label"] else "", found["mode"]),
         "job_map": conf,
         "agent": agent(configuration, conf["textfile"], python(executable)),
-        "agent_units": {"names": [*_AGENT_UNITS], "files": [f"{UNIT_DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]},
+        "agent_units": {
+            "names": [*_AGENT_UNITS],
+            "files": [f"{systemd.DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS],
+        },
         "serves_metrics": contradictions.serves_own_metrics(configuration["metrics"]),
         "users": system_users.needed(configuration, found["mode"] == "remote", builds_here),
         "all_users": system_users.all_of_a_node(configuration),
@@ -67,7 +68,7 @@ def places(configuration: dict[str, Any]) -> list[str]:
         found += [paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS, paths.EXPORTER_LINK]
     if slurm["enabled"]:
         found += [paths.JOB_MAP_CONFIG, paths.TMPFILES_CONFIG, paths.NODE_CODE]
-        found += [f"{UNIT_DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]
+        found += [f"{systemd.DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]
         for script in scripts(slurm).values():
             found += [script["link"], *([script["local"]] if slurm["scripts"] == "local" else [])]
     return found
@@ -220,7 +221,7 @@ def python(executable: str) -> str:
 def installed_unit(units: Iterable[str]) -> str:
     """Return the first of ``units`` that is installed and not masked on this machine, or ``""``."""
     for unit in units:
-        files = [path for folder in UNIT_DIRECTORIES if os.path.lexists(path := os.path.join(folder, unit))]
+        files = [path for folder in systemd.DIRECTORIES if os.path.lexists(path := os.path.join(folder, unit))]
         if files and os.path.realpath(files[0]) != "/dev/null":
             return unit
     return ""

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from superpod_dcgm.base import files, process
+from superpod_dcgm.base import complaint, files, process
 from superpod_dcgm.exporter import confined
 
 BINARY = "dcgm-exporter"
@@ -28,6 +28,8 @@ SUMS = "SHA256SUMS"
 MANIFEST = "artifact.json"
 _MODES = {BINARY: 0o755, COUNTERS: 0o644, SUMS: 0o644, MANIFEST: 0o644}
 _CHECK_SECONDS = 30
+# Bytes that are read of what another node says of its build.
+_LONGEST_FAILURE = 8192
 # Seconds between two looks for an artifact.
 _PAUSE = 2.0
 
@@ -130,8 +132,7 @@ def check_runs(binary: str, user: str = "") -> str:
     if answer.code is None:
         raise ReleaseError(f"{binary} does not run on this node: {answer.error}")
     if answer.code:
-        reason = (answer.error or answer.output).strip()
-        raise ReleaseError(f"{binary} does not run on this node (exit code {answer.code}): {reason}")
+        raise ReleaseError(f"{binary} does not run on this node ({answer.ending}): {answer.problem}")
     return answer.output.strip()
 
 
@@ -185,10 +186,10 @@ def await_artifact(directory: str, commit: str, wait: float) -> None:
     :param wait: seconds.
     :raises ReleaseError: there is none after that time, or the node that builds it says that it failed.
     """
-    begun = time.time()
+    begun, earlier = time.time(), _stamp(_failure_file(directory))
     deadline = time.monotonic() + wait
     while not _is_from(directory, commit):
-        if reason := _failure(directory, begun):
+        if reason := _failure(directory, begun, earlier):
             raise ReleaseError(f"The build of {directory} failed on another node: {reason}")
         if time.monotonic() > deadline:
             kind = f"no artifact of commit {commit}" if commit else "no artifact"
@@ -204,13 +205,23 @@ def note_failure(directory: str, reason: str) -> None:
         files.write_atomic(_failure_file(directory), reason + "\n")
 
 
-def _failure(directory: str, since: float) -> str:
-    try:
-        with open(_failure_file(directory), encoding="utf-8") as stream:
-            # An older failure is of an earlier try; clocks of two nodes may differ by some seconds.
-            return stream.read().strip() if os.fstat(stream.fileno()).st_mtime > since - 5 else ""
-    except OSError:
+def _failure(directory: str, since: float, earlier: tuple[int, int]) -> str:
+    """An older failure is of an earlier try; a newer one is another file, whatever the clocks of the two nodes say."""
+    path = _failure_file(directory)
+    inode, moment = stamp = _stamp(path)
+    if not inode or (stamp == earlier and moment < (since - 5) * 1e9):
         return ""
+    with contextlib.suppress(OSError):
+        return "\n".join(complaint.clean(files.head(path, _LONGEST_FAILURE).decode("utf-8", "replace")))
+    return ""
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def _failure_file(directory: str) -> str:

@@ -13,8 +13,9 @@ import stat
 import time
 from dataclasses import dataclass, field
 
-from superpod_dcgm.base import files, process
+from superpod_dcgm.base import complaint, files, process
 from superpod_dcgm.exporter import confined
+from superpod_dcgm.exporter.go import quiet
 from superpod_dcgm.exporter.source import write_trust
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ _CACHES = ("GOCACHE", "GOMODCACHE", "GOPATH")
 _LINES_SHOWN = 15
 # What systemd may take to say that the time is over.
 _GRACE = 15.0
+# Lies in a directory of a build, and what else earlier ones had there: only such a directory is removed.
+_MARK = ".superpod-dcgm-build"
+_CONTENT = {_MARK, "work", "environment", ".gitconfig", ".config", ".cache", "tmp", "cache", "go", "dcgm-exporter"}
 
 
 class BuildError(Exception):
@@ -67,11 +71,14 @@ def build(plan: Plan, destination: str) -> None:
     :raises BuildError: clone, verification of the commit, or build failed, or took longer than the plan allows.
     """
     deadline = time.monotonic() + plan.timeout
+    if not is_ours(plan.directory):
+        raise BuildError(
+            f"{plan.directory} is there, and no build made it: it is not removed. Move it away, "
+            "or give another dcgm:exporter:build:directory"
+        )
     shutil.rmtree(plan.directory, ignore_errors=True)
     try:
-        # Others must get through it to their own.
-        files.make_directory(plan.directory)
-        confined.give(plan.work, plan.user)
+        _prepare(plan)
         source = _clone(plan, deadline)
         _verify(plan, source, deadline)
         log.info("Building dcgm-exporter %s with %s", plan.release, plan.go)
@@ -82,6 +89,30 @@ def build(plan: Plan, destination: str) -> None:
         raise BuildError(f"Building dcgm-exporter {plan.release} in {plan.directory} failed: {exc}") from exc
     finally:
         shutil.rmtree(plan.directory, ignore_errors=True)
+
+
+def is_ours(directory: str) -> bool:
+    """Return whether a directory is missing, empty, or has what only a build leaves in it."""
+    if os.path.islink(directory):
+        return False
+    try:
+        return set(os.listdir(directory)) <= _CONTENT
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _prepare(plan: Plan) -> None:
+    files.make_directory(os.path.dirname(plan.directory))
+    # Fails if somebody made it in between. Others must get through it to their own.
+    os.mkdir(plan.directory)
+    os.chmod(plan.directory, 0o755)
+    files.write_atomic(os.path.join(plan.directory, _MARK), "")
+    confined.give(plan.work, "")
+    quiet(plan.work)
+    for folder in (os.path.join(plan.work, "tmp"), plan.work):
+        confined.give(folder, plan.user)
 
 
 def _clone(plan: Plan, deadline: float) -> str:
@@ -106,11 +137,15 @@ def _environment(plan: Plan) -> dict[str, str]:
     values = {
         "PATH": f"{plan.go}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": plan.work,
-        "LANG": "C.UTF-8",
+        "XDG_CONFIG_HOME": f"{plan.work}/.config",
+        "XDG_CACHE_HOME": f"{plan.work}/.cache",
+        "TMPDIR": f"{plan.work}/tmp",
+        "LC_ALL": "C.UTF-8",
         "GIT_TERMINAL_PROMPT": "0",
         "GOCACHE": f"{plan.work}/cache",
         "GOPATH": f"{plan.work}/go",
-        "GOFLAGS": "-buildvcs=false",
+        # Without -modcacherw only root could remove what Go fetched.
+        "GOFLAGS": "-buildvcs=false -modcacherw",
         # The Go release is pinned with its checksum; it shall not fetch another one.
         "GOTOOLCHAIN": "local",
     }
@@ -130,9 +165,10 @@ def _run(arguments: list[str], directory: str, plan: Plan, deadline: float) -> s
     if answer.code is None:
         raise BuildError(f"{text}: {answer.error}")
     if answer.code:
-        tail = "\n".join(answer.output.splitlines()[-_LINES_SHOWN:])
+        tail = "\n".join(complaint.clean(answer.output)[-_LINES_SHOWN:])
+        reason = complaint.reason(answer.output) or "nothing said"
         who = f" (as the user {plan.user}, who must be able to read the source)" if confined.number(plan.user) else ""
-        raise BuildError(f"{text}: exit code {answer.code}{who}\n{tail}")
+        raise BuildError(f"{text}: {answer.ending}{who}: {reason}\nIts last lines:\n{tail}")
     return answer.output
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from typing import Any
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import files, process
 
 _SECONDS = 60
 
@@ -31,11 +32,36 @@ def version(command: str) -> str:
 
     :raises GoError: it does not run.
     """
-    answer = process.run([command, "version"], _SECONDS, {"GOTOOLCHAIN": "local", "HOME": "/nonexistent"})
+    # Go writes counters of its own use below the home that it is given, even by this.
+    with tempfile.TemporaryDirectory(prefix="superpod-go-") as home:
+        quiet(home)
+        surroundings = process.surroundings(GOTOOLCHAIN="local", HOME=home, XDG_CONFIG_HOME=f"{home}/.config")
+        answer = process.run([command, "version"], _SECONDS, surroundings)
     words = answer.output.split()
     if answer.code != 0 or len(words) < 3:
         raise GoError(f"{command} does not run: {answer.problem}")
     return words[2].removeprefix("go")
+
+
+def quiet(home: str) -> None:
+    """
+    Let Go, run with this home, count nothing: a helper that it leaves running would write after home is removed.
+
+    No variable says so, only this file (go.dev/doc/telemetry).
+    """
+    folder = os.path.join(home, ".config/go/telemetry")
+    files.make_directory(folder)
+    files.write_atomic(os.path.join(folder, "mode"), "off")
+
+
+def unpacked(directory: str) -> list[str]:
+    """Return the Go releases in ``directory`` that this project unpacked, each a folder with an archive's folder."""
+    try:
+        names = sorted(name for name in os.listdir(directory) if re.fullmatch(r"go\d+\.\d+(\.\d+)?", name))
+    except OSError:
+        return []
+    folders = [os.path.join(directory, name) for name in names]
+    return [folder for folder in folders if os.path.isdir(folder) and set(os.listdir(folder)) <= {"go"}]
 
 
 def is_new_enough(found: str, minimum: str) -> bool:

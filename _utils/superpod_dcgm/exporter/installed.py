@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 
 from superpod_dcgm.base import files, paths
-from superpod_dcgm.exporter import artifacts, last_good
+from superpod_dcgm.exporter import artifacts, claims, last_good
 
 
 def linked_release() -> str | None:
@@ -31,7 +30,7 @@ def surplus(keep: int, wanted: str) -> list[str]:
         folders = [entry for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
         newest = sorted(folders, key=lambda entry: entry.stat().st_mtime, reverse=True)
         # Anything else in the directory is not ours to remove.
-        releases = [entry.name for entry in newest if re.match(r"\d+\.\d+\.\d+", entry.name)]
+        releases = [entry.name for entry in newest if claims.is_release(entry.path)]
         needed = [name for name in (wanted, linked_release(), last_good.read().get("release")) if name in releases]
         others = [name for name in releases if name not in needed]
         return others[max(0, keep - len(set(needed))) :]

@@ -11,13 +11,15 @@ import contextlib
 import json
 import os
 import shutil
+import stat
+import tempfile
 from datetime import datetime, timezone
 from typing import Any
 
 from superpod_dcgm.base import files, paths
 from superpod_dcgm.exporter import artifacts
 
-_GOOD = os.path.join(paths.NODE_STATE, "good")
+_GOOD = paths.GOOD
 # What decides how the exporter runs. The counters file is a link into the release unless the pillar names another.
 _FILES = (paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS)
 
@@ -33,7 +35,8 @@ def _digest(path: str) -> str | None:
     if os.path.islink(path):
         return os.readlink(path)
     try:
-        return files.sha256(path)
+        # Reading a FIFO would wait for its writer.
+        return files.sha256(path) if os.path.isfile(path) else None
     except OSError:
         return None
 
@@ -44,10 +47,11 @@ def read() -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def remember(good: dict[str, Any]) -> None:
+def remember(good: dict[str, Any], asked: dict[str, Any] | None = None) -> None:
     """
     Keep ``good`` (a fingerprint) and copies of the files it names.
 
+    :param asked: how it was asked when it answered: ``url`` and ``timeout``.
     :raises OSError: the state directory cannot be written.
     """
     fresh = f"{_GOOD}.new"
@@ -57,7 +61,7 @@ def remember(good: dict[str, Any]) -> None:
         with contextlib.suppress(FileNotFoundError):
             _copy(path, os.path.join(fresh, _flat(path)))
     files.replace_directory(fresh, _GOOD)
-    record = {**good, "answered_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    record = {**good, **(asked or {}), "answered_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     files.write_atomic(paths.RUNNING_FILE, json.dumps(record, indent=2) + "\n")
 
 
@@ -73,15 +77,24 @@ def restore(good: dict[str, Any]) -> None:
         if digest and not os.path.lexists(kept):
             raise OSError(f"{kept}, the copy of the last good {path}, is missing")
         if os.path.lexists(kept):
-            temporary = f"{path}.superpod-restore"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            _copy(kept, temporary)
-            os.replace(temporary, path)
+            _replace(kept, path)
+
+
+def _replace(source: str, target: str) -> None:
+    """Through a name that nobody can foresee: the directory may be one in which others can make links."""
+    folder = tempfile.mkdtemp(prefix=".superpod-", dir=os.path.dirname(target))
+    try:
+        fresh = os.path.join(folder, os.path.basename(target))
+        _copy(source, fresh)
+        os.replace(fresh, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(source: str, target: str) -> None:
-    """Copy a file or link with its mode and its owner, which shutil leaves out."""
+    """Copy a file or link with its mode and its owner, which shutil leaves out; what is neither has no content."""
+    if stat.S_IFMT(os.lstat(source).st_mode) not in (stat.S_IFREG, stat.S_IFLNK):
+        return
     shutil.copy2(source, target, follow_symlinks=False)
     found = os.lstat(source)
     os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import re
 import socket
 import ssl
@@ -12,37 +10,17 @@ import urllib.parse
 
 import requests
 
-from superpod_dcgm.base import systemd
+from superpod_dcgm.base import complaint, systemd
+from superpod_dcgm.exporter.listener import listens
 
 _PAUSE = 0.5
 _PROBE_TIMEOUT = 5
+_ANSWER_TIMEOUT = 10
+# Of an answer that is none.
+_SHOWN = 200
 # What OpenSSL says when the other side speaks no TLS, and when it wants a client certificate (TLS 1.3, TLS 1.2).
 _PLAIN_HTTP = "WRONG_VERSION_NUMBER"
 _CERTIFICATE_WANTED = re.compile(r"ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)")
-
-
-def listens(pid: int, port: int) -> bool:
-    """
-    Return whether process ``pid`` itself listens on TCP ``port``.
-
-    An answer on the port alone proves nothing: another exporter may hold it while ours cannot start.
-    """
-    inodes = set()
-    for table in ("tcp", "tcp6"):
-        try:
-            with open(f"/proc/{pid}/net/{table}", encoding="ascii") as stream:
-                rows = [line.split() for line in stream][1:]
-        except OSError:
-            continue
-        # Columns of proc(5): 1 local address:port in hexadecimal, 3 state (0A is LISTEN), 9 inode.
-        inodes |= {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
-    links = set()
-    for path in glob.glob(f"/proc/{pid}/fd/*"):
-        try:
-            links.add(os.readlink(path))
-        except OSError:
-            continue
-    return any(f"socket:[{inode}]" in links for inode in inodes)
 
 
 def await_metrics(unit: str, url: str, timeout: float) -> str:
@@ -75,18 +53,49 @@ def _no_metrics(unit: str, url: str, port: int) -> str:
 def _no_answer(url: str) -> str:
     """Return why ``url`` does not answer. With a web_config, being refused without a credential is an answer."""
     try:
-        # Loopback: the name in the certificate is the node's, and no secret is sent.
-        answer = requests.get(url, timeout=10, verify=False, allow_redirects=False)
+        return _refused(url)
     except requests.RequestException as exc:
         if _PLAIN_HTTP in str(exc):
             # A web_config without TLS, for basic authentication alone.
             return _no_answer(url.replace("https:", "http:"))
         if not isinstance(exc, requests.Timeout) and _wants_certificate(url):
             return ""
-        return f"{url} does not answer: {exc}"
-    if answer.status_code not in (200, 401):
-        return f"{url} answers {answer.status_code}: {answer.text.strip()[:200]}"
-    return ""
+        return f"{url} does not answer: {_cause(exc)}"
+
+
+def _refused(url: str) -> str:
+    """
+    Return what ``url`` answers if that is neither metrics nor the question for a credential, else ``""``.
+
+    :raises RequestException: there is no answer.
+    """
+    with requests.Session() as session:
+        # This node asks itself: no proxy, ~/.netrc or CA of the minion's environment shall come between.
+        session.trust_env = False
+        # The name in the certificate is the node's, and no secret is sent.
+        session.verify = False
+        with session.get(url, timeout=_ANSWER_TIMEOUT, allow_redirects=False, stream=True) as answer:
+            if answer.status_code in (200, 401):
+                return ""
+            return f"{url} answers {answer.status_code}: {_beginning(answer)}".rstrip(": ")
+
+
+def _beginning(answer: requests.Response) -> str:
+    """The first words of an answer, which may drip."""
+    deadline, body = time.monotonic() + _PROBE_TIMEOUT, b""
+    for block in answer.iter_content(1):
+        body += block
+        if len(body) >= _SHOWN or time.monotonic() > deadline:
+            break
+    return " ".join(complaint.clean(body.decode("utf-8", "replace")))
+
+
+def _cause(exc: BaseException) -> str:
+    """Return the innermost reason: requests wraps it in layers that repeat address and object ids."""
+    seen = exc
+    while inner := [part for part in (getattr(seen, "reason", None), *seen.args) if isinstance(part, BaseException)]:
+        seen = inner[0]
+    return re.sub(r"<[^>]*>:? ?|^HTTP\w+\([^)]*\): ?", "", str(seen)) or type(seen).__name__
 
 
 def _wants_certificate(url: str) -> bool:

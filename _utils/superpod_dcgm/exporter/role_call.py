@@ -185,13 +185,13 @@ def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: 
     ours = isinstance(started, dict) and started.get("desired") == desired
     if problem := unit.problem():
         if not ours or time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
-            return ("starting" if ours else "failed"), f"{problem} after {unit.timeout} s"
+            return ("starting" if ours else "failed"), problem
         with alone():
             _forget_start()
-            back = service.go_back(unit, last_good.read(), desired)
-            return "failed", f"{problem} after {timeout} s. {back}"
+            back = service.go_back(unit, last_good.read(), desired, unit.timeout)
+            return "failed", f"{problem}. {back}"
     if ours:
-        last_good.remember(desired)
+        last_good.remember(desired, {"url": unit.url, "timeout": timeout})
         _forget_start()
     return "ok", done or f"{unit.name} runs and answers"
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from superpod_dcgm.base import files, paths, systemd
 from superpod_dcgm.base.roles import Decision
-from superpod_dcgm.exporter import installed, last_good, probe
+from superpod_dcgm.exporter import claims, environment, installed, last_good, listener, probe, trouble
 
 _COMPARED = ("release", "binary", "files")
+
+
+class InTheWay(systemd.UnitError):
+    """The exporter's program or port is another's, or the port cannot be bound. Its text says whose, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,30 @@ class Unit:
     systemctl: Callable[..., str] = systemd.systemctl
     show: Callable[[str], dict[str, str]] = systemd.show
     await_metrics: Callable[[str, str, float], str] = probe.await_metrics
+    explain: Callable[[str, float], str] = trouble.explain
+    obstacle: Callable[[str, str], str] = listener.obstacle
 
-    def problem(self) -> str:
-        """Return why the exporter does not answer in time, or an empty string."""
-        return self.await_metrics(self.name, self.url, self.timeout)
+    def problem(self, since: float | None = None) -> str:
+        """
+        Return why the exporter does not answer in time, or an empty string.
+
+        :param since: moment of ``time.monotonic`` at which it was started; by default now.
+        """
+        since = time.monotonic() if since is None else since
+        reason = self.await_metrics(self.name, self.url, self.timeout)
+        why = self.explain(self.name, since) if reason else ""
+        return f"{reason} after {self.timeout} s{f'. {why}' if why else ''}" if reason else ""
+
+    def as_in(self, good: dict[str, Any], longest: int | None = None) -> Unit:
+        """
+        Return the unit as it is asked with what was good, whose address and patience may be others.
+
+        :param longest: most seconds that it may take.
+        """
+        # A record of an earlier release has neither: the file that was put back says where it listens.
+        url = good.get("url") or environment.metrics_url(environment.read()) or self.url
+        timeout = good.get("timeout") or self.timeout
+        return replace(self, url=url, timeout=min(timeout, longest or timeout))
 
 
 def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool) -> dict[str, Any]:
@@ -47,6 +72,7 @@ def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool)
     :param desired: the fingerprint to run with (``last_good.fingerprint``).
     :param changed: restart it in any case when it runs.
     :raises UnitError: systemd does not answer.
+    :raises InTheWay: it would be started, and could not listen, or its program is another's.
     """
     state = unit.show(unit.name)
     up = systemd.is_up(state)
@@ -61,11 +87,21 @@ def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool)
         found["service"] = {"old": "running" if up else "stopped", "new": "running" if target else "stopped"}
     elif up and (changed or found or _stale(desired)):
         found["service"] = {"old": "running", "new": "restarted"}
+    if "service" in found and target:
+        _check_free(unit)
     enabled, flag = state.get("UnitFileState") == "enabled", os.path.exists(paths.ENABLED_FLAG)
     if decision != "unknown" and (enabled, flag) != (target, target):
         words = {True: "starts", False: "does not start"}
         found["boot"] = {"old": words[enabled and flag], "new": words[target]}
     return found
+
+
+def _check_free(unit: Unit) -> None:
+    # A package that was installed later puts its own program where our unit starts ours.
+    if os.path.lexists(paths.EXPORTER_LINK) and (theirs := claims.foreign([paths.EXPORTER_LINK])):
+        raise InTheWay(theirs[0])
+    if obstacle := unit.obstacle(environment.read().get(environment.LISTEN, ""), unit.name):
+        raise InTheWay(obstacle)
 
 
 def _stale(desired: dict[str, Any]) -> bool:
@@ -94,12 +130,13 @@ def act(unit: Unit, decision: Decision, desired: dict[str, Any], changes: dict[s
     good = last_good.read()
     if "release" in changes:
         files.link_atomic(desired["release"], paths.EXPORTER_CURRENT)
+    since = time.monotonic()
     switch(unit, decision, "service" in changes)
     if decision == "stopped" or "service" not in changes:
         return ""
-    if problem := unit.problem():
-        return f"dcgm-exporter {desired['release']}: {problem} after {unit.timeout} s. {go_back(unit, good, desired)}"
-    last_good.remember(desired)
+    if problem := unit.problem(since):
+        return f"dcgm-exporter {desired['release']}: {problem}. {go_back(unit, good, desired)}"
+    last_good.remember(desired, {"url": unit.url, "timeout": unit.timeout})
     return ""
 
 
@@ -127,12 +164,13 @@ def switch(unit: Unit, decision: Decision, restart: bool) -> None:
         unit.systemctl("restart", unit.name)
 
 
-def go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any]) -> str:
+def go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any], longest: int | None = None) -> str:
     """
     Put the last good state back, if there is one, and return what came of it.
 
     :param good: its fingerprint (``last_good.read``).
     :param bad: the one that does not answer.
+    :param longest: most seconds in which it must answer; by default those in which it did.
     :raises UnitError: systemd refused.
     :raises OSError: a file cannot be written.
     """
@@ -140,9 +178,10 @@ def go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any]) -> str:
     if not last_good.can_go_back(good, bad):
         return f"There is no earlier good state to go back to. {log}"
     last_good.restore(good)
+    since = time.monotonic()
     unit.systemctl("daemon-reload")
     unit.systemctl("restart", unit.name)
-    if problem := unit.problem():
+    if problem := unit.as_in(good, longest).problem(since):
         return (
             f"Release {good['release']} and its configuration were put back and do not answer either: {problem}. {log}"
         )

@@ -37,11 +37,12 @@ def publish(checkout: str, release: str, commit: str, target: str) -> None:
     if found != commit:
         raise SourceError(f"The tag {release} in {checkout} points to commit {found}, not to {commit}: not offered")
     files.make_directory(os.path.dirname(target))
-    temporary = f"{target}.new"
-    _git(checkout, "bundle", "create", "--quiet", temporary, f"refs/tags/{release}")
-    # For who builds, on any node.
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, target)
+    # In a folder of its own: git keeps a lock beside what it writes, and nothing half written stays.
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=os.path.dirname(target)) as folder:
+        fresh = os.path.join(folder, os.path.basename(target))
+        _git(checkout, "bundle", "create", "--quiet", fresh, f"refs/tags/{release}")
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, target)
 
 
 def write_trust(home: str) -> None:
@@ -58,7 +59,7 @@ def _git(checkout: str, *arguments: str) -> str:
     command = ["git", "-C", checkout, *arguments]
     with tempfile.TemporaryDirectory(prefix="superpod-git-") as home:
         write_trust(home)
-        answer = process.run(command, _SECONDS, {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home})
+        answer = process.run(command, _SECONDS, process.surroundings(HOME=home, XDG_CONFIG_HOME=home))
     if answer.code != 0:
-        raise SourceError(f"{' '.join(command)}: {answer.error.strip()}")
+        raise SourceError(f"{' '.join(command)}: {answer.problem}")
     return answer.output.strip()

@@ -6,23 +6,8 @@
 include:
   - dcgm.directories
   - dcgm.exporter.install
+  - dcgm.exporter.counters
   - dcgm.exporter.service
-
-Install the counters of dcgm-exporter:
-{%- if exporter.counters %}
-  file.managed:
-    - source: {{ exporter.counters }}
-    - mode: '0644'
-    - follow_symlinks: False
-{%- else %}
-  file.symlink:
-    - target: {{ dcgm.paths.exporter_current }}/default-counters.csv
-    - force: True
-{%- endif %}
-    - name: {{ dcgm.paths.exporter_counters }}
-    - require:
-      - file: Create the directories of this project
-      - dcgm_release: {{ installed }}
 
 Write the environment of dcgm-exporter:
   file.managed:
@@ -32,6 +17,7 @@ Write the environment of dcgm-exporter:
     - user: root
     # systemd reads it as root; a proxy in it may have a password.
     - mode: '0600'
+    - follow_symlinks: False
     - context: {{ {"environment": dcgm.node.environment} | tojson }}
     - require:
       - file: Create the directories of this project
@@ -44,6 +30,7 @@ Write dcgm-exporter.service:
     - template: jinja
     - user: root
     - mode: '0644'
+    - follow_symlinks: False
     - context: {{ {"mode": dcgm.node.engine.mode, "boot_wait": dcgm.node.boot_wait, "exporter": exporter, "paths": dcgm.paths} | tojson }}
     - require:
       - dcgm_release: {{ installed }}

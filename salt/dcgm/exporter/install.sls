@@ -4,6 +4,7 @@
 
 include:
   - dcgm.users
+  - dcgm.exporter.check
 {%- if dcgm.node.builds_here %}
   - dcgm.exporter.build
 {%- endif %}
@@ -14,6 +15,8 @@ Create {{ dcgm.paths.exporter_root }}:
     - user: root
     - group: root
     - mode: '0755'
+    - require:
+      - dcgm_ownership: Check that no other exporter is in the way
 
 Install dcgm-exporter {{ exporter.release }}:
   dcgm_release.installed:
@@ -25,6 +28,7 @@ Install dcgm-exporter {{ exporter.release }}:
     - require:
       - dcgm_user: Create the system users
       - file: Create {{ dcgm.paths.exporter_root }}
+      - dcgm_ownership: Check that no other exporter is in the way
 {%- if dcgm.node.builds_here %}
       - dcgm_release: Build dcgm-exporter {{ exporter.release }}
 {%- endif %}

@@ -2,5 +2,5 @@
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
 Remove {{ dcgm.go.directory }}:
-  file.absent:
+  dcgm_release.go_removed:
     - name: {{ dcgm.go.directory }}

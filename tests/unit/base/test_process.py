@@ -46,3 +46,30 @@ def test_only_the_program_itself_counts_as_missing(program: str, tmp_path: Path)
     broken = process.run([program], 20)
     assert (broken.code, broken.missing, broken.late) == (None, False, False)
     assert "Exec format error" in broken.problem
+
+
+LEAKS = ("BASH_ENV", "http_proxy", "GIT_DIR", "GOFLAGS", "SLURM_CONF", "LANG", "LANGUAGE", "HOME")
+
+
+def test_a_program_gets_nothing_of_the_callers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LEAKS:
+        monkeypatch.setenv(name, "/leaked")
+    monkeypatch.setenv("PATH", "/leaked")
+    lines = process.run(["env"], 20).output.splitlines()
+    assert "leaked" not in "".join(lines)
+    assert {"LC_ALL=C", f"PATH={process.PATH}"} <= set(lines)
+    assert process.surroundings(GIT_X="1").keys() - {"HOME", "USER", "LOGNAME"} == {"PATH", "LC_ALL", "GIT_X"}
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("echo fatal: a >&2; echo hint: b >&2; exit 1", "fatal: a"),
+        ("echo on standard output; exit 1", "on standard output"),
+        ("exit 3", "exit code 3"),
+        ("kill -9 $$", "ended by SIGKILL"),
+        ("kill -35 $$", "ended by signal 35"),
+    ],
+)
+def test_the_problem_is_what_tells_why(script: str, problem: str) -> None:
+    assert process.run(["bash", "-c", script], 20).problem == problem

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from superpod_dcgm.base import systemd
+from superpod_dcgm.base import process, systemd
 
 
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(process, "PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path / "systemctl"
 
 

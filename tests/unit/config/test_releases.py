@@ -40,7 +40,7 @@ def test_releases_are_listed_in_the_order_of_the_exporters_version() -> None:
 
 @pytest.fixture
 def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(derive, "UNIT_DIRECTORIES", (str(tmp_path / "etc"), str(tmp_path / "lib")))
+    monkeypatch.setattr(derive.systemd, "DIRECTORIES", (str(tmp_path / "etc"), str(tmp_path / "lib")))
     (tmp_path / "etc").mkdir()
     (tmp_path / "lib").mkdir()
     return tmp_path

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from superpod_dcgm.base import files
@@ -175,3 +177,34 @@ def test_one_builds_and_the_other_waits_for_its_lock(tmp_path: Path, monkeypatch
         started = time.monotonic()
         with artifacts.lock(directory, 30):
             assert time.monotonic() - started < 30
+
+
+def test_what_another_node_says_is_bounded_and_clean(tmp_path: Path) -> None:
+    directory = str(tmp_path / "linux-amd64")
+    artifacts.note_failure(directory, "no \x1b[31mspace\x1b[0m\n" + "x" * 100_000)
+    with pytest.raises(artifacts.ReleaseError, match="failed on another node: no space\nx") as caught:
+        artifacts.await_artifact(directory, "", 30)
+    assert len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize("clock", [-3600, 3600])
+def test_a_failure_counts_whatever_the_builders_clock_says(tmp_path: Path, clock: int, monkeypatch: Any) -> None:
+    directory = str(tmp_path / "linux-amd64")
+    artifacts.note_failure(directory, "an earlier one")
+    old = time.time() - 7200
+    os.utime(tmp_path / ".linux-amd64.failed", (old, old))
+
+    def fail(seconds: float) -> None:
+        artifacts.note_failure(directory, "this one")
+        moment = time.time() + clock
+        os.utime(tmp_path / ".linux-amd64.failed", (moment, moment))
+
+    monkeypatch.setattr(artifacts.time, "sleep", fail)
+    with pytest.raises(artifacts.ReleaseError, match="failed on another node: this one"):
+        artifacts.await_artifact(directory, "", 30)
+
+
+def test_a_pipe_in_the_place_of_a_failure_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".linux-amd64.failed")
+    with pytest.raises(artifacts.ReleaseError, match="no artifact"):
+        artifacts.await_artifact(str(tmp_path / "linux-amd64"), "", 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from superpod_dcgm.base import process
 from superpod_dcgm.exporter import build as exporter_build
 from superpod_dcgm.exporter import go
 from superpod_dcgm.exporter import source as exporter_source
@@ -17,6 +18,7 @@ from superpod_dcgm.exporter import source as exporter_source
 Make = Callable[..., exporter_build.Plan]
 Move = Callable[[str], None]
 RELEASE = "4.5.3-4.8.2"
+MAKEFILE = "binary:\n\techo x > cmd/dcgm-exporter/dcgm-exporter\n"
 
 
 def build(plan: exporter_build.Plan, tmp_path: Path) -> Path:
@@ -52,6 +54,66 @@ def test_a_build_that_fails_shows_its_last_lines(plan: Make, tmp_path: Path, mov
     move_tag("binary:\n\t@echo undefined: thing\n\t@false\n")
     with pytest.raises(exporter_build.BuildError, match=r"(?s)make binary: exit code 2.*undefined: thing"):
         build(plan(), tmp_path)
+
+
+def test_the_reason_of_a_failure_comes_first(plan: Make, tmp_path: Path, move_tag: Move) -> None:
+    move_tag("binary:\n\t@echo 'a.go:1:2: undefined: thing'\n\t@seq 40\n\t@printf '\\033[31mon\\n'\n\t@false\n")
+    with pytest.raises(exporter_build.BuildError) as caught:
+        build(plan(), tmp_path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "make binary: exit code 2: a.go:1:2: undefined: thing"
+    assert ("on" in lines, "\x1b" in str(caught.value), len(lines)) == (True, False, 17)
+
+
+def test_a_directory_that_no_build_made_is_not_removed(plan: Make, tmp_path: Path) -> None:
+    wanted = plan()
+    (Path(wanted.directory) / "thesis").mkdir(parents=True)
+    with pytest.raises(exporter_build.BuildError, match=r"no build made it.*dcgm:exporter:build:directory"):
+        exporter_build.build(wanted, str(tmp_path))
+    assert (Path(wanted.directory) / "thesis").is_dir()
+
+
+def test_what_an_earlier_build_left_is_removed(plan: Make, tmp_path: Path) -> None:
+    wanted = plan()
+    (Path(wanted.directory) / "dcgm-exporter/.git").mkdir(parents=True)
+    assert (build(wanted, tmp_path) / "dcgm-exporter").exists()
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link"])
+def test_what_is_no_directory_is_not_built_in(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "dcgm"
+    path.write_text("") if kind == "a file" else path.symlink_to(tmp_path)
+    assert exporter_build.is_ours(str(path)) is False
+
+
+def test_a_build_gets_nothing_of_the_callers_environment_and_writes_only_in_its_directory(
+    plan: Make, tmp_path: Path, move_tag: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BASH_ENV", "GIT_CONFIG_GLOBAL", "GOFLAGS", "https_proxy", "CGO_CFLAGS"):
+        monkeypatch.setenv(name, "/leaked")
+    out = tmp_path / "environment"
+    move_tag(f"{MAKEFILE}\tenv > {out}; cat $$XDG_CONFIG_HOME/go/telemetry/mode >> {out}; touch $$TMPDIR/x\n")
+    wanted = plan(environment={"HTTPS_PROXY": "http://proxy:1"})
+    build(wanted, tmp_path)
+    found = out.read_text()
+    assert "leaked" not in found
+    assert found.endswith("off")
+    variables = dict(line.split("=", 1) for line in found.splitlines() if "=" in line)
+    assert variables["HTTPS_PROXY"] == "http://proxy:1"
+    homes = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TMPDIR", "GOCACHE", "GOPATH")
+    assert [name for name in homes if not variables[name].startswith(wanted.directory)] == []
+
+
+def test_asking_go_for_its_version_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "go"
+    command.write_text(
+        '#!/bin/sh\nmkdir -p "$HOME/.config/x" && echo "$HOME" > "$0.home" && echo go version go1.26.2\n'
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("GOFLAGS", "-broken")
+    assert go.version(str(command)) == "1.26.2"
+    home = Path((tmp_path / "go.home").read_text().strip())
+    assert (home.exists(), home.is_relative_to("/nonexistent")) == (False, False)
 
 
 def test_a_build_that_leaves_no_binary_is_not_a_success(plan: Make, tmp_path: Path, move_tag: Move) -> None:
@@ -121,13 +183,13 @@ def test_a_checkout_of_another_user_is_read_also_by_old_git(
     plan: Make, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = plan().commit
-    # git's own tests use it; git before 2.38 takes no trust from the command line, as this wrapper does not.
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    # git's own tests use this variable; git before 2.38 takes no trust from the command line, as this wrapper does not.
+    pretend = "export GIT_TEST_ASSUME_DIFFERENT_OWNER=1"
     wrapper = tmp_path / "bin/git"
     wrapper.parent.mkdir()
-    wrapper.write_text(f'#!/bin/sh\n[ "$1" = -c ] && shift 2\nexec {shutil.which("git")} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\n{pretend}\n[ "$1" = -c ] && shift 2\nexec {shutil.which("git")} "$@"\n')
     wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{wrapper.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(process, "PATH", f"{wrapper.parent}:/usr/bin:/bin")
     exporter_source.publish(str(source), RELEASE, commit, str(tmp_path / "store/x.bundle"))
     assert (tmp_path / "store/x.bundle").exists()
 

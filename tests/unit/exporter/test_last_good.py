@@ -58,7 +58,6 @@ def test_files_and_links_come_back_as_they_were(here: ExporterNode, mode: int) -
     here.unit_file.chmod(0o600)
     here.counters.unlink()
     here.counters.write_text("no link\n")
-    (here.root / "etc/exporter.env.superpod-restore").write_text("left by a run that was killed")
     last_good.restore(good)
     assert files(here) == before
     assert os.readlink(here.current) == OLD
@@ -84,7 +83,7 @@ def test_owner_and_group_are_kept_in_the_copy_and_put_back(here: ExporterNode, m
         last_good.restore(good)
     names = [os.path.basename(path) for path in good["files"]]
     copies = [last_good._flat(path) for path in good["files"]]
-    expected = [*copies, *(f"{name}.superpod-restore" for name in names)]
+    expected = [*copies, *names]
     assert given == [(name, 1234, 5678) for name in expected]
 
 
@@ -137,3 +136,35 @@ def test_the_way_back_leads_to_another_state(here: ExporterNode, change: dict[st
     assert last_good.can_go_back({}, {**good, **change}) is False
     here.install(OLD, "built again")
     assert last_good.can_go_back(good, {**good, **change}) is False
+
+
+def test_how_it_was_asked_is_kept(here: ExporterNode) -> None:
+    good = here.runs(OLD)
+    last_good.remember(good, {"url": "http://x", "timeout": 3})
+    assert (last_good.read()["url"], last_good.read()["timeout"]) == ("http://x", 3)
+
+
+def test_a_link_that_waits_where_a_file_is_put_back_is_not_followed(here: ExporterNode) -> None:
+    good = here.runs(OLD)
+    victim = here.root / "victim"
+    victim.write_text("untouched")
+    here.environment.unlink()
+    here.environment.symlink_to(victim)
+    (here.root / "etc/exporter.env.superpod-restore").symlink_to(victim)
+    last_good.restore(good)
+    assert (victim.read_text(), here.environment.is_symlink(), here.environment.read_text()) == (
+        "untouched",
+        False,
+        "first",
+    )
+
+
+def test_what_is_no_file_is_neither_read_nor_copied(here: ExporterNode) -> None:
+    pipe = here.root / "etc/pipe"
+    os.mkfifo(pipe)
+    here.runs(OLD)
+    good = last_good.fingerprint(OLD, (str(pipe),))
+    assert good["files"][str(pipe)] is None
+    last_good.remember(good)
+    last_good.restore(good)
+    assert pipe.is_fifo()

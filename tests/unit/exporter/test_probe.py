@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -77,6 +78,45 @@ def test_an_answer_is_told_from_none(serve: Serve, scheme: str, server: dict[str
     assert (reason in found) if reason else found == ""
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_the_minions_environment_says_of_the_way_to_servers_is_not_asked(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
+) -> None:
+    proxy = serve(status=403).partition("/")[0]
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login x password y\n")
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://{proxy}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
+    assert probe._no_answer(f"{scheme}://{serve(status=200, tls=NEW if scheme == 'https' else None)}") == ""
+
+
+def test_an_answer_that_drips_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 500 Broken\r\nContent-Length: 1000000\r\n\r\n\x1b[31mfailed")
+                while not stop.wait(0.02):
+                    connection.sendall(b" ")
+
+        stop = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        monkeypatch.setattr(probe, "_PROBE_TIMEOUT", 0.3)
+        began = time.monotonic()
+        found = probe._no_answer(f"http://127.0.0.1:{server.getsockname()[1]}/metrics")
+        stop.set()
+        thread.join()
+    assert found.endswith("answers 500: failed")
+    assert time.monotonic() - began < 10
+
+
 def test_a_port_where_nobody_listens_is_no_answer() -> None:
     assert "does not answer" in probe._no_answer("http://127.0.0.1:1/metrics")
 
@@ -90,7 +130,7 @@ def test_a_certificate_is_wanted_also_where_the_reason_got_lost_with_the_connect
     def refused(*args: object, **options: object) -> None:
         raise requests.exceptions.SSLError("EOF occurred in violation of protocol")
 
-    monkeypatch.setattr(probe.requests, "get", refused)
+    monkeypatch.setattr(probe.requests.Session, "get", refused)
     assert probe._no_answer(url) == ""
     assert "EOF occurred" in probe._no_answer("https://127.0.0.1:1/metrics")
 
@@ -101,7 +141,7 @@ def test_a_server_that_hangs_is_not_asked_twice(serve: Serve, monkeypatch: pytes
     def hangs(*args: object, **options: object) -> None:
         raise requests.exceptions.ReadTimeout("read timed out")
 
-    monkeypatch.setattr(probe.requests, "get", hangs)
+    monkeypatch.setattr(probe.requests.Session, "get", hangs)
     assert "read timed out" in probe._no_answer(url)
 
 

@@ -386,3 +386,41 @@ def test_a_copy_that_fails_says_what_was_changed_before(call: Call) -> None:
     done = call("dcgm_path.copied", states={"file.recurse": recurse}, **arguments)
     assert (done.result, done.changes, done.comment) == (False, {"files": "1 differed"}, "about /lib/b")
     assert len(recurse.calls) == 2
+
+
+def test_the_go_that_was_unpacked_is_removed_and_nothing_else(call: Call, tmp_path: Path) -> None:
+    directory = tmp_path / "go-dcgm"
+    for name in ("go1.26.2/go/bin", "go1.24/bin", "go/bin", "go1.20.1"):
+        (directory / name).mkdir(parents=True)
+    foretold = call("dcgm_release.go_removed", name=str(directory), test=True)
+    done = call("dcgm_release.go_removed", name=str(directory))
+    assert (foretold.result, done.result, done.changes) == (None, True, foretold.changes)
+    assert f"{directory} stays, because of what others put there: go, go1.24" in done.comment
+    assert sorted(path.name for path in directory.iterdir()) == ["go", "go1.24"]
+    again = call("dcgm_release.go_removed", name=str(directory))
+    assert (again.result, again.changes) == (True, {})
+
+
+def test_the_directory_of_go_goes_when_nothing_is_left(apply: Call, tmp_path: Path) -> None:
+    (tmp_path / "go-dcgm/go1.26.2/go").mkdir(parents=True)
+    apply("dcgm_release.go_removed", name=str(tmp_path / "go-dcgm"))
+    assert not (tmp_path / "go-dcgm").exists()
+
+
+def test_what_a_build_left_is_removed_and_what_none_made_stays(apply: Call, call: Call, tmp_path: Path) -> None:
+    directory = tmp_path / "dcgm-build"
+    (directory / "dcgm-exporter").mkdir(parents=True)
+    apply("dcgm_release.build_removed", name=str(directory))
+    assert not directory.exists()
+    directory.mkdir()
+    (directory / "thesis.tex").write_text("")
+    done = call("dcgm_release.build_removed", name=str(directory))
+    assert (done.result, done.changes) == (True, {})
+    assert f"{directory} stays: no build made it" in done.comment
+
+
+def test_what_cannot_be_removed_is_a_failure(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build.shutil, "rmtree", lambda path, ignore_errors: None)
+    (tmp_path / "dcgm-build").mkdir()
+    done = call("dcgm_release.build_removed", name=str(tmp_path / "dcgm-build"))
+    assert (done.result, done.comment) == (False, f"{tmp_path}/dcgm-build cannot be removed")

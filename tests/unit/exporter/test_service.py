@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from superpod_dcgm.base import systemd
 from superpod_dcgm.base.roles import Decision
 from superpod_dcgm.exporter import installed, last_good, service
 
-from tests.exporter_node import NEW, OLD, SECONDS, ExporterNode
+from tests.exporter_node import NEW, OLD, SECONDS, URL, ExporterNode
 
 DECISIONS: tuple[Decision, ...] = ("running", "stopped", "unknown")
 BOTH = (False, True)
@@ -156,7 +157,7 @@ def test_what_does_not_answer_either_is_said(here: ExporterNode) -> None:
     here.silent = {OLD, NEW}
     desired = (here.install(NEW), last_good.fingerprint(NEW))[1]
     problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False))
-    assert f"Release {OLD} and its configuration were put back and do not answer either: {OLD}: no answer." in problem
+    assert f"Release {OLD} and its configuration were put back and do not answer either: {OLD}: no" in problem
     assert last_good.read()["release"] == OLD
 
 
@@ -243,3 +244,67 @@ def check(here: ExporterNode, decision: Decision, plan: dict[str, Any], was: tup
     if restarts:
         assert here.loaded == (NEW, here.environment.read_text()), was
         assert last_good.read().items() >= last_good.fingerprint(NEW).items(), was
+
+
+OTHER_URL, OTHER_SECONDS = "http://127.0.0.1:9500/metrics", 3
+
+
+def changed_address(here: ExporterNode) -> str:
+    """Change what the exporter answers at, so that it never does; return what is said."""
+    here.environment.write_text("second")
+    here.silent = {"second"}
+    unit = dataclasses.replace(here.unit(), url=OTHER_URL, timeout=OTHER_SECONDS)
+    desired = last_good.fingerprint(NEW)
+    return service.act(unit, "running", desired, service.plan(unit, "running", desired, False))
+
+
+def test_going_back_asks_as_was_asked_when_it_answered(here: ExporterNode) -> None:
+    here.runs(NEW)
+    assert service.act(here.unit(), "running", last_good.fingerprint(NEW), {"service": RESTARTED}) == ""
+    here.asked.clear()
+    problem = changed_address(here)
+    assert problem.startswith(f"dcgm-exporter {NEW}: second: no answer after {OTHER_SECONDS} s. Release {NEW} and")
+    assert "were put back and answer." in problem
+    assert here.asked == [(OTHER_URL, OTHER_SECONDS), (URL, SECONDS)]
+
+
+def test_a_record_without_an_address_goes_by_the_file_that_is_put_back(here: ExporterNode) -> None:
+    here.environment.write_text('DCGM_EXPORTER_LISTEN=":9401"\n')
+    here.runs(NEW)
+    changed_address(here)
+    assert here.asked == [(OTHER_URL, OTHER_SECONDS), ("http://127.0.0.1:9401/metrics", OTHER_SECONDS)]
+
+
+def test_what_the_exporter_itself_says_is_told(here: ExporterNode) -> None:
+    here.runs(OLD)
+    here.words = "It says: no libdcgm"
+    problem = upgrade(here, NEW)
+    assert f"{NEW}: no answer after {SECONDS} s. It says: no libdcgm. Release {OLD} and" in problem
+
+
+def test_a_port_that_is_held_stops_a_start_before_anything_is_changed(here: ExporterNode) -> None:
+    here.install(NEW)
+    here.environment.write_text('DCGM_EXPORTER_LISTEN=":9400"\n')
+    here.in_the_way = "the port is held by x"
+    before, desired = here.picture(), last_good.fingerprint(NEW)
+    with pytest.raises(service.InTheWay, match="held by x"):
+        service.plan(here.unit(), "running", desired, False)
+    assert here.listens == [":9400"]
+    for decision in ("stopped", "unknown"):
+        service.plan(here.unit(), decision, desired, False)
+    here.runs(NEW)
+    service.plan(here.unit(), "stopped", last_good.fingerprint(NEW), True)
+    service.plan(here.unit(), "running", last_good.fingerprint(NEW), False)
+    assert (here.listens, before["unit"]) == ([":9400"], (False, False, 0, ""))
+
+
+def test_another_program_in_the_place_of_ours_is_not_started(here: ExporterNode) -> None:
+    here.install(NEW)
+    link = here.root / "usr/dcgm-exporter"
+    link.symlink_to(here.current / "dcgm-exporter")
+    desired = last_good.fingerprint(NEW)
+    assert "service" in service.plan(here.unit(), "running", desired, False)
+    link.unlink()
+    link.write_text("a vendor's")
+    with pytest.raises(service.InTheWay, match=f"{link} belongs to somebody else"):
+        service.plan(here.unit(), "running", desired, False)

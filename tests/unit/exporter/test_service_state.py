@@ -20,7 +20,7 @@ NOT_KNOWN = "the roles of this node are not known yet"
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExporterNode:
     here = ExporterNode(tmp_path, monkeypatch)
-    reached = {"systemctl": here.systemctl, "show": here.show, "await_metrics": here.await_metrics}
+    reached = here.reached()
     monkeypatch.setattr(service, "Unit", functools.partial(service.Unit, **reached))
     for name in ("systemctl", "show"):
         monkeypatch.setattr(systemd, name, reached[name])
@@ -153,7 +153,7 @@ def test_an_exporter_that_stopped_answering_is_a_failure_without_changes(here: E
     Path(paths.ROLES_FILE).write_text('{"roles": ["slurmclient"]}')
     # A dry run asks nothing of the exporter.
     done = follow(here, ["slurmclient"])
-    assert (done.result, done.changes, done.comment) == (False, {}, f"{NEW}: no answer")
+    assert (done.result, done.changes, done.comment) == (False, {}, f"{NEW}: no answer after {SECONDS} s")
 
 
 @pytest.mark.parametrize("refused", ["show", "restart", "daemon-reload"])
@@ -210,3 +210,23 @@ def test_a_unit_that_cannot_be_stopped_is_a_failure(here: ExporterNode, call: An
     here.up, here.refused = True, "disable --now"
     done = call("dcgm_service.stopped", name="dcgm-exporter.service")
     assert (done.result, done.changes, done.comment) == (False, {}, "systemctl disable --now: refused")
+
+
+def test_a_unit_that_is_not_ours_is_left_as_it_is(here: ExporterNode, call: Any, monkeypatch: Any) -> None:
+    here.up = True
+    foreign = here.root / "etc/foreign.service"
+    foreign.write_text("[Service]\n")
+    monkeypatch.setattr(systemd, "show", lambda unit: {"ActiveState": "active", "FragmentPath": str(foreign)})
+    done = call("dcgm_service.stopped", name="dcgm-exporter.service")
+    assert (done.result, done.changes, here.calls) == (True, {}, [])
+    assert f"{foreign} is not ours" in done.comment
+
+
+def test_a_start_that_cannot_listen_is_a_failure_without_changes(here: ExporterNode, call: Any) -> None:
+    here.install(NEW)
+    here.in_the_way = "port 9400 is held by x"
+    for test in (True, False):
+        arguments = {"name": paths.UNIT, "release": NEW, "url": URL, "timeout": SECONDS, "test": test}
+        done = call("dcgm_service.follows_roles", roles={**ROLES, "source": "none"}, deploying=True, **arguments)
+        assert (done.result, done.changes, done.comment) == (False, {}, "port 9400 is held by x")
+    assert (here.calls, here.flag.exists(), here.current.is_symlink()) == ([], False, False)

@@ -1,0 +1,8 @@
+# Before anything of the exporter is changed on a node: is another exporter there? All states that change it require this.
+{%- from "dcgm/map.jinja" import dcgm with context %}
+
+Check that no other exporter is in the way:
+  dcgm_ownership.granted:
+    - name: {{ dcgm.paths.unit }}
+    - endpoint: {{ dcgm.node.environment.DCGM_EXPORTER_LISTEN | tojson }}
+    - roles: {{ dcgm.roles | tojson }}
