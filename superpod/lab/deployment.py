@@ -107,13 +107,13 @@ def make_credential(lab: Lab) -> None:
 
 
 def apply(lab: Lab) -> None:
-    """Apply the states: first the head node, then, when the watcher has delivered roles, the nodes."""
+    """Apply the states: first the head node, then the nodes, which the watcher then calls with their roles."""
     lab.progress("salt head state.apply")
     apply_head(lab)
-    lab.progress("First roles from the watcher")
-    wait_delivered(lab)
     lab.progress("salt 'dgx-*' state.apply")
     apply_nodes(lab)
+    lab.progress("First roles from the watcher")
+    wait_delivered(lab)
 
 
 def apply_head(lab: Lab) -> dict[str, Any]:

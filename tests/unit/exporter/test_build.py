@@ -18,7 +18,8 @@ from superpod_dcgm.exporter import source as exporter_source
 Make = Callable[..., exporter_build.Plan]
 Move = Callable[[str], None]
 RELEASE = "4.5.3-4.8.2"
-MAKEFILE = "binary:\n\techo x > cmd/dcgm-exporter/dcgm-exporter\n"
+PRODUCT = "cmd/dcgm-exporter/dcgm-exporter"
+MAKEFILE = f"binary:\n\tprintf '#!/bin/sh\\n' > {PRODUCT}; chmod 755 {PRODUCT}\n"
 
 
 def build(plan: exporter_build.Plan, tmp_path: Path) -> Path:
