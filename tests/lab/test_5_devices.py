@@ -13,7 +13,10 @@ NODE = "dgx-01"
 DROP_IN = "/etc/systemd/system/slurmd.service.d/lab-test.conf"
 BACKUP = "/root/lab-test"
 CONFIGLESS = "echo SlurmctldParameters=enable_configless >>/etc/slurm/slurm.conf; systemctl restart slurmctld"
-RESTORE_HEAD = f"if [ -e {BACKUP}.conf ]; then mv {BACKUP}.conf /etc/slurm/slurm.conf; systemctl restart slurmctld; fi"
+RESTORE_HEAD = f"""
+if [ -d {BACKUP} ]; then cp -a {BACKUP}/slurm/. /etc/slurm/; rm -r {BACKUP}; systemctl restart slurmctld; fi
+"""
+KEEP = f"mkdir {BACKUP}; cp -a /etc/slurm {BACKUP}/"
 # Puts back what a test has changed, and lets slurmd run as before.
 RESTORE = f"""
 set -e
@@ -103,24 +106,35 @@ def test_before_slurmd_runs_a_script_of_its_unit_is_not_started_and_the_table_is
     cluster.wait("slurmd is asked", lambda: known(cluster), 10)
 
 
+GRES = r"""
+sed -i "s#^NodeName=dgx-\[.*\] Name=gpu.*#\
+NodeName=dgx-01 Name=gpu Type=h100 File=/dev/nvidia[0-2,4-7]\\n\
+NodeName=dgx-02 Name=gpu Type=h100 File=/dev/nvidia[0-7]#" /etc/slurm/gres.conf
+"""
+NODES = r"""
+sed -i "s#^NodeName=dgx-\[01-02\] \(.*\) Gres=gpu:h100:8,shard:32#\
+NodeName=dgx-01 \1 Gres=gpu:h100:7,shard:28\\nNodeName=dgx-02 \1 Gres=gpu:h100:8,shard:32#" /etc/slurm/slurm.conf
+"""
+
+
 def test_a_gpu_taken_out_of_gres_conf_moves_the_positions_when_slurmd_reads_it_and_not_before(cluster: Cluster) -> None:
-    cluster.shell(NODE, f"mkdir {BACKUP}; cp -a /etc/slurm {BACKUP}/")
+    for machine in ("head", NODE):
+        cluster.shell(machine, KEEP)
     old = positions(cluster)
-    cluster.shell(NODE, "sed -i 's#/dev/nvidia\\[0-7\\]#/dev/nvidia[0-2,4-7]#' /etc/slurm/gres.conf")
-    cluster.shell(NODE, "systemctl start dcgm-job-map")
+    cluster.shell(NODE, f"{GRES}systemctl start dcgm-job-map")
     assert "has not read it" in status(cluster)["pending"]
     assert positions(cluster) == old
     main = slurmd(cluster)[0]
-    fewer = "sed -i 's/gpu:h100:8,shard:32/gpu:h100:7,shard:28/' /etc/slurm/slurm.conf"
-    cluster.shell(NODE, f"{fewer}; kill -HUP $(pgrep -o -x slurmd)")
+    cluster.shell(NODE, NODES)
+    cluster.shell("head", f"{GRES}{NODES}scontrol reconfigure")
     cluster.wait("another slurmd runs", lambda: slurmd(cluster)[0] != main, 20)
     cluster.wait("the table follows", lambda: known(cluster) and positions(cluster) == dict(enumerate("0124567")), 40)
     assert status(cluster)["pending"] == ""
 
 
 def test_a_slurmd_that_fetches_its_configuration_is_asked_about_its_copy(cluster: Cluster) -> None:
-    cluster.shell("head", f"cp -a /etc/slurm/slurm.conf {BACKUP}.conf; {CONFIGLESS}")
-    cluster.shell(NODE, f"mkdir {BACKUP}; cp -a /etc/slurm {BACKUP}/; rm /etc/slurm/*.conf")
+    cluster.shell("head", f"{KEEP}; {CONFIGLESS}")
+    cluster.shell(NODE, f"{KEEP}; rm /etc/slurm/*.conf")
     started_by(cluster, "/usr/sbin/slurmd -D --conf-server head:6817")
     cluster.wait("the table is slurmd's", lambda: known(cluster) and len(positions(cluster)) == 8, 20)
     copy = "stat -c '%i %Z' /run/slurm/conf/slurm.conf"

@@ -191,7 +191,8 @@ def _act(result: Result, seen: View, gone: set[str], conf: dict[str, str], table
 
 def _given(name: str, keep: list[str], wanted: list[str], conf: dict[str, str], table: Table | None) -> list[str]:
     """Return who gets the label of a GPU back; one that a job holds alone is given to no other."""
-    shared = conf.get("shared", "yes") != "no" or (table is not None and name in table.shared)
+    told = table is not None and (name in table.shared or bool(table.sharing))
+    shared = conf.get("shared", "yes") != "no" or told
     return wanted if shared or len(keep) + len(wanted) == 1 else []
 
 
