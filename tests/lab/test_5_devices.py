@@ -34,8 +34,9 @@ systemctl restart slurmd
 def restored(deployed: object, cluster: Cluster) -> Iterator[None]:
     """After every test slurmd runs as it did before, and the table is slurmd's own."""
     yield
-    cluster.shell("head", RESTORE_HEAD)
+    # The node first: one that has fewer GPUs than the controller expects is drained.
     cluster.shell(NODE, RESTORE)
+    cluster.shell("head", RESTORE_HEAD)
     cluster.wait("the table is as before", lambda: known(cluster) and set(positions(cluster)) == set(range(8)))
     cluster.wait("Slurm has its nodes", lambda: set(states(cluster)) == {"idle"}, 90)
 
