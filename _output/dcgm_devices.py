@@ -34,10 +34,21 @@ def _node(shown: Any) -> str:
     if not isinstance(shown, dict) or "gpus" not in shown:
         return shown if isinstance(shown, str) else pprint.pformat(shown)
     count = len(shown["gpus"])
-    order = f"positions in Slurm from {shown['order']}" if shown["order"] else "no positions in Slurm"
-    lines = [f"{count} GPU{'' if count == 1 else 's'}, table made {_age(shown['age'])} ago, {order}"]
-    lines += [f"  {key}: {shown[key]}" for key in ("problem", "note") if shown[key]]
+    lines = [f"{count} GPU{'' if count == 1 else 's'}, table made {_age(shown['age'])} ago, {_order(shown)}"]
+    lines += [f"  problem: {shown['problem']}"] if shown["problem"] else []
+    # A note that a warning has is not said twice.
+    warnings = shown.get("warnings", [])
+    lines += [f"  note: {shown['note']}"] if shown["note"] and shown["note"] not in " ".join(warnings) else []
+    lines += [f"  warning: {warning}" for warning in warnings]
     return "\n".join([*lines, *_aligned([_TITLES, *_rows(shown)])])
+
+
+def _order(shown: Mapping[str, Any]) -> str:
+    if not shown["order"]:
+        return "no positions in Slurm"
+    if shown.get("known") == "guessed":
+        return f"positions in Slurm GUESSED from {shown['order']}"
+    return f"positions in Slurm from {shown['order']}"
 
 
 def _rows(shown: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -119,6 +119,8 @@ dcgm:
     positions: auto
     # Minion of the Slurm controller, where the wiring of prolog and epilog is checked. Empty: not checked.
     controller: ''
+    # The directory of squeue and scontrol on the nodes. Empty: found beside the slurmd that runs, in its PATH, in usual places.
+    commands: ''
 
   # The directory that dcgm-exporter reads to label metrics with job ids; unit, tmpfiles and scripts use this key.
   job_map:
@@ -136,6 +138,15 @@ dcgm:
     reconcile: 300
     # Seconds that a job's entry is safe from reconciliation.
     grace: 120
+
+  # Seconds that a node waits for one answer of others' programs. Messages name the key whose time was over.
+  limits:
+    # nvidia-smi; with MIG it is asked three times. Where no driver stays loaded (persistence mode), each answer takes seconds.
+    nvidia_smi: 20
+    # slurmd -G, which lists the node's GPUs, and systemctl.
+    slurmd: 10
+    # squeue and scontrol, which ask the Slurm controller. Slurm's own clients wait 10 s (MessageTimeout).
+    controller: 10
 
   # Which BCM roles make a node run the exporter.
   roles:

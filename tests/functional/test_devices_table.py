@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from salt.exceptions import CommandExecutionError
-from superpod_dcgm.agent import nvidia, slurmd
+from superpod_dcgm.agent import nvidia
 from superpod_dcgm.base import paths
+
+from tests.fake_slurmd import FakeSlurmd
 
 NODE = Path(__file__).resolve().parents[2] / "lab/rootfs/node"
 NAME = "Make the device table"
@@ -22,6 +24,7 @@ class Gpus:
     def __init__(self, root, labgpus) -> None:
         self.root, self.labgpus, self.programs = root, labgpus, root / "bin"
         self.table, self.status = root / "run/devices", root / "run/devices.json"
+        self.slurmd: FakeSlurmd
         self.programs.mkdir()
         (self.programs / "grep").symlink_to(shutil.which("grep"))
         smi = self.programs / "nvidia-smi"
@@ -45,7 +48,8 @@ def gpus(tmp_path, monkeypatch, load) -> Gpus:
     found = Gpus(tmp_path, load("lab/rootfs/node/usr/lib/lab/labgpus.py"))
     monkeypatch.setattr(nvidia, "SEARCH_PATH", str(found.programs))
     monkeypatch.setattr(nvidia, "PROC", str(tmp_path / "proc"))
-    monkeypatch.setattr(slurmd, "_BCM_SLURMD", str(tmp_path / "none"))
+    monkeypatch.setattr(paths, "DEVICES_KEPT", str(tmp_path / "var/devices"))
+    found.slurmd = FakeSlurmd(tmp_path / "slurm", monkeypatch)
     monkeypatch.setattr(paths, "DEVICES", str(found.table))
     monkeypatch.setattr(paths, "DEVICES_STATUS", str(found.status))
     monkeypatch.setattr(paths, "JOB_MAP_CONFIG", str(tmp_path / "job-map.conf"))
@@ -88,21 +92,77 @@ def test_the_order_of_positions_is_a_setting_or_is_told(states, gpus) -> None:
     assert done.changes["positions"]["new"] == dict(enumerate("23016745"))
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["a table is there", "no table yet"])
-def test_a_driver_that_fails_is_a_failure_and_the_last_good_table_stays(states, gpus, there) -> None:
-    if there:
-        states.dcgm_devices.current(name=NAME)
-    before = gpus.table.read_text() if there else None
-    status = gpus.status.read_text() if there else None
+def test_a_driver_that_fails_is_a_failure_and_the_last_good_table_stays(states, gpus) -> None:
+    states.dcgm_devices.current(name=NAME)
+    before, status = gpus.table.read_text(), gpus.status.read_text()
     gpus.fault("fail")
     foretold = states.dcgm_devices.current(name=NAME, test=True)
-    assert (gpus.status.read_text() if gpus.status.exists() else None) == status
+    assert gpus.status.read_text() == status
     done = states.dcgm_devices.current(name=NAME)
     for answer in (foretold, done):
         assert (answer.result, answer.changes) == (False, {})
         assert "couldn't communicate with the NVIDIA driver" in answer.comment
-    assert (gpus.table.read_text() if gpus.table.exists() else None) == before
+    assert gpus.table.read_text() == before
     assert json.loads(gpus.status.read_text())["ok"] is False
+
+
+def test_a_driver_whose_tool_fails_from_the_first_is_a_failure_and_prolog_has_what_proc_says(states, gpus) -> None:
+    gpus.fault("fail")
+    assert states.dcgm_devices.current(name=NAME, test=True).result is False
+    assert not gpus.table.exists()
+    done = states.dcgm_devices.current(name=NAME)
+    assert (done.result, len(done.changes["gpus"]["new"])) == (False, 8)
+    assert "the table is made of" in done.comment
+    shutil.rmtree(gpus.root / "proc/gpus")
+    gpus.table.unlink()
+    assert states.dcgm_devices.current(name=NAME).changes == {}
+    assert not gpus.table.exists()
+
+
+# name: (what nvidia-smi prints in the end, its exit code, what the warning names)
+BAD = {
+    "an infoROM": (
+        "WARNING: infoROM is corrupted at gpu 0000:52:00.0",
+        14,
+        "GPU 2 (00000000:52:00.0): WARNING: infoROM",
+    ),
+    "a GPU that is lost": (
+        "Unable to determine the device handle for GPU0000:52:00.0: Unknown Error",
+        255,
+        "GPU 2 (00000000:52:00.0): Unable to determine",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "code", "warning"), BAD.values(), ids=BAD.keys())
+def test_a_bad_gpu_is_a_warning_and_the_state_succeeds(states, modules, gpus, line, code, warning) -> None:
+    smi = gpus.programs / "nvidia-smi"
+    smi.write_text(smi.read_text().replace("exec ", "") + f"echo '{line}'\nexit {code}\n")
+    done = states.dcgm_devices.current(name=NAME)
+    assert done.result is True
+    assert any(warning in text for text in done.warnings)
+    assert warning in done.comment
+    again = states.dcgm_devices.current(name=NAME)
+    assert (again.result, again.changes, again.warnings) == (True, {}, done.warnings)
+    shown = modules.dcgm_devices.show()
+    assert (shown["ok"], len(shown["gpus"]), [one["gpu"] for one in shown["bad"]]) == (True, 8, ["2"])
+    assert any(warning in text for text in shown["warnings"])
+
+
+def test_what_is_known_from_slurmd_and_what_is_guessed_has_a_word_each(states, modules, gpus) -> None:
+    states.dcgm_devices.current(name=NAME)
+    assert (modules.dcgm_devices.show()["known"], modules.dcgm_devices.show()["order"]) == ("guessed", "index")
+    line = "slurmd: Gres Name={} Type=h100 Count=8 Index=0 ID=1 File=/dev/nvidia[0-7] Links=(null)"
+    gpus.slurmd.script("\n".join(f"echo '{line.format(kind)}'" for kind in ("gpu", "shard")))
+    gpus.slurmd.start()
+    (gpus.root / "job-map.conf").write_text("shared=no\n")
+    done = states.dcgm_devices.current(name=NAME)
+    shown = modules.dcgm_devices.show()
+    assert (shown["known"], shown["order"]) == ("slurmd", "slurmd")
+    assert done.warnings == shown["warnings"]
+    assert ["gres/shard" in warning for warning in done.warnings] == [True], done.warnings
+    states.dcgm_devices.current(name=NAME, positions="index")
+    assert modules.dcgm_devices.show()["known"] == "set"
 
 
 def test_a_table_that_somebody_changed_is_made_anew(states, gpus) -> None:
@@ -126,13 +186,15 @@ def test_the_module_makes_and_shows_the_table(modules, gpus) -> None:
     gpus.profile("mig")
     done = modules.dcgm_devices.refresh()
     shown = modules.dcgm_devices.show()
-    assert done == {"changed": True, "made": shown["made"], "gpus": shown["gpus"]}
+    guessed = ["The positions in Slurm are guessed (by index): this node has no slurmd"]
+    assert done == {"changed": True, "made": shown["made"], "gpus": shown["gpus"], "warnings": guessed}
     assert (shown["ok"], shown["problem"], shown["order"], shown["shared"]) == (True, "", "index", ["1.3"])
     assert 0 <= shown["age"] < 60
 
 
 def test_the_module_says_why_it_could_not_make_the_table(modules, gpus) -> None:
     gpus.fault("fail")
+    shutil.move(gpus.root / "proc", gpus.root / "no-proc")
     with pytest.raises(
         CommandExecutionError, match="could not be made: nvidia-smi --query-gpu failed with exit code 9"
     ):
@@ -140,6 +202,7 @@ def test_the_module_says_why_it_could_not_make_the_table(modules, gpus) -> None:
     with pytest.raises(CommandExecutionError, match="no device table: nvidia-smi --query-gpu failed"):
         modules.dcgm_devices.show()
     gpus.fault("off")
+    shutil.move(gpus.root / "no-proc", gpus.root / "proc")
     modules.dcgm_devices.refresh()
     gpus.fault("fail")
     with pytest.raises(CommandExecutionError):

@@ -30,6 +30,7 @@ PLACES = (
     "/etc/systemd/system/nvidia-dcgm.service.wants/dcgm-devices.service",
     "/etc/systemd/system/slurmd.service.wants/dcgm-devices.service",
     "/etc/systemd/system/dcgm-job-map.service",
+    "/etc/systemd/system/slurmd.service.wants/dcgm-job-map.service",
     "/etc/systemd/system/dcgm-job-map.timer",
     "/etc/systemd/system/timers.target.wants/dcgm-job-map.timer",
     "/etc/systemd/system/dcgm-textfile.service",

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, server, tidy
+from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, report, server, tidy
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.log import say
 from superpod_dcgm.base import files, job_map_conf, maintenance, paths
@@ -33,8 +33,11 @@ def make_devices() -> int:
     if record := maintenance.held():
         say(maintenance.sentence(record))
         return 0
-    problem = devices.refresh(job_map_conf.of_this_node(), force=True)["problem"]
+    conf = job_map_conf.of_this_node()
+    problem = devices.refresh(conf, force=True)["problem"]
     say(problem)
+    for warning in report.warnings(devices.read_status()):
+        say(warning)
     return 1 if problem else 0
 
 
@@ -108,10 +111,13 @@ def _refresh(conf: dict[str, str]) -> None:
 
     if maintenance.held():
         return
-    before = devices.read_status().get("problem")
+    before = devices.read_status()
     problem = devices.refresh(conf)["problem"]
-    # Said once; a metric tells how long it lasts.
-    say(problem if problem != before else "")
+    # Said once; metrics tell how long it lasts.
+    say(problem if problem != before.get("problem") else "")
+    known = report.warnings(before)
+    for warning in report.warnings(devices.read_status()):
+        say(warning if warning not in known else "")
 
 
 def _sweep(conf: dict[str, str]) -> None:
@@ -151,8 +157,8 @@ def _count(_conf: dict[str, str]) -> None:
 def _write(conf: dict[str, str]) -> None:
     from superpod_dcgm.agent import devices
 
-    table = devices.current() or device_table.Table()
-    metrics.write(conf, table, devices.read_status().get("ok") is True)
+    table, status = devices.current() or device_table.Table(), devices.read_status()
+    metrics.write(conf, table, status.get("ok") is True, status)
 
 
 COMMANDS = {"devices": make_devices, "tick": tick, "serve": server.serve}

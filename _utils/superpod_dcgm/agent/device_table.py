@@ -10,6 +10,8 @@ _HEAD = (
 )
 _NAME = re.compile(r"(0|[1-9]\d{0,2})(\.\d{1,3})?", re.ASCII)
 _FLAG = "shared"
+_DIVIDED = "mig"
+_SHARING = ("shard", "mps")
 # The kinds of lines whose map name stands first.
 _FIRST = ("gpu", "instance")
 
@@ -19,9 +21,10 @@ class Table:
     """
     A node's GPUs.
 
-    ``gpus``: UUID per DCGM id. ``places``: minor number (or ``-``) and bus per DCGM id. ``instances``: UUID of the GPU
-    and profile per map name. ``uuids``: map name per UUID of GPUs and MIG devices. ``positions``: map name per position
-    in Slurm's list. ``shared``: map names of GPU instances that several compute instances use.
+    ``gpus``: UUID (or ``-``) per DCGM id. ``places``: minor number and bus (or ``-``) per DCGM id. ``divided``: DCGM
+    ids of GPUs in MIG mode. ``instances``: UUID of the GPU and profile per map name. ``uuids``: map name per UUID of
+    GPUs and MIG devices. ``positions``: map name per position in Slurm's list. ``shared``: map names of GPU instances
+    that several compute instances use. ``sharing``: the kinds of gres (mps, shard) by which jobs share a GPU.
     """
 
     made: int = 0
@@ -32,12 +35,21 @@ class Table:
     uuids: dict[str, str] = field(default_factory=dict)
     positions: dict[int, str] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()
+    divided: frozenset[str] = frozenset()
+    sharing: tuple[str, ...] = ()
+
+    @property
+    def same_gpus(self) -> tuple[object, ...]:
+        """What is the same in two tables of the same GPUs and MIG devices."""
+        return self.uuids, self.places, self.instances, self.divided
 
 
 def render(table: Table) -> str:
     """Return the text of a table."""
     lines = [_HEAD, f"made {table.made}", f"fingerprint {table.fingerprint}"]
-    lines += [f"gpu {gpu} {uuid} {' '.join(table.places[gpu])}" for gpu, uuid in table.gpus.items()]
+    lines += [f"gres {kind}" for kind in table.sharing]
+    for gpu, uuid in table.gpus.items():
+        lines.append(" ".join(["gpu", gpu, uuid, *table.places[gpu], *([_DIVIDED] if gpu in table.divided else [])]))
     lines += [f"instance {name} {uuid} {profile}" for name, (uuid, profile) in table.instances.items()]
     named = [("uuid", *entry) for entry in table.uuids.items()]
     named += [("position", str(position), name) for position, name in table.positions.items()]
@@ -61,4 +73,6 @@ def parse(text: str) -> Table:
         uuids={words[1]: words[2] for words in keyed if words[0] == "uuid"},
         positions={int(words[1]): words[2] for words in keyed if words[0] == "position" and words[1].isdecimal()},
         shared=frozenset(words[2] for words in keyed if words[0] not in _FIRST and words[3:] == [_FLAG]),
+        divided=frozenset(words[1] for words in keyed if words[0] == "gpu" and words[5:] == [_DIVIDED]),
+        sharing=tuple(kind for kind in _SHARING[::-1] if ["gres", kind] in [words[:2] for words in rows]),
     )

@@ -7,77 +7,86 @@ import dataclasses
 import json
 import os
 import time
-from dataclasses import dataclass
 from typing import Any
 
-from superpod_dcgm.agent import nvidia, slurmd
+from superpod_dcgm.agent import gpus, nvidia, positions
 from superpod_dcgm.agent.device_table import Table, parse, render
-from superpod_dcgm.agent.nvidia import Device, Gpu, Trouble
+from superpod_dcgm.agent.gpus import Bad
+from superpod_dcgm.agent.made import Before, Made, count_again, make
+from superpod_dcgm.agent.nvidia import Trouble
 from superpod_dcgm.base import paths
 from superpod_dcgm.base.files import make_directory, read_json, write_atomic
 
-# For all that is asked for one table, so that with the end of what hangs it is less than ten; where no driver stays
-# loaded between two users, each answer takes seconds.
-_SECONDS = 9.0
 # What failed is tried again only so often unless somebody asks: each nvidia-smi that hangs may stay as a process.
 _REST_SECONDS = 300
-_LAST = 1000
-
-
-@dataclass(frozen=True)
-class Made:
-    """A table that is not yet in place, whence its positions are, why not from slurmd, and whether to ask it again."""
-
-    table: Table
-    source: str
-    note: str = ""
-    ask_again: bool = False
+# A slurmd that gave no answer is asked again after so long, and then after twice as long each time.
+_FIRST_REST_SECONDS = 10
+# What a status says of the table in place, whatever the last attempt came to.
+_OF_TABLE = (
+    *("positions", "guessed", "note", "pending", "sharing", "bad"),
+    *("ask_again", "asked", "in_vain", "mark", "known"),
+)
 
 
 def refresh(conf: dict[str, str], force: bool = False) -> dict[str, Any]:
     """
-    Make the table again if driver, GPUs or MIG layout changed since, or in any case.
+    Make the table again if what it depends on changed since, or in any case.
 
     :param conf: job-map.conf of this node.
     :param force: make it in any case.
-    :return: ``changed``: whether it differs from the one before; ``problem``: why it could not be made, or ``""``;
-        ``made``: when the table in place was made (0: there is none); ``gpus``: its UUIDs per DCGM id.
+    :return: ``changed``: whether it differs from the one before; ``problem``: why it could not be made as it should,
+        or ``""``; ``made``: when the table in place was made (0: there is none); ``gpus``: its UUIDs per DCGM id.
     """
-    mark, changed, problem = "", False, read_status().get("problem", "")
-    deadline = time.monotonic() + _SECONDS
+    fingerprint, changed, before = "", False, _before()
+    problem = before.status.get("problem", "")
     try:
-        if force or not _rests(mark):
-            files = nvidia.tree(deadline)
-            mark = nvidia.fingerprint(files)
-            if force or _is_due(mark, deadline):
-                changed, problem = put(make(conf, files, deadline)), ""
+        if force or not _rests(before.status, fingerprint):
+            files = nvidia.tree(nvidia.limit(conf, "nvidia_smi"))
+            fingerprint = nvidia.fingerprint(files)
+            if made := make(conf, files, before) if force else _due(conf, files, fingerprint, before):
+                changed, problem = put(made), made.problem
     except (Trouble, OSError) as exc:
         problem = str(exc)
-        note_failure(problem, mark)
+        note_failure(problem, fingerprint)
     table = current() or Table()
     return {"changed": changed, "problem": problem, "made": table.made, "gpus": table.gpus}
 
 
-def _rests(mark: str) -> bool:
-    """Whether the same was tried in vain a moment ago."""
-    status = read_status()
-    recent = 0 <= time.time() - status.get("checked", 0) < _REST_SECONDS
-    return recent and not status.get("ok", True) and status.get("fingerprint") == mark
+def _before() -> Before:
+    return Before(current(), _read_table(paths.DEVICES_KEPT), read_status())
 
 
-def _is_due(mark: str, deadline: float) -> bool:
-    if _rests(mark):
-        return False
-    table, status = current(), read_status()
-    if table is None or table.fingerprint != mark or not status.get("ok"):
-        return True
-    if not status.get("ask_again") or 0 <= time.time() - status.get("asked", 0) < _REST_SECONDS:
-        return False
-    # At boot Slurm's configuration may not have been there yet.
-    _write(status | {"asked": int(time.time())})
+def _due(conf: dict[str, str], files: dict[str, list[str]], fingerprint: str, before: Before) -> Made | None:
+    """The table, if it has to be made; only with other positions, if nothing else can have changed."""
+    table, status = before.last, before.status
+    same = table is not None and table.fingerprint == fingerprint
+    if not _rests(status, fingerprint) and not (same and _is_whole(status)):
+        return make(conf, files, before)
+    if table and same and conf.get("positions", "auto") == "auto" and _slurmd_is_due(conf, status):
+        return count_again(table, conf, files, [Bad(**one) for one in status.get("bad", [])], before)
+    return None
+
+
+def _is_whole(status: dict[str, Any]) -> bool:
+    return status.get("ok") is True and not status.get("bad")
+
+
+def _rests(status: dict[str, Any], fingerprint: str) -> bool:
+    """Whether the same was tried in vain, or with bad GPUs, a moment ago. The clock may be set, this one is not."""
+    recent = 0 <= time.monotonic() - status.get("tried", -_REST_SECONDS) < _REST_SECONDS
+    return recent and not _is_whole(status) and status.get("fingerprint") == fingerprint
+
+
+def _slurmd_is_due(conf: dict[str, str], status: dict[str, Any]) -> bool:
+    """Whether another slurmd runs, it has another configuration, or one that did not answer may do so now."""
+    mark: dict[str, str] = {}
     with contextlib.suppress(Trouble):
-        return bool(slurmd.order(deadline))
-    return False
+        mark = positions.mark(nvidia.limit(conf, "slurmd"))
+    # Where none runs any more, what the last one said is as good as what the next one would say.
+    if mark and mark != status.get("mark"):
+        return True
+    rest = min(_REST_SECONDS, _FIRST_REST_SECONDS << min(status.get("in_vain", 0), 8))
+    return bool(status.get("ask_again")) and not 0 <= time.monotonic() - status.get("asked", -rest) < rest
 
 
 def plan(conf: dict[str, str]) -> Made:
@@ -86,81 +95,12 @@ def plan(conf: dict[str, str]) -> Made:
 
     :raises Trouble: it cannot be made.
     """
-    deadline = time.monotonic() + _SECONDS
-    return make(conf, nvidia.tree(deadline), deadline)
-
-
-def make(conf: dict[str, str], files: dict[str, list[str]], deadline: float) -> Made:
-    """
-    Make a table of what the driver says.
-
-    :param files: what ``superpod_nvidia.tree`` found.
-    :param deadline: moment of ``time.monotonic`` after which nobody waits any longer.
-    :raises Trouble: the driver fails, does not answer, or says what is not understood.
-    """
-    gpus = nvidia.gpus(files, deadline)
-    devices = nvidia.devices(deadline) if any(gpu.divided for gpu in gpus) else []
-    table = _table(gpus, devices, nvidia.fingerprint(files))
-    wanted = conf.get("positions", "auto")
-    if wanted != "auto":
-        order = sorted(gpus, key=_minor) if wanted == "minor" else gpus
-        return Made(dataclasses.replace(table, positions=_counted(order, devices)), wanted)
-    note, ask_again = "", False
-    try:
-        positions = _slurmd_positions(table, gpus, files, slurmd.order(deadline))
-        return Made(dataclasses.replace(table, positions=positions), "slurmd")
-    except slurmd.NoSlurmd as exc:
-        note = str(exc)
-    except Trouble as exc:
-        note, ask_again = str(exc), True
-    last = current()
-    if last and last.positions and (last.uuids, last.instances) == (table.uuids, table.instances):
-        return Made(dataclasses.replace(table, positions=last.positions), "last table", note, ask_again)
-    return Made(dataclasses.replace(table, positions=_counted(gpus, devices)), "index", note, ask_again)
-
-
-def _minor(gpu: Gpu) -> int:
-    return _LAST if gpu.minor is None else gpu.minor
-
-
-def _table(gpus: list[Gpu], devices: list[Device], fingerprint: str) -> Table:
-    uuids = {gpu.index: gpu.uuid for gpu in gpus}
-    names = [device.name for device in devices]
-    return Table(
-        made=int(time.time()),
-        fingerprint=fingerprint,
-        gpus={str(gpu.index): gpu.uuid for gpu in gpus},
-        places={str(gpu.index): ("-" if gpu.minor is None else str(gpu.minor), gpu.bus) for gpu in gpus},
-        instances={device.name: (uuids[device.gpu], device.profile) for device in devices if device.gpu in uuids},
-        uuids={gpu.uuid: str(gpu.index) for gpu in gpus} | {device.uuid: device.name for device in devices},
-        shared=frozenset(name for name in names if names.count(name) > 1),
-    )
-
-
-def _counted(gpus: list[Gpu], devices: list[Device]) -> dict[int, str]:
-    """Whole GPUs and then MIG devices, GPU by GPU."""
-    names = [str(gpu.index) for gpu in gpus if not gpu.divided]
-    names += [device.name for gpu in gpus for device in devices if device.gpu == gpu.index]
-    return dict(enumerate(names))
-
-
-def _slurmd_positions(
-    table: Table, gpus: list[Gpu], files: dict[str, list[str]], order: list[list[str]]
-) -> dict[int, str]:
-    ids = {gpu.minor: gpu.index for gpu in gpus if gpu.minor is not None}
-    known = {str(gpu.index) for gpu in gpus if not gpu.divided} | set(table.instances)
-    capabilities = nvidia.capabilities(files)
-    found = [slurmd.name(devices, ids, capabilities, known) for devices in order]
-    positions = {position: name for position, name in enumerate(found) if name}
-    if not positions:
-        # What slurmd says will not change by itself: it is not asked again before it starts again.
-        raise slurmd.NoSlurmd("slurmd -G names no GPU of this node")
-    return positions
+    return make(conf, nvidia.tree(nvidia.limit(conf, "nvidia_smi")), _before())
 
 
 def put(made: Made) -> bool:
     """
-    Put a table in place, and note that it could be made.
+    Put a table in place, and note how it was made.
 
     :return: whether it differs from the one before in more than the moment when it was made.
     :raises OSError: it cannot be written; the one before stays.
@@ -168,33 +108,58 @@ def put(made: Made) -> bool:
     changed = bool(differences(made.table))
     make_directory(os.path.dirname(paths.DEVICES))
     write_atomic(paths.DEVICES, render(made.table))
-    rest = {"positions": made.source, "note": made.note, "ask_again": made.ask_again, "asked": int(time.time())}
-    _write_status(True, "", made.table.fingerprint, rest)
+    status = status_of(made)
+    status["in_vain"] = read_status().get("in_vain", 0) + 1 if status["ask_again"] else 0
+    _write_status(status)
+    if made.positions.source == "slurmd" and not made.positions.guessed:
+        # For the first job after a boot, in which slurmd cannot be asked yet.
+        with contextlib.suppress(OSError):
+            write_atomic(paths.DEVICES_KEPT, render(dataclasses.replace(made.table, made=0)))
     return changed
 
 
+def status_of(made: Made) -> dict[str, Any]:
+    """Return the status of a table that is put in place now, as ``read_status`` returns it."""
+    found = made.positions
+    return {
+        "tried": made.tried,
+        "ok": not made.problem,
+        "problem": made.problem,
+        "fingerprint": made.table.fingerprint,
+        "positions": found.source,
+        "guessed": found.guessed,
+        "note": found.note,
+        "pending": found.pending,
+        "ask_again": found.ask_again,
+        "asked": time.monotonic(),
+        "mark": found.mark,
+        "known": found.known,
+        "bad": gpus.described(made.bad),
+        "remarks": made.remarks,
+        "sharing": list(found.sharing),
+    }
+
+
 def note_failure(problem: str, fingerprint: str = "") -> None:
-    """Note why the table could not be made; the last good one stays."""
+    """Note why the table could not be made; the last good one stays, with what is known of its positions."""
+    kept = {key: value for key, value in read_status().items() if key in _OF_TABLE}
     with contextlib.suppress(OSError):
         make_directory(os.path.dirname(paths.DEVICES_STATUS))
-        _write_status(False, problem, fingerprint, {})
+        _write_status({**kept, "ok": False, "problem": problem, "fingerprint": fingerprint})
 
 
-def _write_status(ok: bool, problem: str, fingerprint: str, rest: dict[str, Any]) -> None:
-    status = {"checked": int(time.time()), "ok": ok, "problem": problem, "fingerprint": fingerprint, **rest}
-    _write(status)
-
-
-def _write(status: dict[str, Any]) -> None:
-    write_atomic(paths.DEVICES_STATUS, json.dumps(status) + "\n")
+def _write_status(status: dict[str, Any]) -> None:
+    """``checked`` is for people; what is waited for is counted by the clock that nobody sets."""
+    full = {"checked": int(time.time()), "tried": time.monotonic(), **status}
+    write_atomic(paths.DEVICES_STATUS, json.dumps(full) + "\n")
 
 
 def read_status() -> dict[str, Any]:
     """
     Return how the last attempt went; empty before the first one.
 
-    ``checked``, ``ok``, ``problem``, ``fingerprint``, and of a good one ``positions`` (whence they are), ``note`` (why
-    they are not slurmd's), ``ask_again`` and ``asked`` (when slurmd was asked last).
+    ``ok``, ``problem``, ``fingerprint``, ``bad`` (GPUs), ``remarks``, and of the positions ``positions`` (whence they
+    are), ``guessed``, ``note`` (why), ``pending`` and ``sharing``. The rest is for the next attempt.
     """
     found = read_json(paths.DEVICES_STATUS, {})
     return found if isinstance(found, dict) else {}
@@ -202,8 +167,12 @@ def read_status() -> dict[str, Any]:
 
 def current() -> Table | None:
     """Return the table that is in place, or ``None``."""
+    return _read_table(paths.DEVICES)
+
+
+def _read_table(path: str) -> Table | None:
     try:
-        with open(paths.DEVICES, encoding="utf-8", errors="replace") as stream:
+        with open(path, encoding="utf-8", errors="replace") as stream:
             return parse(stream.read())
     except OSError:
         return None
@@ -220,4 +189,4 @@ def described(table: Table) -> dict[str, Any]:
     fields = dataclasses.asdict(table)
     for key in ("places", "instances"):
         fields[key] = {name: list(words) for name, words in fields[key].items()}
-    return {**fields, "shared": sorted(table.shared)}
+    return {**fields, "shared": sorted(table.shared), "divided": sorted(table.divided), "sharing": list(table.sharing)}

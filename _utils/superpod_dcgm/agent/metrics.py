@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from superpod_dcgm.agent import counters, job_map
@@ -12,11 +13,12 @@ from superpod_dcgm.base import files, maintenance, paths
 from superpod_dcgm.base.exposition import Family, render
 
 
-def write(conf: dict[str, str], table: Table, table_ok: bool) -> None:
+def write(conf: dict[str, str], table: Table, table_ok: bool, status: Mapping[str, Any] | None = None) -> None:
     """
     Write all metrics into the directory that job-map.conf names; none named, nothing is written.
 
     :param table_ok: the last attempt to make it worked.
+    :param status: what else ``devices.read_status`` says of it.
     :raises OSError: it cannot be written. Only the directory of our own server is made.
     """
     directory = conf.get("textfile", "")
@@ -31,7 +33,7 @@ def write(conf: dict[str, str], table: Table, table_ok: bool) -> None:
         view = View({}, {})
     freed = Family("superpod_dcgm_gpus_freed", "gauge", "Whether the GPUs are free for maintenance (dcgm_gpu.free).")
     freed.add(int(maintenance.held() is not None))
-    families = [*_counted(counters.load()), *_devices(table, table_ok), freed]
+    families = [*_counted(counters.load()), *_devices(table, table_ok, status or {}), freed]
     if not maintenance.held():
         # Nobody writes them again meanwhile: who has a GPU would soon be wrong.
         families += _jobs(view, table, conf.get("users") == "yes")
@@ -69,13 +71,34 @@ def _counted(known: dict[str, Any]) -> list[Family]:
     return [runs, failures, seconds, removed, restored, repaired, last, ok]
 
 
-def _devices(table: Table, table_ok: bool) -> list[Family]:
+def _devices(table: Table, table_ok: bool, status: Mapping[str, Any]) -> list[Family]:
     made = Family("dcgm_job_map_device_table_timestamp_seconds", "gauge", "When the device table was made.")
     ok = Family("dcgm_job_map_device_table_ok", "gauge", "Whether the last attempt to make the device table worked.")
     if table.made:
         made.add(table.made)
     ok.add(int(table_ok))
-    return [made, ok]
+    guessed = Family(
+        "dcgm_job_map_device_table_guessed",
+        "gauge",
+        "Whether the positions of GPUs in Slurm are guessed, not slurmd's.",
+    )
+    if "guessed" in status:
+        guessed.add(int(status["guessed"] is True))
+    pending = Family(
+        "dcgm_job_map_device_table_pending",
+        "gauge",
+        "Whether slurmd will count its GPUs otherwise once it is reconfigured.",
+    )
+    if "guessed" in status:
+        pending.add(int(bool(status.get("pending"))))
+    bad = Family("dcgm_job_map_gpu_bad", "gauge", "Whether nvidia-smi cannot read a GPU, or warns of it.")
+    wrong = {(one.get("gpu", ""), one.get("bus", "")) for one in status.get("bad", [])}
+    for gpu in sorted({gpu for gpu, _ in wrong if gpu} | table.gpus.keys(), key=int):
+        bad.add(int(gpu in {name for name, _ in wrong}), gpu=gpu)
+    # Of some nobody knows the number.
+    for _, bus in sorted(place for place in wrong if not place[0]):
+        bad.add(1, gpu="", pci_bus_id=bus)
+    return [made, ok, guessed, pending, bad]
 
 
 def _jobs(view: View, table: Table, users: bool) -> list[Family]:
@@ -86,7 +109,7 @@ def _jobs(view: View, table: Table, users: bool) -> list[Family]:
         place = {"gpu": gpu, **({"GPU_I_ID": instance} if instance else {})}
         ids = view.files[name].ids if name in view.files else []
         count.add(len(ids), **place)
-        uuid, profile = table.instances.get(name) or (table.gpus.get(gpu, ""), "")
+        uuid, profile = table.instances.get(name) or (table.gpus.get(gpu, "").strip("-"), "")
         device = {**place, "UUID": uuid, **({"GPU_I_PROFILE": profile} if instance else {})}
         for job in ids if users else []:
             record = job_map.parse_record(view.records[job].data) if job in view.records else None

@@ -1,4 +1,4 @@
-"""What a node's NVIDIA driver says of its GPUs, read in bounded time: nvidia-smi and /proc/driver/nvidia."""
+"""What a node's NVIDIA driver says in /proc, and how its programs are asked: each for a bounded time."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import hashlib
 import os
 import re
 import shutil
-import time
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import job_map_conf, process
 
 PROC = "/proc/driver/nvidia"
 SEARCH_PATH = "/usr/bin:/usr/local/bin:/bin:/sbin:/usr/sbin"
 # What says which GPUs there are. The rest changes with interrupts and power states; UUIDs are masked while nobody uses
 # a GPU, and another board in the same place means another boot.
 _TELLING = ("Bus Location", "Device Minor", "GPU Excluded")
-_QUERY = re.compile(r"(0|[1-9]\d{0,2}), (GPU-[0-9A-Za-z-]+), ([0-9A-Fa-f]+:[0-9A-Fa-f:.]+), (.*)", re.ASCII)
-_GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (\S+)\)", re.ASCII)
-_MIG_LINE = re.compile(r"\s+MIG (\S+)\s+Device\s+(\d+):\s+\(UUID: (\S+)\)", re.ASCII)
+_UUID = re.compile(r"GPU-[0-9A-Za-z-]+", re.ASCII)
+_BUS = re.compile(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f])?", re.ASCII)
 _ACCESS = re.compile(r"capabilities/gpu(\d+)/mig/gi(\d+)/(?:ci\d+/)?access", re.ASCII)
 _CAPABILITY = re.compile(r"DeviceFileMinor:\s*(\d+)", re.ASCII)
+# Seconds per question where job-map.conf has none (the defaults of the pillar's limits).
+SECONDS = {"nvidia_smi": 20, "slurmd": 10}
+_HINTS = {"nvidia_smi": "; where no driver stays loaded, persistence mode helps"}
 
 
 class Trouble(Exception):
@@ -30,57 +29,70 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A GPU as NVML and DCGM count it."""
+class Limit:
+    """How long one question is waited for; ``key`` names it below ``limits`` of the pillar."""
 
-    index: int
-    uuid: str
-    minor: int | None
-    bus: str
-    divided: bool
-
-
-@dataclass(frozen=True)
-class Device:
-    """A MIG device: one compute instance of one GPU instance."""
-
-    gpu: int
-    instance: int
-    uuid: str
-    profile: str
+    key: str
+    seconds: float
 
     @property
-    def name(self) -> str:
-        """Return the name of its file in the job map, which it shares with the others of its GPU instance."""
-        return f"{self.gpu}.{self.instance}"
+    def passed(self) -> str:
+        """What is said when it is over."""
+        return f"did not answer within {self.seconds:g} s (dcgm:limits:{self.key}){_HINTS.get(self.key, '')}"
+
+
+def limit(conf: dict[str, str], key: str) -> Limit:
+    """Return how long ``nvidia_smi`` or ``slurmd`` is waited for, as job-map.conf says."""
+    return Limit(key, job_map_conf.number(conf, f"limit_{key}", SECONDS[key]))
+
+
+def ask(
+    words: list[str], limit: Limit, environment: dict[str, str] | None = None, program: str | None = None
+) -> process.Answer:
+    """
+    Return what a program answered, whatever its exit code.
+
+    :param environment: what it gets besides the search path.
+    :param program: the file that is run, where it is not the first word, looked for in the search path.
+    :raises Trouble: it is not there, cannot be run, or took too long; nobody waits for its end.
+    """
+    program = program or shutil.which(words[0], path=SEARCH_PATH)
+    if program is None:
+        raise Trouble(f"{words[0]} is not installed")
+    clean = {"PATH": SEARCH_PATH, **(environment or {}), "LC_ALL": "C"}
+    answer = process.run(words, limit.seconds, clean, program=program)
+    if answer.code is None:
+        raise Trouble(f"{_title(words)} {limit.passed if answer.late else answer.error}")
+    return answer
+
+
+def _title(words: list[str]) -> str:
+    return " ".join([os.path.basename(words[0]), *words[1:2]]).partition("=")[0]
+
+
+def said(words: list[str], answer: process.Answer) -> str:
+    """Return the sentence for a program that failed: its exit code and the reason that it gives."""
+    told = process.Answer(answer.code, error=answer.error if answer.error.strip() else answer.output)
+    reason = told.problem if told.error.strip() else "nothing said"
+    return f"{_title(words)} failed with exit code {answer.code}: {reason.strip()[:200]}"
 
 
 def run(
-    words: list[str], deadline: float, environment: dict[str, str] | None = None, codes: tuple[int, ...] = (0,)
-) -> tuple[str, str]:
+    words: list[str], limit: Limit, environment: dict[str, str] | None = None, codes: tuple[int, ...] = (0,)
+) -> str:
     """
-    Return what a program printed on standard output and standard error.
+    Return what a program printed on standard output.
 
-    :param deadline: moment of ``time.monotonic`` after which nobody waits any longer, not even for its end.
-    :param environment: what it gets besides the search path.
     :param codes: exit codes that are no failure.
     :raises Trouble: it is not there, failed, or took too long.
     """
-    program = shutil.which(words[0], path=SEARCH_PATH)
-    if program is None:
-        raise Trouble(f"{words[0]} is not installed")
-    clean = {"PATH": SEARCH_PATH, "LC_ALL": "C", **(environment or {})}
-    title = " ".join(words[:2]).partition("=")[0]
-    answer = process.run([program, *words[1:]], max(0.05, deadline - time.monotonic()), clean)
-    if answer.code is None:
-        raise Trouble(f"{title} {answer.error}")
+    answer = ask(words, limit, environment)
     if answer.code not in codes:
-        said = (answer.output + answer.error).strip().splitlines() or ["nothing said"]
-        raise Trouble(f"{title} failed with exit code {answer.code}: {said[-1].strip()[:200]}")
-    return answer.output, answer.error
+        raise Trouble(said(words, answer))
+    return answer.output
 
 
-def tree(deadline: float) -> dict[str, list[str]]:
+def tree(limit: Limit) -> dict[str, list[str]]:
     """
     Return the lines of the driver's files in /proc by path below ``PROC``; none without a driver.
 
@@ -91,12 +103,17 @@ def tree(deadline: float) -> dict[str, list[str]]:
     wanted = [f"--include={name}" for name in ("version", "information", "access")]
     places = [f"{PROC}/{name}" for name in ("version", "gpus", "capabilities")]
     # Exit code 2 tells of a part that is not there: without MIG there are no capabilities.
-    output, _ = run(["grep", "-rsH", "--null", *wanted, "", *places], deadline, codes=(0, 1, 2))
+    found = lines_of(run(["grep", "-rsH", "--null", *wanted, "", *places], limit, codes=(0, 1, 2)))
+    return {os.path.relpath(path, PROC): lines for path, lines in found.items()}
+
+
+def lines_of(output: str) -> dict[str, list[str]]:
+    """Return the lines per file of what ``grep -H --null`` printed."""
     found: dict[str, list[str]] = {}
-    for line in output.splitlines():
+    for line in output.split("\n"):
         path, separator, text = line.partition("\0")
         if separator:
-            found.setdefault(os.path.relpath(path, PROC), []).append(text)
+            found.setdefault(path, []).append(text)
     return found
 
 
@@ -108,90 +125,55 @@ def fingerprint(files: dict[str, list[str]]) -> str:
         if path == "version":
             digest.update("\n".join(lines).encode())
         elif path.startswith("gpus/"):
-            told = [f"{name}={value}\n" for name, value in _rows(lines).items() if name in _TELLING]
+            told = [f"{name}={value}\n" for name, value in rows(lines).items() if name in _TELLING]
             digest.update("".join(told).encode())
     return digest.hexdigest()[:32]
 
 
-def _rows(lines: list[str]) -> dict[str, str]:
+def rows(lines: list[str]) -> dict[str, str]:
+    """Return lines ``name: value`` by name."""
     pairs = (line.partition(":") for line in lines)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _bus(text: str) -> tuple[int, str]:
-    """The kernel writes 0000:1b:00.0 for what NVML calls 00000000:1B:00.0."""
-    domain, _, rest = text.lower().partition(":")
-    return int(domain, 16), rest
+def is_uuid(text: str) -> bool:
+    """Return whether a text is the UUID of a GPU; one that the driver masks (GPU-????????-…) is not."""
+    return bool(_UUID.fullmatch(text))
 
 
-def gpus(files: dict[str, list[str]], deadline: float) -> list[Gpu]:
-    """
-    Return the GPUs that NVML knows, in its order, with the minor numbers that ``tree`` found.
+def bus_in(text: str) -> str:
+    """Return the first PCI bus id in a text as ``bus`` writes it, or ``""``."""
+    found = _BUS.search(text)
+    return bus(found[0]) if found else ""
 
-    :raises Trouble: nvidia-smi fails, does not answer, or says what is not understood.
-    """
-    words = ["nvidia-smi", "--query-gpu=index,uuid,pci.bus_id,mig.mode.current", "--format=csv,noheader"]
-    output, _ = run(words, deadline)
-    minors = dict(_minors(files))
+
+def bus(text: str) -> str:
+    """Return a PCI bus id as NVML writes it: the kernel says 0000:1b:00.0 for 00000000:1B:00.0."""
+    domain, _, rest = text.upper().partition(":")
+    return f"{domain.zfill(8)}:{rest}{'' if '.' in rest else '.0'}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A GPU that the driver has in /proc: bus id as NVML writes it, minor number and UUID as far as they are told."""
+
+    bus: str
+    minor: int | None
+    uuid: str
+
+
+def known(files: dict[str, list[str]]) -> list[Known]:
+    """Return the GPUs of what ``tree`` found in the order of their buses, which is NVML's; without excluded ones."""
     found = []
-    for line in output.splitlines():
-        match = _QUERY.fullmatch(line.strip())
-        if not match:
-            raise Trouble(f"nvidia-smi says what is not understood: {line.strip()[:200]}")
-        index, uuid, bus, mode = match.groups()
-        minor = minors.get(_bus(bus), minors.get(uuid))
-        found.append(Gpu(int(index), uuid, minor, bus, mode == "Enabled"))
-    if not found:
-        raise Trouble("nvidia-smi knows no GPU")
-    return found
-
-
-def _minors(files: dict[str, list[str]]) -> Iterator[tuple[object, int]]:
-    """Minor numbers by bus and by UUID."""
     for path, lines in files.items():
-        rows = _rows(lines) if path.startswith("gpus/") else {}
-        if rows.get("Device Minor", "").isdecimal():
-            for key in (rows.get("GPU UUID"), _bus(rows["Bus Location"]) if "Bus Location" in rows else None):
-                yield key, int(rows["Device Minor"])
-
-
-def devices(deadline: float) -> list[Device]:
-    """
-    Return the MIG devices in the order of GPUs and device numbers.
-
-    Their UUIDs are only in the list of nvidia-smi, the ids of their GPU instances only in its document.
-
-    :raises Trouble: nvidia-smi fails, does not answer, or its answers do not fit each other.
-    """
-    listing, _ = run(["nvidia-smi", "-L"], deadline)
-    document, _ = run(["nvidia-smi", "-q", "-x"], deadline)
-    instances = _instances(document)
-    found, index, parent = [], 0, ""
-    for line in listing.splitlines():
-        if match := _GPU_LINE.match(line):
-            index, parent = int(match[1]), match[2]
-        elif match := _MIG_LINE.match(line):
-            if (parent, match[2]) not in instances:
-                raise Trouble(f"nvidia-smi -q -x does not know MIG device {match[2]} of GPU {index}")
-            # 1c.2g.20gb is a part of a GPU instance of the profile 2g.20gb.
-            profile = re.sub(r"^\d+c\.", "", match[1])
-            found.append(Device(index, instances[parent, match[2]], match[3], profile))
-    return found
-
-
-def _instances(document: str) -> dict[tuple[str, str], int]:
-    """GPU instance ids by the UUID of the GPU and the number of the MIG device."""
-    try:
-        root = ET.fromstring(document)
-        return {
-            (gpu.findtext("uuid", "").strip(), device.findtext("index", "").strip()): int(
-                device.findtext("gpu_instance_id", "")
-            )
-            for gpu in root.iter("gpu")
-            for device in gpu.iterfind("mig_devices/mig_device")
-        }
-    except (ET.ParseError, ValueError) as exc:
-        raise Trouble(f"nvidia-smi -q -x says what is not understood: {exc}") from exc
+        told = rows(lines) if path.startswith("gpus/") else {}
+        if not told or told.get("GPU Excluded", "No").lower() == "yes":
+            continue
+        place = bus_in(told.get("Bus Location", "") or path)
+        minor, uuid = told.get("Device Minor", ""), told.get("GPU UUID", "")
+        if place:
+            found.append(Known(place, int(minor) if minor.isdecimal() else None, uuid if is_uuid(uuid) else ""))
+    return sorted(found, key=lambda one: one.bus)
 
 
 def capabilities(files: dict[str, list[str]]) -> dict[int, tuple[int, int]]:

@@ -191,8 +191,9 @@ def _act(result: Result, seen: View, gone: set[str], conf: dict[str, str], table
 
 def _given(name: str, keep: list[str], wanted: list[str], conf: dict[str, str], table: Table | None) -> list[str]:
     """Return who gets the label of a GPU back; one that a job holds alone is given to no other."""
-    shared = conf.get("shared", "yes") != "no" or (table is not None and name in table.shared)
-    return wanted if shared or len(keep) + len(wanted) == 1 else []
+    if not wanted or len(keep) + len(wanted) == 1 or conf.get("shared", "yes") != "no":
+        return wanted
+    return wanted if table is not None and (name in table.shared or table.sharing) else []
 
 
 def _note(result: Result, name: str, removed: list[str], given: list[str]) -> None:

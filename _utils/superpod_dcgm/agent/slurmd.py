@@ -3,85 +3,50 @@
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
-import time
+from dataclasses import dataclass
 
-from superpod_dcgm.agent import nvidia
-from superpod_dcgm.agent.nvidia import Trouble
+from superpod_dcgm.agent import nvidia, slurmd_process
+from superpod_dcgm.agent.nvidia import Limit, Trouble
+from superpod_dcgm.agent.slurmd_process import Slurmd
 
-# BCM installs its own build of Slurm here.
-_BCM_SLURMD = "/cm/local/apps/slurm/current/sbin/slurmd"
-_UNIT = "slurmd.service"
-_SECONDS = 5.0
 _MOST = 1024
 _GRES = re.compile(r"Gres Name=gpu\s(?:.*?\s)?Count=(\d+)\s(?:.*?\s)?File=(\S+)", re.ASCII)
+_SHARING = re.compile(r"Gres Name=(shard|mps)\s(?:.*?\s)?Count=[1-9]", re.ASCII)
 _BRACKETS = re.compile(r"([^\[\]]*)\[([\d,-]+)\]([^\[\]]*)", re.ASCII)
 _GPU = re.compile(r"/dev/nvidia(\d+)", re.ASCII)
 _CAPABILITY = re.compile(r"/dev/nvidia-caps/nvidia-cap(\d+)", re.ASCII)
-# Of a unit's own options, those that say which configuration is meant.
-_OPTION = re.compile(r"(?<!\S)(-f|-N|--conf-server)[= ]?(\S+)")
 
 
-class NoSlurmd(Trouble):
-    """There is no slurmd on this node that could be asked, or it knows none of its GPUs."""
+@dataclass(frozen=True)
+class Listing:
+    """What ``slurmd -G`` lists: device files per position, and the kinds of gres by which jobs share a GPU."""
+
+    devices: list[list[str]]
+    sharing: tuple[str, ...] = ()
 
 
-def order(deadline: float) -> list[list[str]]:
+def ask(slurmd: Slurmd, limit: Limit) -> Listing:
     """
-    Return the device files per position in this node's list of GPUs.
+    Ask a slurmd for its GPUs: the program that runs, about the configuration that it reads.
 
-    :param deadline: moment of ``time.monotonic`` after which nobody waits any longer.
-    :raises NoSlurmd: this node has no slurmd.
-    :raises Trouble: slurmd fails, does not answer, or names no GPUs.
+    Nothing is started that is not slurmd, nothing is fetched or written, and the one that runs is not disturbed.
+
+    :raises Trouble: it is another program, fails, does not answer, or names no GPU.
     """
-    deadline = min(deadline, time.monotonic() + _SECONDS)
-    program, options, environment = _command(deadline)
-    output, errors = nvidia.run([program, "-G", *options], deadline, environment)
-    found = parse(output + errors)
+    slurmd_process.prove(slurmd)
+    file = slurmd_process.configuration(slurmd)
+    if slurmd.options.server and not file:
+        raise Trouble("slurmd takes its configuration from the controller, and its copy is in none of the known places")
+    # By its first word Slurm's library knows which of its programs it is in.
+    words = [slurmd.words[0], "-G", *slurmd.options.words(file)]
+    answer = nvidia.ask(words, limit, slurmd.environment, slurmd.program)
+    if answer.code != 0:
+        raise Trouble(nvidia.said(words, answer))
+    text = answer.output + answer.error
+    found = parse(text)
     if not found:
         raise Trouble("slurmd -G names no GPU")
-    return found
-
-
-def _command(deadline: float) -> tuple[str, list[str], dict[str, str]]:
-    """Program, options and environment that make slurmd read the configuration which its unit reads."""
-    shown = _unit(deadline)
-    path = re.search(r"path=(\S+)", shown.get("ExecStart", ""))
-    places = [path[1] if path else "", "slurmd", _BCM_SLURMD]
-    program = next((place for place in places if place and shutil.which(place, path=nvidia.SEARCH_PATH)), "")
-    if not program:
-        raise NoSlurmd("this node has no slurmd")
-    environment = _assignments(shlex.split(shown.get("Environment", "")))
-    for name in re.findall(r"(/\S+) \(", shown.get("EnvironmentFiles", "")):
-        environment.update(_assignments(_lines(name)))
-    started = re.search(r"argv\[\]=(.*?) ;", shown.get("ExecStart", ""))
-    written = f"{started[1] if started else ''} {environment.get('SLURMD_OPTIONS', '')}"
-    options = [word for option in _OPTION.findall(written) for word in option]
-    return program, options, {key: value for key, value in environment.items() if key.startswith("SLURM_")}
-
-
-def _unit(deadline: float) -> dict[str, str]:
-    """What systemd knows of slurmd's unit; nothing where it cannot be asked."""
-    words = ["systemctl", "show", _UNIT, "--property=ExecStart,Environment,EnvironmentFiles"]
-    try:
-        output, _ = nvidia.run(words, deadline)
-    except Trouble:
-        return {}
-    return dict(line.partition("=")[::2] for line in output.splitlines())
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return [line.strip() for line in stream]
-    except OSError:
-        return []
-
-
-def _assignments(words: list[str]) -> dict[str, str]:
-    pairs = (word.partition("=")[::2] for word in words if not word.startswith("#"))
-    return {name.strip(): value.strip().strip("\"'") for name, value in pairs}
+    return Listing(found, tuple(sorted(set(_SHARING.findall(text)))))
 
 
 def parse(text: str) -> list[list[str]]:
@@ -127,7 +92,7 @@ def name(
     Return the name in the job map of what has these device files, or ``None``.
 
     :param gpus: DCGM id by minor number.
-    :param capabilities: what ``superpod_nvidia.capabilities`` found.
+    :param capabilities: what ``nvidia.capabilities`` found.
     :param known: the names there are.
     """
     minors = [int(match[1]) for match in map(_GPU.fullmatch, files) if match]

@@ -20,6 +20,8 @@ MAY_START = f"{NODE_RUNTIME}/may-start"
 # What prolog and epilog look GPUs up in, made outside of any job, and how the last attempt to make it went.
 DEVICES = f"{NODE_RUNTIME}/devices"
 DEVICES_STATUS = f"{NODE_RUNTIME}/devices.json"
+# The last table that slurmd's own answer is in, for the first job after a boot, before slurmd can be asked.
+DEVICES_KEPT = f"{NODE_STATE}/devices"
 # Each prolog and epilog appends a line, which the timer counts into the other file.
 SPOOL = f"{NODE_RUNTIME}/spool"
 JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
@@ -88,6 +90,7 @@ AGENT_FILES = (
     NODE_CODE,
     DEVICES,
     DEVICES_STATUS,
+    DEVICES_KEPT,
     SPOOL,
     f"{SPOOL}.1",
     JOB_MAP_STATE,

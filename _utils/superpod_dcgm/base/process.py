@@ -72,6 +72,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     directory: str = "/",
     together: bool = False,
+    program: str | None = None,
 ) -> Answer:
     """
     Run a program in a session of its own; when its time is over, all of that session is killed.
@@ -81,11 +82,13 @@ def run(
     :param environment: all that it gets; by default what ``surroundings`` returns.
     :param directory: where it runs.
     :param together: put its standard error into ``output``, in the order in which it was written.
+    :param program: the file that is run where ``argv[0]`` is only what the program shall take for its name.
     """
     given = surroundings() if environment is None else environment
     try:
         process = subprocess.Popen(
             argv,
+            executable=program,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if together else subprocess.PIPE,
@@ -96,7 +99,7 @@ def run(
             start_new_session=True,
         )
     except OSError as exc:
-        return Answer(None, error=f"cannot be run: {exc.strerror}", missing=_is_missing(exc, argv[0]))
+        return Answer(None, error=f"cannot be run: {exc.strerror}", missing=_is_missing(exc, program or argv[0]))
     try:
         output, error = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -97,8 +97,20 @@ def agent(configuration: dict[str, Any], textfile: str, executable: str) -> dict
         "directory": configuration["job_map"]["directory"],
         "textfile": textfile,
         "interval": configuration["metrics"]["interval"],
+        "seconds": agent_seconds(configuration["limits"]),
         "engine_units": configuration["exporter"]["engine_units"],
     }
+
+
+def agent_seconds(limits: dict[str, int]) -> dict[str, int]:
+    """
+    Return how long the agent may work on the device table, and on a whole tick.
+
+    The table takes three answers of nvidia-smi, and one each of systemd, of the files of slurmd, and of slurmd. Each
+    gives up by itself, and this is for what cannot even be given up. The controller's answers are bounded elsewhere.
+    """
+    table = 3 * limits["nvidia_smi"] + 3 * limits["slurmd"] + 5
+    return {"table": table, "tick": table + 2 * limits["controller"] + 45}
 
 
 def _follows_roles(configuration: dict[str, Any]) -> bool:
@@ -181,7 +193,8 @@ def job_map_conf(configuration: dict[str, Any]) -> dict[str, str]:
         **{"shared": _shared(slurm["gres"]), "users": job_map["users"], "positions": slurm["positions"]},
         **{key: job_map[key] for key in ("grace", "reconcile")},
         **{"textfile": own if metrics["enabled"] else "", "port": metrics["port"]},
-        **{key: slurm[key] for key in ("prolog_link", "epilog_link")},
+        **{key: slurm[key] for key in ("prolog_link", "epilog_link", "commands")},
+        **{f"limit_{key}": seconds for key, seconds in configuration["limits"].items()},
         **of_release(configuration["exporter"]["facts"], job_map["label"]),
     }
     return {key: _text(value) for key, value in values.items()}

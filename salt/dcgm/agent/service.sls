@@ -34,3 +34,9 @@ Start the job map timer:
       - file: Create the job map directory
     # While the GPUs are free for maintenance it stays down; dcgm_gpu.resume starts it.
     - unless: test -e {{ dcgm.paths.gpus_freed }}
+
+Enable {{ dcgm.paths.job_map_unit }}:
+  service.enabled:
+    - name: {{ dcgm.paths.job_map_unit }}
+    - require:
+      - file: Write {{ dcgm.paths.job_map_unit }}

@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from superpod_dcgm.agent import devices as agent_devices
-from superpod_dcgm.agent import nvidia, slurmd
+from superpod_dcgm.agent import nvidia
 from superpod_dcgm.base import paths
+
+from tests.fake_slurmd import FakeSlurmd
 
 NODE = Path(__file__).resolve().parents[3] / "lab/rootfs/node"
 BY_MINOR = [2, 3, 0, 1, 6, 7, 4, 5]
@@ -31,8 +32,8 @@ CAPABILITIES = "/dev/nvidia{},/dev/nvidia-caps/nvidia-cap{},/dev/nvidia-caps/nvi
 class Machine:
     """A node's GPUs under a temporary folder; counts how often nvidia-smi is run."""
 
-    def __init__(self, root: Path, labgpus: ModuleType) -> None:
-        self.root, self.labgpus = root, labgpus
+    def __init__(self, root: Path, labgpus: ModuleType, slurmd: FakeSlurmd) -> None:
+        self.root, self.labgpus, self.slurmd = root, labgpus, slurmd
         self.programs, self.proc, self.table = root / "bin", root / "proc", root / "run/devices"
         self.programs.mkdir()
         (self.programs / "grep").symlink_to(shutil.which("grep") or "/bin/grep")
@@ -54,10 +55,20 @@ class Machine:
         self.labgpus.save(description, self.root / "gpus.json")
         self.labgpus.write_proc(description, self.proc)
 
-    def gres(self, text: str, code: int = 0) -> None:
-        self.program("slurmd", f"cat >&2 <<'END'\n{text}END\nexit {code}")
-        (self.programs / "cat").unlink(missing_ok=True)
-        (self.programs / "cat").symlink_to(shutil.which("cat") or "/bin/cat")
+    def gres(self, text: str, code: int = 0, restart: bool = True) -> None:
+        """Let slurmd -G say this; another slurmd runs from then on."""
+        cat = shutil.which("cat") or "/bin/cat"
+        self.answer(f"echo x >>{self.root}/asked; {cat} >&2 <<'END'\n{text}END\nexit {code}", restart)
+
+    def answer(self, body: str, restart: bool = True) -> None:
+        self.slurmd.script(body)
+        if restart:
+            self.slurmd.restart()
+
+    def asked(self) -> int:
+        """How often slurmd -G was run."""
+        asked = self.root / "asked"
+        return len(asked.read_text().splitlines()) if asked.exists() else 0
 
     def fault(self, name: str) -> None:
         (self.root / "nvidia-smi.fault").write_text(f"{name}\n")
@@ -77,7 +88,7 @@ class Machine:
     def rested(self) -> None:
         """Let the time pass after which what failed may be tried again."""
         status = self.status()
-        times = {key: status[key] - 1000 for key in ("checked", "asked") if key in status}
+        times = {key: status[key] - 1000 for key in ("tried", "asked") if key in status}
         Path(paths.DEVICES_STATUS).write_text(json.dumps(status | times))
 
     def status(self) -> dict[str, Any]:
@@ -86,19 +97,20 @@ class Machine:
 
     def age(self, seconds: int) -> None:
         """Let the last attempt be some time ago."""
-        Path(paths.DEVICES_STATUS).write_text(json.dumps({**self.status(), "checked": int(time.time()) - seconds}))
+        Path(paths.DEVICES_STATUS).write_text(json.dumps({**self.status(), "tried": time.monotonic() - seconds}))
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Any) -> Machine:
     # Nothing may be left in lab/rootfs: it is copied as it is onto the lab's machines.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    found = Machine(tmp_path, load("lab/rootfs/node/usr/lib/lab/labgpus.py"))
+    slurmd = FakeSlurmd(tmp_path / "slurm", monkeypatch)
+    found = Machine(tmp_path, load("lab/rootfs/node/usr/lib/lab/labgpus.py"), slurmd)
     monkeypatch.setattr(nvidia, "SEARCH_PATH", str(found.programs))
     monkeypatch.setattr(nvidia, "PROC", str(found.proc))
-    monkeypatch.setattr(slurmd, "_BCM_SLURMD", str(tmp_path / "none"))
     monkeypatch.setattr(paths, "DEVICES", str(found.table))
     monkeypatch.setattr(paths, "DEVICES_STATUS", str(tmp_path / "run/devices.json"))
+    monkeypatch.setattr(paths, "DEVICES_KEPT", str(tmp_path / "var/devices"))
     return found
 
 
@@ -275,7 +287,7 @@ def _divided(machine: Machine) -> None:
 @pytest.mark.parametrize("change", [_version, _minors, _divided])
 def test_a_change_of_driver_gpus_or_mig_layout_is_noticed_without_nvidia_smi(machine, change) -> None:
     def fingerprint() -> str:
-        return nvidia.fingerprint(nvidia.tree(time.monotonic() + 5))
+        return nvidia.fingerprint(nvidia.tree(nvidia.Limit("nvidia_smi", 5)))
 
     before = fingerprint()
     change(machine)
@@ -319,8 +331,10 @@ def test_a_gpu_that_is_excluded_or_gone_is_a_change(machine) -> None:
 NONSENSE = {
     "nothing": ("exit 0", "knows no GPU"),
     "words": ("echo No devices were found; exit 6", "exit code 6: No devices were found"),
-    "a lost GPU": ("echo '0, [GPU is lost], 00000000:1B:00.0, [N/A]'", "not understood: 0, [GPU is lost]"),
-    "a path as index": ("echo '../x, GPU-1, 00000000:1B:00.0, [N/A]'", "not understood: ../x"),
+    "rows that are none": (
+        "echo '0, GPU-1'; echo 1,2,3,4,5",
+        "nvidia-smi --query-gpu failed with exit code 0: 1,2,3,4,5",
+    ),
     "a signal": ("kill -9 $$", "exit code -9"),
 }
 
@@ -333,29 +347,36 @@ def test_what_is_not_understood_leaves_the_last_good_table(machine, body, proble
     done = machine.refresh()
     assert (done["changed"], done["made"], machine.table.read_text()) == (False, first["made"], text)
     assert problem in done["problem"]
+    assert "the last table of these GPUs stays" in done["problem"]
     assert (machine.status()["ok"], machine.status()["problem"]) == (False, done["problem"])
 
 
-# name: (what nvidia-smi -L prints, what -q -x prints, problem)
+# name: (what -q -x prints)
 MIG_NONSENSE = {
-    "an empty document": ("-L", "echo", "-q -x says what is not understood"),
-    "a document without instances": ("-L", "echo '<nvidia_smi_log/>'", "does not know MIG device 0 of GPU 0"),
-    "an id that is no number": (
-        "-L",
-        "echo '<log><gpu><uuid>x</uuid><mig_devices><mig_device/></mig_devices></gpu></log>'",
-        "-q -x says what is not understood",
-    ),
+    "an empty document": "echo",
+    "a document without instances": "echo '<nvidia_smi_log/>'",
+    "an id that is no number": "echo '<log><gpu><uuid>x</uuid><mig_devices><mig_device/></mig_devices></gpu></log>'",
 }
 
 
-@pytest.mark.parametrize(("listing", "document", "problem"), MIG_NONSENSE.values(), ids=MIG_NONSENSE.keys())
-def test_a_document_that_does_not_fit_the_list_makes_no_table(machine, listing, document, problem) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["no table yet", "a table is there"])
+@pytest.mark.parametrize("document", MIG_NONSENSE.values(), ids=MIG_NONSENSE.keys())
+def test_a_document_that_does_not_fit_the_list_costs_the_mig_devices_only(machine, document, there) -> None:
     machine.profile("mig")
+    first = machine.refresh() if there else {}
+    known = agent_devices.current()
     (machine.programs / "real-smi").write_text((machine.programs / "nvidia-smi").read_text())
     (machine.programs / "real-smi").chmod(0o755)
     machine.program("nvidia-smi", f'case $1 in -q) {document} ;; *) exec {machine.programs}/real-smi "$@" ;; esac')
-    assert problem in machine.refresh()["problem"]
-    assert not machine.table.exists()
+    assert machine.refresh()["problem"] == ""
+    assert [one["gpu"] for one in machine.status()["bad"]] == ["0", "1"]
+    assert "nvidia-smi -q -x does not know MIG device" in machine.status()["bad"][0]["why"]
+    table = agent_devices.current()
+    assert len(table.gpus) == 8
+    # Under the same driver and layout the devices are as they were.
+    assert table.instances == (known.instances if there else {})
+    assert table.positions == (known.positions if there else dict(enumerate("234567")))
+    assert not there or first["gpus"] == table.gpus
 
 
 def test_without_nvidia_smi_or_driver_there_is_a_reason_and_no_table(machine) -> None:
@@ -365,21 +386,20 @@ def test_without_nvidia_smi_or_driver_there_is_a_reason_and_no_table(machine) ->
     assert done == {"changed": False, "problem": "nvidia-smi is not installed", "made": 0, "gpus": {}}
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(agent_devices, "_SECONDS", 0.6)
-    monkeypatch.setattr(slurmd, "_SECONDS", 0.3)
-    yield
+IMPATIENT = {"limit_nvidia_smi": "1", "limit_slurmd": "1"}
 
 
-def test_nvidia_smi_that_hangs_is_killed_and_the_last_good_table_stays(machine, monkeypatch) -> None:
+def test_nvidia_smi_that_hangs_is_killed_and_the_last_good_table_stays(machine) -> None:
     first = machine.refresh()
     machine.fault("hang")
-    monkeypatch.setattr(agent_devices, "_SECONDS", 0.6)
     started = time.monotonic()
-    done = machine.refresh()
-    assert time.monotonic() - started < 1.6
-    assert done == {**first, "changed": False, "problem": "nvidia-smi --query-gpu does not answer"}
+    done = machine.refresh(**IMPATIENT)
+    assert time.monotonic() - started < 3
+    problem = (
+        "nvidia-smi --query-gpu did not answer within 1 s (dcgm:limits:nvidia_smi); where no driver stays loaded, "
+        "persistence mode helps; the last table of these GPUs stays"
+    )
+    assert done == {**first, "changed": False, "problem": problem}
     assert machine.status()["ok"] is False
     path = str(machine.root)
     alive = [entry for entry in Path("/proc").glob("[0-9]*/environ") if path in _bytes(entry)]
@@ -393,13 +413,13 @@ def _bytes(path: Path) -> str:
         return ""
 
 
-def test_a_program_that_cannot_be_killed_is_not_waited_for(machine, monkeypatch, impatient) -> None:
+def test_a_program_that_cannot_be_killed_is_not_waited_for(machine, monkeypatch) -> None:
     machine.fault("hang")
     hanging: list[int] = []
     monkeypatch.setattr(os, "killpg", lambda group, _: hanging.append(group))
     started = time.monotonic()
-    assert "does not answer" in machine.refresh()["problem"]
-    assert time.monotonic() - started < 2
+    assert "did not answer within 1 s" in machine.refresh(**IMPATIENT)["problem"]
+    assert time.monotonic() - started < 3
     monkeypatch.undo()
     for group in hanging:
         os.killpg(group, signal.SIGKILL)
@@ -422,13 +442,15 @@ def test_what_failed_is_tried_again_after_a_while_or_a_change(machine) -> None:
     assert machine.status()["ok"] is True
 
 
-def test_a_driver_that_hangs_its_readers_is_a_problem_and_not_asked_at_once_again(machine, impatient) -> None:
+def test_a_driver_that_hangs_its_readers_is_a_problem_and_not_asked_at_once_again(machine) -> None:
     first = machine.refresh(positions="index")
     grep = machine.programs / "grep"
     grep.unlink()
     machine.program("grep", f"echo x >>{machine.root}/looks; exec {sys.executable} -c 'import time; time.sleep(60)'")
     for force in (True, False, False):
-        assert machine.refresh(force) == {**first, "changed": False, "problem": "grep -rsH does not answer"}
+        done = machine.refresh(force, **IMPATIENT)
+        assert done == {**first, "changed": False, "problem": done["problem"]}
+        assert "grep -rsH did not answer within 1 s" in done["problem"]
     assert (machine.root / "looks").read_text() == "x\n"
 
 
@@ -440,54 +462,191 @@ def test_a_table_that_cannot_be_written_is_a_problem(machine, monkeypatch) -> No
 
 SLURMD_TROUBLE = {
     "it fails": ("echo 'slurmd: fatal: no slurm.conf' >&2; exit 1", "exit code 1: slurmd: fatal: no slurm.conf"),
-    "it hangs": (f"exec {sys.executable} -c 'import time; time.sleep(60)'", "does not answer"),
+    "it hangs": (
+        f"exec {sys.executable} -c 'import time; time.sleep(60)'",
+        "did not answer within 2 s (dcgm:limits:slurmd)",
+    ),
     "it names no GPU": ("echo slurmd: Gres Name=craynetwork Count=4", "names no GPU"),
     "it names GPUs that are not there": (f"echo '{_lines('/dev/nvidia8')}'", "names no GPU of this node"),
 }
 
 
 @pytest.mark.parametrize(("body", "note"), SLURMD_TROUBLE.values(), ids=SLURMD_TROUBLE.keys())
-def test_without_an_answer_of_slurmd_the_positions_stay_while_the_gpus_do(machine, monkeypatch, body, note) -> None:
-    monkeypatch.setattr(slurmd, "_SECONDS", 0.4)
+def test_without_an_answer_of_slurmd_positions_are_a_guess_that_stays_with_the_gpus(machine, body, note) -> None:
     machine.profile("minor-order")
-    machine.program("slurmd", body)
-    assert machine.positions() == list("01234567")
-    assert machine.status()["positions"] == "index"
+    machine.answer(body)
+    assert machine.positions(limit_slurmd="2") == list("01234567")
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("index", True)
     assert note in machine.status()["note"]
     machine.gres(WHOLE)
     assert machine.positions() == [str(gpu) for gpu in BY_MINOR]
-    machine.program("slurmd", body)
-    assert machine.positions() == [str(gpu) for gpu in BY_MINOR]
-    assert machine.status()["positions"] == "last table"
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("slurmd", False)
+    machine.answer(body)
+    assert machine.positions(limit_slurmd="2") == [str(gpu) for gpu in BY_MINOR]
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("last table", True)
     machine.profile("mig")
-    assert machine.positions() == DIVIDED
+    assert machine.positions(limit_slurmd="2") == DIVIDED
+
+
+def test_what_a_slurmd_has_said_is_known_as_long_as_it_runs(machine) -> None:
+    machine.profile("minor-order")
+    machine.gres(WHOLE)
+    machine.refresh()
+    machine.answer("exit 1", restart=False)
+    assert machine.positions() == [str(gpu) for gpu in BY_MINOR]
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("slurmd", False)
+    assert "exit code 1" in machine.status()["note"]
+
+
+def test_device_files_that_are_other_gpus_now_are_known_while_slurmd_lists_the_same(machine) -> None:
+    machine.gres(WHOLE)
+    machine.refresh()
+    machine.profile("minor-order")
+    assert machine.refresh(force=False)["changed"] is True
+    assert agent_devices.current().positions == dict(enumerate(str(gpu) for gpu in BY_MINOR))
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("slurmd", False)
 
 
 def test_slurmd_that_could_not_answer_is_asked_again(machine) -> None:
     machine.profile("minor-order")
     machine.gres("slurmd: fatal: no slurm.conf yet\n", code=1)
     machine.refresh()
-    calls = machine.calls()
+    calls, asked = machine.calls(), machine.asked()
     assert machine.refresh(force=False)["changed"] is False
-    assert machine.calls() == calls
-    machine.gres(WHOLE)
-    assert machine.refresh(force=False)["changed"] is False, "not at every tick"
+    assert (machine.calls(), machine.asked()) == (calls, asked), "not at every tick"
+    machine.gres(WHOLE, restart=False)
     machine.rested()
     assert machine.refresh(force=False)["changed"] is True
-    assert machine.status()["positions"] == "slurmd"
-    (machine.programs / "slurmd").unlink()
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("slurmd", False)
+    assert machine.calls() == calls, "nvidia-smi has nothing to do with it"
+    machine.slurmd.stop()
     assert machine.refresh(force=False)["changed"] is False
+
+
+def test_a_clock_that_is_set_hours_back_or_forward_delays_nothing(machine, monkeypatch) -> None:
+    machine.profile("minor-order")
+    machine.gres("slurmd: fatal: no slurm.conf yet\n", code=1)
+    machine.fault("fail")
+    machine.refresh()
+    now = time.time()
+    for hours in (-5, 5):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3600)
+        calls = machine.calls()
+        machine.refresh(force=False)
+        assert machine.calls() == calls, "it rests"
+        machine.rested()
+        machine.refresh(force=False)
+        assert machine.calls() == calls + 1
+
+
+def test_another_slurmd_is_asked_within_a_tick_and_nvidia_smi_is_not(machine) -> None:
+    machine.gres(WHOLE)
+    machine.refresh()
+    calls, asked = machine.calls(), machine.asked()
+    for _ in range(3):
+        assert machine.refresh(force=False)["changed"] is False
+    assert machine.asked() == asked
+    # One GPU taken out of gres.conf, and `scontrol reconfigure`: another process.
+    machine.gres(LINE.format(7, "/dev/nvidia[0-2,4-7]"))
+    assert machine.refresh(force=False)["changed"] is True
+    assert agent_devices.current().positions == dict(enumerate("0124567"))
+    assert machine.calls() == calls
+
+
+@pytest.fixture
+def edited(machine: Machine) -> Machine:
+    """A slurmd that answered, and whose gres.conf was then edited."""
+    machine.slurmd.configure("ClusterName=x\ninclude more.conf\n", "Name=gpu File=/dev/nvidia[0-7]\n")
+    machine.gres(WHOLE)
+    machine.refresh()
+    machine.slurmd.configure("ClusterName=x\ninclude more.conf\n", "Name=gpu File=/dev/nvidia[4-7,0-3]\n")
+    machine.gres(LINE.format(8, "/dev/nvidia[4-7,0-3]"), restart=False)
+    return machine
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_gres_conf_that_slurmd_has_not_read_yet_changes_no_position_and_is_said(edited, force) -> None:
+    assert edited.refresh(force)["changed"] is False
+    assert agent_devices.current().positions == dict(enumerate("01234567"))
+    status = edited.status()
+    assert (status["positions"], status["guessed"]) == ("slurmd", False)
+    assert "the slurmd that runs has not read it" in status["pending"]
+    asked = edited.asked()
+    edited.refresh(force=False)
+    assert edited.asked() == asked, "asked once for each change"
+    edited.slurmd.restart()
+    assert edited.refresh(force=False)["changed"] is True
+    assert agent_devices.current().positions == dict(enumerate("45670123"))
+    assert edited.status()["pending"] == ""
+
+
+def test_a_gres_conf_that_is_put_back_leaves_nothing_pending(edited) -> None:
+    edited.refresh(force=False)
+    edited.slurmd.configure("ClusterName=x\ninclude more.conf\n", "Name=gpu File=/dev/nvidia[0-7]\n")
+    edited.gres(WHOLE, restart=False)
+    edited.refresh(force=False)
+    assert edited.status()["pending"] == ""
+
+
+def test_a_slurmd_before_23_11_reads_its_files_again_without_another_process(edited) -> None:
+    line = LINE.format(8, "/dev/nvidia[4-7,0-3]")
+    edited.answer(f"case $1 in -V) echo slurm 23.02.7 ;; *) echo '{line}' ;; esac", restart=False)
+    assert edited.refresh(force=False)["changed"] is True
+    assert agent_devices.current().positions == dict(enumerate("45670123"))
+    assert (edited.status()["guessed"], edited.status()["pending"]) == (False, "")
+
+
+def test_a_file_that_slurm_conf_includes_is_watched(machine) -> None:
+    machine.slurmd.configure("ClusterName=x\n  Include more.conf\n")
+    machine.gres(WHOLE)
+    machine.refresh()
+    asked = machine.asked()
+    (machine.slurmd.conf.parent / "more.conf").write_text("NodeName=dgx-01\n")
+    machine.refresh(force=False)
+    assert machine.asked() == asked + 1
+
+
+def test_a_file_that_changed_before_anybody_asked_makes_a_guess(machine) -> None:
+    machine.slurmd.configure("ClusterName=x\n")
+    os.utime(machine.slurmd.conf)
+    machine.gres(WHOLE)
+    machine.refresh()
+    assert machine.status()["guessed"] is True
+    assert "slurm.conf changed after slurmd started" in machine.status()["note"]
+
+
+def test_the_first_table_after_a_boot_has_the_positions_of_the_boot_before_as_a_guess(machine) -> None:
+    machine.profile("minor-order")
+    Path(paths.DEVICES_KEPT).parent.mkdir()
+    machine.gres(WHOLE)
+    machine.refresh()
+    shutil.rmtree(machine.table.parent)
+    machine.slurmd.stop()
+    assert machine.positions() == [str(gpu) for gpu in BY_MINOR]
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("last boot", True)
+    machine.slurmd.start()
+    assert machine.refresh(force=False)["changed"] is False
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("slurmd", False)
+
+
+def test_slurmd_s_shards_are_told_to_the_prolog(machine) -> None:
+    machine.gres(WHOLE + WHOLE.replace("=gpu", "=shard"))
+    machine.refresh()
+    assert "gres shard\n" in machine.table.read_text()
+    assert machine.status()["sharing"] == ["shard"]
+    assert agent_devices.current().sharing == ("shard",)
 
 
 def test_slurmd_that_knows_none_of_the_gpus_is_not_asked_for_ever(machine) -> None:
     machine.gres("slurmd: Gres Name=gpu Type=h100 Count=8 Index=0 ID=7696487 File=(null) Flags=HAS_TYPE\n")
     machine.refresh()
     calls = machine.calls()
+    asked = machine.asked()
     for _ in range(3):
         machine.rested()
         assert machine.refresh(force=False)["changed"] is False
-    assert machine.calls() == calls
-    assert machine.status()["positions"] == "index"
+    assert (machine.calls(), machine.asked()) == (calls, asked)
+    assert (machine.status()["positions"], machine.status()["guessed"]) == ("index", True)
 
 
 def test_a_text_that_is_not_understood_is_skipped() -> None:

@@ -235,6 +235,34 @@ def test_gpus_without_a_file_hold_no_job_and_without_a_table_there_is_no_uuid(ru
     assert (shown["UUID"], shown["GPU_I_PROFILE"], shown["GPU_I_ID"]) == ("", "", "3")
 
 
+# name: (status of the table, guessed, pending, bad GPUs)
+STATUS = {
+    "known": ({"guessed": False, "pending": "", "bad": []}, 0, 0, {}),
+    "guessed": ({"guessed": True}, 1, 0, {}),
+    "pending": ({"guessed": False, "pending": "Slurm's configuration changed"}, 0, 1, {}),
+    "one bad": ({"guessed": False, "bad": [{"gpu": "1", "bus": "x", "why": "lost"}]}, 0, 0, {("gpu=1",): 1}),
+    "one whose number nobody knows": (
+        {"guessed": False, "bad": [{"gpu": "", "bus": "00000000:48:00.0", "why": "lost"}]},
+        0,
+        0,
+        {("gpu=", "pci_bus_id=00000000:48:00.0"): 1},
+    ),
+    "one that is not in the table": ({"guessed": False, "bad": [{"gpu": "7", "bus": "x"}]}, 0, 0, {("gpu=7",): 1}),
+}
+
+
+@pytest.mark.parametrize(("status", "guessed", "pending", "bad"), STATUS.values(), ids=STATUS.keys())
+def test_a_guess_is_told_from_knowledge_and_bad_gpus_have_a_name(settings, status, guessed, pending, bad) -> None:
+    agent_metrics.write(settings, TABLE, True, status)
+    text = (Path(settings["textfile"]) / paths.TEXTFILE).read_text()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    values = {(one.name, *(f"{key}={value}" for key, value in one.labels.items())): one.value for one in samples}
+    assert values["dcgm_job_map_device_table_guessed",] == guessed
+    assert values["dcgm_job_map_device_table_pending",] == pending
+    found = {key[1:]: value for key, value in values.items() if key[0] == "dcgm_job_map_gpu_bad"}
+    assert found == {("gpu=0",): 0, ("gpu=1",): 0} | bad
+
+
 def test_without_users_nobody_can_be_read_off_the_metrics(runtime, settings) -> None:
     (Path(settings["directory"]) / "0").write_text("12\n")
     _job(settings, "12", b"alice", b"research", b"defq")

@@ -270,6 +270,25 @@ def test_a_problem_of_the_device_table_is_said_once(root, devices, capsys, probl
     assert metrics(root)["dcgm_job_map_device_table_ok"] == (0 if known else 1)
 
 
+def test_what_waits_for_others_does_not_make_the_metrics_old(root, devices, monkeypatch) -> None:
+    seen = []
+    path = root / "run/textfile" / paths.TEXTFILE
+    monkeypatch.setattr(devices, "refresh", lambda conf: seen.append(path.exists()) or {"problem": ""})
+    assert __main__.main(["tick"]) == 0
+    assert seen == [True]
+
+
+def test_a_warning_of_the_device_table_is_said_once(root, devices, monkeypatch, capsys) -> None:
+    status = {"ok": True, "bad": [{"gpu": "2", "bus": "00000000:48:00.0", "why": "[GPU is lost]"}]}
+    before = {"ok": True}
+    for first, said in ((before, True), (status, False)):
+        known = [first]
+        monkeypatch.setattr(devices, "read_status", lambda known=known: known[-1])
+        monkeypatch.setattr(devices, "refresh", lambda conf, known=known: known.append(status) or {"problem": ""})
+        __main__.main(["tick"])
+        assert ("GPU 2 (00000000:48:00.0): [GPU is lost]\n" in capsys.readouterr().err) is said
+
+
 @pytest.mark.parametrize(("problem", "code"), [("", 0), ("nvidia-smi: no answer in 10 s", 1)])
 def test_the_device_table_is_made_anew_on_request(root, devices, capsys, problem, code) -> None:
     devices.problem = problem

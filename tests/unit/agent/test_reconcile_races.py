@@ -10,11 +10,12 @@ import socket
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from superpod_dcgm.agent import job_map, reconcile, slurm
+from superpod_dcgm.agent import job_map, nvidia, reconcile, slurm
 from superpod_dcgm.agent.slurm import Answer
+
+from tests.fake_slurmd import FakeSlurmd
 
 UNKNOWN = Answer(1, error="slurm_load_jobs error: Invalid job id specified\n")
 
@@ -132,7 +133,14 @@ echo "$$ $*" >>{root}/asked
 
 
 @pytest.fixture
-def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurmd:
+    monkeypatch.setattr(nvidia, "SEARCH_PATH", str(tmp_path / "none"))
+    monkeypatch.setattr(slurm, "_SEARCH", ())
+    return FakeSlurmd(tmp_path / "slurm", monkeypatch)
+
+
+@pytest.fixture
+def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: FakeSlurmd):
     """Put a program in the place of squeue and return a function that runs it as reconciliation does."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -142,8 +150,7 @@ def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def install(body: str) -> Answer:
         (folder / "squeue").write_text(SQUEUE.format(root=tmp_path, body=body))
         (folder / "squeue").chmod(0o755)
-        (tmp_path / "proc").mkdir(exist_ok=True)
-        return slurm.runner(str(tmp_path / "proc"))(["squeue", "-h", "-j", "12", "-o", "%A|%T|%N"])
+        return slurm.runner(conf={"limit_controller": "1"})(["squeue", "-h", "-j", "12", "-o", "%A|%T|%N"])
 
     return install
 
@@ -158,7 +165,7 @@ def test_a_command_that_hangs_is_killed_with_all_its_processes(squeue, tmp_path)
     begin = time.monotonic()
     answer = squeue(f"sleep 100 & echo $! >{tmp_path}/child; trap '' TERM; wait; sleep 100")
     assert time.monotonic() - begin < 2.5
-    assert answer == Answer(None, error="does not answer", late=True)
+    assert answer == Answer(None, error="did not answer within 1 s (dcgm:limits:controller)", late=True)
     pids = [int((tmp_path / "asked").read_text().split()[0]), int((tmp_path / "child").read_text())]
     # The signal is sent to the group at once, but each process dies by itself.
     while any(_runs(pid) for pid in pids) and time.monotonic() - begin < 20:
@@ -181,51 +188,62 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_a_missing_command_is_no_answer(monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(slurm, "_SEARCH", ())
-    answer = slurm.runner(str(tmp_path))(["squeue"])
-    assert (answer.code, answer.error) == (None, "there is no squeue on this node")
+def test_a_missing_command_is_no_answer_and_says_where_it_was_looked_for(monkeypatch, tmp_path, fake) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:relative")
+    fake.start("-D", PATH=f"/opt/x:{tmp_path}")
+    answer = slurm.runner(conf={})(["squeue"])
+    places = f"{fake.root}/bin, {fake.root}/sbin, /opt/x, {tmp_path}"
+    assert (answer.code, answer.missing) == (None, True)
+    assert answer.error.startswith(f"there is no squeue on this node, in none of {places} (dcgm:slurm:commands")
+
+
+WHERE = ("beside", "linked", "path", "unit", "key")
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_slurms_commands_are_those_of_its_slurmd(tmp_path, monkeypatch, fake, where) -> None:
+    """Slurm below a prefix of its own, in nobody's PATH: beside slurmd, in its PATH, or where the pillar says."""
+    prefix, elsewhere = tmp_path / "opt/slurm-24", tmp_path / "elsewhere"
+    program = fake.script("exit 0", prefix / "sbin/slurmd")
+    (tmp_path / "opt/slurm").symlink_to(prefix)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    place = {"path": elsewhere, "key": elsewhere}.get(where, prefix / "bin")
+    fake.script("echo found", place / "squeue")
+    conf = {"commands": str(elsewhere)} if where == "key" else {}
+    if where == "unit":
+        monkeypatch.setattr(nvidia, "SEARCH_PATH", str(tmp_path / "systemd"))
+        unit = f"ExecStart={{ path={program} ; argv[]={program} -D ; }}"
+        fake.script(f"echo '{unit}'", tmp_path / "systemd/systemctl")
+    elif where != "key":
+        program = tmp_path / "opt/slurm/sbin/slurmd" if where == "linked" else program
+        fake.start("-D", program=program, PATH=str(elsewhere))
+    assert slurm.runner(conf=conf)(["squeue"]).output == "found\n"
 
 
 # name: (command line of slurmd, its environment, SLURM_CONF of ours, what squeue gets)
 CONFIGURATIONS = {
-    "nothing named": (("slurmd", "-D"), "PATH=/bin", "", "-"),
-    "slurmd's environment": (("slurmd", "-D"), "A=1\0SLURM_CONF=/cm/a.conf\0B=2", "", "/cm/a.conf"),
-    "slurmd's command line": (("slurmd", "-f", "/cm/b.conf", "-D"), "SLURM_CONF=/cm/a.conf", "", "/cm/b.conf"),
-    "our own environment": (("slurmd", "-D"), "SLURM_CONF=/cm/a.conf", "/cm/c.conf", "/cm/c.conf"),
+    "nothing named": (["-D"], {"PATH": "/bin"}, "", "-"),
+    "slurmd's environment": (["-D"], {"A": "1", "SLURM_CONF": "/cm/a.conf", "B": "2"}, "", "/cm/a.conf"),
+    "slurmd's command line": (["-f", "/cm/b.conf", "-D"], {"SLURM_CONF": "/cm/a.conf"}, "", "/cm/b.conf"),
+    "our own environment does not count": (["-D"], {"SLURM_CONF": "/cm/a.conf"}, "/cm/c.conf", "/cm/a.conf"),
+    "our own where nobody else says": (["-D"], {}, "/cm/c.conf", "/cm/c.conf"),
 }
 
 
-def _process(root: Path, pid: str, name: str, words: tuple[str, ...], environ: str) -> Path:
-    process = root / pid
-    process.mkdir(parents=True)
-    (process / "comm").write_text(f"{name}\n")
-    (process / "cmdline").write_text("\0".join(words) + "\0")
-    (process / "environ").write_text(environ)
-    return process
-
-
-@pytest.mark.parametrize("owner", [65534, 0])
-def test_only_roots_slurmd_tells_which_configuration_root_reads(squeue, tmp_path, monkeypatch, owner) -> None:
+@pytest.mark.parametrize("owner", ["a user", "root"])
+def test_only_roots_slurmd_tells_which_configuration_root_reads(squeue, fake, owner) -> None:
     """Anybody may call a process slurmd, and a slurm.conf names what squeue loads."""
-    process = _process(tmp_path / "proc", "20", "slurmd", ("slurmd", "-f", "/dev/shm/own.conf"), "")
-    stat = os.stat
-
-    def owned(path, **more):
-        return SimpleNamespace(st_uid=owner) if str(path) == str(process) else stat(path, **more)
-
-    monkeypatch.setattr(slurm.os, "stat", owned)
-    assert squeue('echo "${SLURM_CONF:--}"').output.split() == ["/dev/shm/own.conf" if owner == 0 else "-"]
+    process = fake.processes / str(fake.start("-f", "/dev/shm/own.conf"))
+    if owner == "a user":
+        (process / "of-a-user").touch()
+    assert squeue('echo "${SLURM_CONF:--}"').output.split() == ["/dev/shm/own.conf" if owner == "root" else "-"]
 
 
 @pytest.mark.parametrize(("words", "environ", "own", "expected"), CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
 def test_squeue_reads_the_configuration_of_slurmd_and_no_other_wishes(
-    squeue, tmp_path, monkeypatch, words, environ, own, expected
+    squeue, fake, monkeypatch, words, environ, own, expected
 ) -> None:
-    monkeypatch.setattr(slurm, "_is_roots", lambda path: True)
-    _process(tmp_path / "proc", "1", "systemd", words, "SLURM_CONF=/wrong")
-    _process(tmp_path / "proc", "20", "slurmd", words, environ)
+    fake.start(*words, **environ)
     monkeypatch.setenv("SQUEUE_STATES", "PENDING")
     if own:
         monkeypatch.setenv("SLURM_CONF", own)

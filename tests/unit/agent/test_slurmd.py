@@ -1,10 +1,6 @@
-"""What slurmd -G prints, which of its device files is which GPU, and how slurmd is asked: tables of cases."""
+"""What slurmd -G prints, and which of its device files is which GPU: tables of cases."""
 
 from __future__ import annotations
-
-import shutil
-import time
-from pathlib import Path
 
 import pytest
 from superpod_dcgm.agent import nvidia
@@ -90,67 +86,6 @@ NAMES = {
 @pytest.mark.parametrize(("files", "expected"), NAMES.values(), ids=NAMES.keys())
 def test_device_files_lead_to_the_name_in_the_job_map(files, expected) -> None:
     assert agent_slurmd.name(files, GPUS, CAPABILITIES, KNOWN) == expected
-
-
-def _program(folder: Path, name: str, body: str) -> Path:
-    path = folder / name
-    path.write_text(f"#!{shutil.which('sh')}\n{body}\n")
-    path.chmod(0o755)
-    return path
-
-
-# It notes which configuration it was told of.
-ECHO = 'echo "slurmd: Gres Name=gpu Count=1 File=/dev/nvidia0 Links=(null)" >&2; echo "$*|$SLURM_CONF" >'
-
-
-# name: (what systemctl shows of the unit, the file of the environment, arguments and SLURM_CONF of slurmd)
-UNITS = {
-    "no unit": ("", "", "-G|"),
-    "a unit without options": ("ExecStart={ path=SLURMD ; argv[]=SLURMD --systemd ; ignore_errors=no ; }", "", "-G|"),
-    "BCM: the environment of the unit": (
-        'ExecStart={ path=SLURMD ; argv[]=SLURMD -D ; }\nEnvironment=SLURM_CONF=/cm/slurm.conf "A=b c"',
-        "",
-        "-G|/cm/slurm.conf",
-    ),
-    "a file with the environment": (
-        "ExecStart={ path=SLURMD ; argv[]=SLURMD $SLURMD_OPTIONS ; }\nEnvironmentFiles=ENV (ignore_errors=yes)",
-        "# comment\nSLURM_CONF='/etc/site/slurm.conf'\n\nSLURMD_OPTIONS=\"--conf-server head:6817 -v\"\n",
-        "-G --conf-server head:6817|/etc/site/slurm.conf",
-    ),
-    "a file that is not there": (
-        "ExecStart={ path=SLURMD ; argv[]=SLURMD -f /x/slurm.conf -N dgx-01 -M ; }\nEnvironmentFiles=/none (x=yes)",
-        "",
-        "-G -f /x/slurm.conf -N dgx-01|",
-    ),
-}
-
-
-@pytest.mark.parametrize(("unit", "environment", "expected"), UNITS.values(), ids=UNITS.keys())
-def test_slurmd_is_asked_about_the_configuration_of_its_unit(
-    tmp_path, monkeypatch, unit, environment, expected
-) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (tmp_path / "env").write_text(environment)
-    # Where a unit names its program, that one is run although the search path has another.
-    elsewhere = tmp_path if "SLURMD" in unit else programs
-    slurmd = _program(elsewhere, "slurmd", f"{ECHO}{tmp_path}/asked")
-    if elsewhere is tmp_path:
-        _program(programs, "slurmd", "exit 9")
-    shown = unit.replace("SLURMD ", f"{slurmd} ").replace("ENV", str(tmp_path / "env"))
-    _program(programs, "systemctl", f"{shutil.which('cat')} <<'END'\n{shown}\nEND")
-    monkeypatch.setattr(nvidia, "SEARCH_PATH", str(programs))
-    assert agent_slurmd.order(time.monotonic() + 5) == [["/dev/nvidia0"]]
-    assert (tmp_path / "asked").read_text().strip() == expected
-
-
-def test_a_node_without_slurm_has_no_order(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(nvidia, "SEARCH_PATH", str(tmp_path))
-    monkeypatch.setattr(agent_slurmd, "_BCM_SLURMD", str(tmp_path / "slurmd"))
-    with pytest.raises(agent_slurmd.NoSlurmd, match="has no slurmd"):
-        agent_slurmd.order(time.monotonic() + 5)
-    _program(tmp_path, "slurmd", "echo 'Gres Name=gpu Count=1 File=/dev/nvidia0 Links=(null)'")
-    assert agent_slurmd.order(time.monotonic() + 5) == [["/dev/nvidia0"]]
 
 
 def test_capabilities_are_found_by_the_numbers_of_their_files() -> None:

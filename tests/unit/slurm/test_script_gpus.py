@@ -194,6 +194,27 @@ def test_another_id_on_the_same_gpu_is_kept_only_where_it_may_live(node, shared,
     assert node.map() == {"0": ["123", JOB] if kept else [JOB], "1": ["112"]}
 
 
+# name: (setting, kinds of gres in the table, environment, whether an id that was there before is kept)
+TOLD = {
+    "slurmd has shards": ("no", ("shard",), {}, True),
+    "slurmd has MPS, job with a share": ("no", ("mps",), {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50"}, True),
+    "slurmd has MPS, job with a whole GPU": ("no", ("mps",), {}, False),
+    "slurmd has both": ("no", ("mps", "shard"), {}, True),
+    "the pillar has MPS, slurmd shards": ("mps", ("shard",), {}, True),
+    "the pillar has shards, slurmd MPS": ("yes", ("mps",), {}, True),
+    "neither": ("no", (), {}, False),
+}
+
+
+@pytest.mark.parametrize(("shared", "kinds", "environment", "kept"), TOLD.values(), ids=TOLD.keys())
+def test_jobs_share_a_gpu_where_slurmd_says_so_whatever_the_pillar_says(node, shared, kinds, environment, kept) -> None:
+    node.settings(directory=node.directory, shared=shared)
+    node.table(MIXED + "".join(f"gres {kind}\n" for kind in kinds))
+    node.put("0", "123\n")
+    node.run("prolog", SLURM_JOB_ID=JOB, SLURM_JOB_GPUS="0", **environment)
+    assert node.map() == {"0": ["123", JOB] if kept else [JOB]}
+
+
 @pytest.mark.parametrize("devices", ["2,1", f"{MIG[1]},{MIG[0]}", f"MIG-{UUIDS[1]}/5/1,MIG-{UUIDS[1]}/3/0"])
 def test_compute_instances_of_one_gpu_instance_share_its_file_and_others_do_not(node, devices) -> None:
     node.settings(directory=node.directory, mig="yes", shared="no")

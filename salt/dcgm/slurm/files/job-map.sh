@@ -3,8 +3,8 @@
 #
 # One script, two names, as every job reads it over NFS twice: the file name says what to do.
 # It exits 0 whatever happens (else the node drains), leaves slurmd's pipe alone, starts only flock, mv to replace ids.
-# Problems go to syslog; each run is a line in a spool for the metrics.
-# Few functions, no regular expressions: bash takes most of the time.
+# Problems go to syslog; each run is a line in a spool.
+# No regular expressions: bash takes most of the time.
 
 trap 'exit 0' EXIT HUP INT TERM
 set -f +o posix
@@ -165,6 +165,7 @@ if [[ -f $runtime/devices ]] && mapfile -t -n 9999 lines <"$runtime/devices"; th
     case $line in
       uuid\ *\ shared | position\ *\ shared) line=${line% *} table["shared ${line##* }"]=1 ;;&
       uuid\ * | position\ *) table["${line% *}"]=${line##* } ;;
+      gres\ *) [[ $shared == yes ]] || shared=${line#* } ;;
     esac
   done
 fi
@@ -210,7 +211,7 @@ for ((i = 0; i < ${#uuids[@]} || i < ${#positions[@]}; i++)); do
     problem table "the device table says ${name@Q}, which is no map file"
   elif [[ $name == *.* && $mig != yes ]]; then
     problem mig
-    # Once per boot: runtime is in memory.
+    # Once per boot.
     [[ -e $runtime/mig-ignored ]] || problem mig 'this release of dcgm-exporter reads no MIG files'
     : >"$runtime/mig-ignored"
   elif [[ ,$gpus, != *,$name,* ]]; then
@@ -226,7 +227,7 @@ plain "$record" || rm -rf -- "$record"
 printf '%s\0' v1 "${SLURM_JOB_USER:0:256}" "${SLURM_JOB_ACCOUNT:0:256}" "${SLURM_JOB_PARTITION:0:256}" \
   "${SLURMD_NODENAME:0:256}" "$gpus" >"$record" || problem write "cannot write $record"
 
-# Other ids on a GPU that is not shared are stale.
+# Without sharing, other ids are stale.
 [[ $shared != mps || ${CUDA_MPS_ACTIVE_THREAD_PERCENTAGE+x} ]] || shared=no
 for name in $gpus; do
   ids=$job$'\n'
