@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Callable
 from typing import Any
 
-from superpod_dcgm.base import files, own_code, state
+from superpod_dcgm.base import files, leftovers, own_code, state
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -140,14 +140,14 @@ def swept(name: str, directories: list[str]) -> dict[str, Any]:
           dcgm_path.swept:
             - directories: [/var/lib/superpod-dcgm]
     """
-    found = [os.path.join(place, left) for place in directories for left in files.kept_by_nobody(place)]
+    found = [os.path.join(place, left) for place in directories for left in leftovers.kept_by_nobody(place)]
     if not found:
         return state.result(name, True, "There is none")
     changes = {"removed": found}
     if __opts__["test"]:
         return state.result(name, None, "They would be removed", changes)
     for place in directories:
-        files.sweep(place)
+        leftovers.sweep(place)
     return state.result(name, True, "They are removed", changes)
 
 

@@ -25,6 +25,8 @@ _NOT_KNOWN = "Whether slurmd runs prolog and epilog cannot be told here in full;
 _ALL_GRES = ["gpu", "shard", "mps"]
 _OWN_DIRECTORY = "choose another slurm:local_directory, or slurm:scripts: shared"
 _FOR_ALL = "dcgm.slurm.shared_clean to the head after dcgm.clean on all nodes"
+_DONE = {"removed": "Ids of dead jobs {} removed", "restored": "Lost labels {} given back"}
+_DONE["repaired"] = "Odd files {} put right"
 Known = dict[str, list[str]]
 
 
@@ -57,17 +59,10 @@ def _wrong(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reconciliation(name: str, found: dict[str, Any], good: bool | None) -> dict[str, Any]:
-    problem = found["problem"]
+    problem, changes = found["problem"], _wrong(found)
     words = {None: "would be", True: "are", False: "are, but others still have to be,"}[good]
-    sentences = {
-        "removed": f"Ids of jobs that are gone {words} removed",
-        "restored": f"Labels that were lost {words} given back",
-        "repaired": f"Odd files {words} put right",
-    }
-    changes = _wrong(found)
-    comment = "; ".join(sentences[key] for key in changes)
-    if not changes:
-        comment = f"No id of a job that is gone {'could be removed' if good is False else 'is known'}"
+    comment = "; ".join(_DONE[key].format(words) for key in changes)
+    comment = comment or f"No id of a job that is gone {'could be removed' if good is False else 'is known'}"
     report = state.result(name, good, f"{comment}; {problem}" if problem else comment, changes)
     return report if found["answered"] else {**report, "warnings": [f"Which jobs are gone is not known: {problem}"]}
 
@@ -123,7 +118,6 @@ def script(
           job_map.script:
             - name: /cm/shared/apps/slurm/var/cm/prolog-dcgm.sh
             - source: salt://dcgm/slurm/files/job-map.sh
-            - guarded: True
     """
     cached = __salt__["cp.cache_file"](source, __env__)
     if not cached:
@@ -140,9 +134,7 @@ def script(
     if __opts__["test"]:
         return state.result(name, None, f"{name} would be written", changes)
     try:
-        if makedirs:
-            files.make_directory(os.path.dirname(name))
-        scripts.write_script(cached, name)
+        scripts.write_script(cached, name, makedirs)
     except OSError as exc:
         return state.result(name, False, f"{name} cannot be written: {exc}")
     return state.result(name, True, f"{name} is written", changes)

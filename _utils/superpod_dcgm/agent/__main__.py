@@ -15,7 +15,7 @@ from collections.abc import Callable
 from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, report, server, tidy
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.log import say
-from superpod_dcgm.base import files, job_map_conf, maintenance, paths
+from superpod_dcgm.base import job_map_conf, leftovers, maintenance, paths
 
 _RECONCILE_SECONDS = 300
 # After that the others are done; what takes longer is waited for at the end, as long as the unit may run.
@@ -123,7 +123,7 @@ def _refresh(conf: dict[str, str]) -> None:
 def _sweep(conf: dict[str, str]) -> None:
     own = {conf.get(key, "") for key in ("textfile", "directory")}
     for directory in {paths.NODE_RUNTIME, *own} - {""}:
-        files.sweep(directory)
+        leftovers.sweep(directory)
 
 
 def _reconcile(conf: dict[str, str]) -> None:

@@ -104,10 +104,8 @@ def is_ours(directory: str) -> bool:
 
 
 def _prepare(plan: Plan) -> None:
-    files.make_directory(os.path.dirname(plan.directory))
-    # Fails if somebody made it in between. Others must get through it to their own.
-    os.mkdir(plan.directory)
-    os.chmod(plan.directory, 0o755)
+    # Others must get through it to their own.
+    files.make_directory(plan.directory)
     files.write_atomic(os.path.join(plan.directory, _MARK), "")
     confined.give(plan.work, "")
     quiet(plan.work)

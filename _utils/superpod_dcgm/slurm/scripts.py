@@ -53,12 +53,15 @@ def script_changes(source: str, path: str) -> dict[str, Any]:
     return {key: {"old": old[key], "new": value} for key, value in new.items() if old[key] != value}
 
 
-def write_script(source: str, path: str) -> None:
+def write_script(source: str, path: str, makedirs: bool = False) -> None:
     """
     Copy a script in one step, executable from its first moment.
 
+    :param makedirs: make its directory where that is missing.
     :raises OSError: it cannot be read or written; what was there stays.
     """
+    if makedirs:
+        files.make_directory(os.path.dirname(path))
     with open(source, encoding="utf-8") as stream:
         files.write_atomic(path, stream.read(), _SCRIPT_MODE)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from superpod_dcgm.agent import job_map
 from superpod_dcgm.base import files as base_files
+from superpod_dcgm.base import leftovers
 
 
 @pytest.mark.parametrize("earlier", [None, 0o644])
@@ -124,6 +125,6 @@ def test_temporary_files_older_than_an_hour_are_swept_and_nothing_else(tmp_path:
         ".superpod-future": -7200,
     }.items():
         os.utime(tmp_path / name, (now - moment, now - moment))
-    assert base_files.sweep(str(tmp_path)) == [".60-prolog-dcgm.sh.superpod-77", ".superpod-a1", ".superpod-future"]
+    assert leftovers.sweep(str(tmp_path)) == [".60-prolog-dcgm.sh.superpod-77", ".superpod-a1", ".superpod-future"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[2:], ".superpod-link"])
-    assert base_files.sweep("/nowhere") == []
+    assert leftovers.sweep("/nowhere") == []
