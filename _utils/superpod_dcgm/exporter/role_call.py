@@ -112,7 +112,11 @@ def answer(
     """
     changed = roles.store(os.path.join(state or paths.NODE_STATE, paths.ROLES_RECORD), entry, seq, now)
     record = recall(state)
-    how, text = ("idle", "nothing is deployed here") if record is None else _follow(record, at_work, unit)
+    if at_work:
+        # The first apply too: what it has not put here yet is not missing.
+        how, text = "busy", at_work
+    else:
+        how, text = ("idle", "nothing is deployed here") if record is None else _follow(record, unit)
     found = condition(state)
     if found["lacking"] and how != "busy":
         how, text = "lacking", f"{', '.join(found['lacking'])} is missing"

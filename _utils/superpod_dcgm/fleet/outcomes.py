@@ -68,7 +68,7 @@ def judge_role_call(answer: dict[str, Any] | None, deployed: bool) -> Outcome:
     text = _first_line(said.get("text"))
     if said["state"] == "version":
         return Outcome("old", f"needs the roll-out: {text}")
-    if deployed and said.get("deployed") is False:
+    if deployed and said.get("deployed") is False and said["state"] != "busy":
         return Outcome("lacking", "it has nothing that the last apply put there: it was re-provisioned")
     states: dict[Any, State] = {"ok": "ok", "idle": "ok", "busy": "busy", "starting": "busy", "lacking": "lacking"}
     return Outcome(states.get(str(said["state"]), "failed"), text)

@@ -86,6 +86,10 @@ def test_a_state_run_comes_first_and_still_finds_the_roles(deployed: ExporterNod
     assert json.loads(Path(paths.ROLES_FILE).read_text())["roles"] == UNWANTED
 
 
+def test_a_node_in_the_middle_of_its_first_apply_is_busy_and_lacks_nothing(here: ExporterNode) -> None:
+    assert call(here, WANTED, at_work="state.apply runs here (job 1)")["state"] == "busy"
+
+
 def test_who_holds_the_lock_is_not_waited_for(deployed: ExporterNode) -> None:
     with files.lock_local(paths.SERVICE_LOCK, 0):
         assert call(deployed, UNWANTED)["state"] == "busy"

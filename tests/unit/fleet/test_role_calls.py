@@ -157,6 +157,12 @@ def test_a_node_without_anything_of_ours_is_repaired_only_if_it_was_deployed(wat
     assert pending(watched) == [], "a repair takes the roles in"
 
 
+def test_a_node_in_its_first_apply_is_not_taken_for_one_that_lost_everything(watched) -> None:
+    deploy(watched, "a")
+    report = role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[said(state="busy", deployed=False)]))
+    assert report["owed"] == ["a"] and read_snapshot(watched["snapshot"])["repairs"] == {}
+
+
 LACKING = {
     "something is missing": said(state="lacking", text="/usr/bin/dcgm-exporter is missing"),
     "its image has our modules and nothing is deployed": said(state="idle", deployed=False),
