@@ -76,7 +76,7 @@ def prepare(lab: Lab) -> None:
 def prepare_bare(lab: Lab) -> None:
     """What a site has before it has heard of this project, and where in the lab its sources are."""
     lab.progress("BCM's devices, minions")
-    put(lab, SOURCES, render((CONFIG / "sources.yaml").read_text(), lab.record))
+    put(lab, SOURCES, render((CONFIG / "sources.yaml.in").read_text(), lab.record))
     register(lab)
     wait_answering(lab)
 

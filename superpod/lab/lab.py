@@ -107,6 +107,8 @@ class Lab:
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.layout.shared.mkdir(mode=0o755, exist_ok=True)
         os.chmod(self.layout.shared, 0o755)
+        # BCM has it before anything of ours.
+        (self.layout.shared / "apps").mkdir(mode=0o755, exist_ok=True)
         self.progress("Go archive and upstream repository on the shared storage")
         go = sources.ensure_go(self.layout.shared / "lab")
         source = sources.ensure_upstream(self.layout.shared / "lab", upstream or before.get("upstream"))
