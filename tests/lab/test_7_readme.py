@@ -147,6 +147,6 @@ def test_removed_by_readmes_words_it_leaves_nothing(
     for machine in lab.machines:
         assert lab.exec(machine, ["systemctl", "--failed", "--no-legend"]).stdout == ""
         units = lab.exec(machine, ["systemctl", "list-units", "--all", "--no-legend"], check=True).stdout
-        assert not re.findall(r"\S*(?:dcgm-|superpod)\S*", units.replace("nvidia-dcgm", ""))
+        assert set(re.findall(r"\S*(?:dcgm|superpod)\S*\.(?:service|timer)", units)) <= {"nvidia-dcgm.service"}
         assert lab.exec(machine, ["bash", "-c", CACHED], check=True).stdout == ""
         assert "dcgm" not in lab.exec(machine, ["ls", "/run"], check=True).stdout
