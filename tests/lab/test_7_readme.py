@@ -25,7 +25,7 @@ ALLOWED = {
     "*:/var/cache/salt": "what Salt remembers; none of our modules is left in it, see below",
     "*:/etc/salt/minion.d/_schedule.conf": "Salt writes it when a minion starts",
     "*:/etc/*-": "copies that useradd and userdel make of passwd, group, shadow and gshadow",
-    "*:/etc/systemd/system/timers.target.wants": "systemctl enable makes it, and disable leaves it, empty",
+    "*:/etc/systemd/system/timers.target.wants": "systemctl disable removes it once it is empty",
     "*:/var/tmp/systemd-private-*": "of services that run",
     "*:/var/lib/systemd": "what systemd remembers of timers and of the clock",
     "*:/var/spool/slurm*": "Slurm's own state",
