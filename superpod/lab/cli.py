@@ -43,14 +43,15 @@ def _lab(context: click.Context) -> Lab:
 @click.option(
     "--deploy/--no-deploy", default=True, help="Apply the states, or stop where an administrator would begin."
 )
+@click.option("--bare-config", is_flag=True, help="Stop where README begins: nothing of this project is configured.")
 @click.pass_context
-def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: bool) -> None:
+def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: bool, bare_config: bool) -> None:
     """Start the lab or repair it, deploy into it, and show the result."""
     preflight.check()
     log = ui.open_log(f"lab-{context.obj}-up")
     there = Lab(context.obj, ui.Progress(log), log)
-    deployment.up(there, nodes, upstream, deploy)
-    show.result(there, deploy)
+    deployment.up(there, nodes, upstream, deploy, bare_config)
+    show.result(there, deploy and not there.bare)
 
 
 @lab.command()

@@ -10,11 +10,13 @@ from typing import Any
 
 from superpod.errors import SuperpodError
 from superpod.lab.lab import Lab
-from superpod.lab.layout import CONFIG
+from superpod.lab.layout import CONFIG, HEAD
 
 ROLES = "/var/lib/superpod-dcgm/roles.json"
 CERTIFICATE, KEY = "/etc/superpod-dcgm/bcm.pem", "/etc/superpod-dcgm/bcm.key"
 ADMIN_READY = "test -s /root/.cm/admin.pem && cmsh -n -c 'device list' > /dev/null"
+# What the master of a bare lab adds to every pillar (master.d/lab-sources.conf).
+SOURCES = "/etc/lab/sources.yaml"
 CREATE = f"cert; createcertificate 2048 superpod-dcgm x x x x xx readonly root 3650 {KEY} {CERTIFICATE}"
 
 
@@ -39,14 +41,23 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 def put(lab: Lab, path: str, text: str) -> None:
     """Write a file on the head node."""
-    lab.exec("head", ["mkdir", "-p", path.rpartition("/")[0]], check=True)
-    lab.exec("head", ["tee", path], check=True, input=text)
+    lab.exec(HEAD, ["mkdir", "-p", path.rpartition("/")[0]], check=True)
+    lab.exec(HEAD, ["tee", path], check=True, input=text)
 
 
-def up(lab: Lab, nodes: int | None = None, upstream: str | None = None, deploy: bool = True) -> None:
-    """Start what is not running, deploy, and leave alone what is right."""
+def up(
+    lab: Lab, nodes: int | None = None, upstream: str | None = None, deploy: bool = True, bare: bool = False
+) -> None:
+    """
+    Start what is not running, deploy, and leave alone what is right.
+
+    :param bare: stop where README begins. A lab that began so stays so: what is configured in it is not the lab's.
+    """
     with lab.locked():
-        lab.start(nodes, upstream)
+        lab.start(nodes, upstream, bare)
+        if lab.bare:
+            prepare_bare(lab)
+            return
         prepare(lab)
         if deploy:
             apply(lab)
@@ -62,15 +73,23 @@ def prepare(lab: Lab) -> None:
     make_credential(lab)
 
 
+def prepare_bare(lab: Lab) -> None:
+    """What a site has before it has heard of this project, and where in the lab its sources are."""
+    lab.progress("BCM's devices, minions")
+    put(lab, SOURCES, render((CONFIG / "sources.yaml.in").read_text(), lab.record))
+    register(lab)
+    wait_answering(lab)
+
+
 def register(lab: Lab) -> None:
     """Make the nodes known to the stand-in of CMDaemon."""
-    devices = json.loads(lab.exec("head", ["lab-cmd", "devices", "--json"], check=True).stdout)
+    devices = json.loads(lab.exec(HEAD, ["lab-cmd", "devices", "--json"], check=True).stdout)
     known = {device["hostname"] for device in devices}
     if known.isdisjoint(lab.nodes):
-        lab.exec("head", ["lab-cmd", "init", "--nodes", ",".join(lab.nodes)], check=True)
+        lab.exec(HEAD, ["lab-cmd", "init", "--nodes", ",".join(lab.nodes)], check=True)
         return
     for node in sorted(set(lab.nodes) - known):
-        lab.exec("head", ["lab-cmd", "add", node], check=True)
+        lab.exec(HEAD, ["lab-cmd", "add", node], check=True)
 
 
 def wait_answering(lab: Lab) -> None:
@@ -82,12 +101,12 @@ def wait_answering(lab: Lab) -> None:
 
 def connected(lab: Lab) -> int:
     """Number of connections to the master's publisher."""
-    return len(lab.exec("head", ["ss", "-Htn", "state", "established", "sport", "=", ":4505"]).stdout.splitlines())
+    return len(lab.exec(HEAD, ["ss", "-Htn", "state", "established", "sport", "=", ":4505"]).stdout.splitlines())
 
 
 def answering(lab: Lab) -> set[str]:
     """Minions that answer a ping."""
-    done = lab.exec("head", ["salt", "--out=json", "--static", "--timeout=2", "*", "test.ping"])
+    done = lab.exec(HEAD, ["salt", "--out=json", "--static", "--timeout=2", "*", "test.ping"])
     try:
         return {minion for minion, answer in json.loads(done.stdout).items() if answer is True}
     except ValueError:
@@ -96,19 +115,19 @@ def answering(lab: Lab) -> set[str]:
 
 def make_credential(lab: Lab) -> None:
     """Have the head's cluster manager make the read-only certificate of the watcher."""
-    if lab.exec("head", ["test", "-s", CERTIFICATE]).returncode == 0:
+    if lab.exec(HEAD, ["test", "-s", CERTIFICATE]).returncode == 0:
         return
     lab.progress("Read-only BCM certificate for the watcher")
     wait_until(
-        "cmd.service has made its certificates", lambda: lab.exec("head", ["bash", "-c", ADMIN_READY]).returncode == 0
+        "cmd.service has made its certificates", lambda: lab.exec(HEAD, ["bash", "-c", ADMIN_READY]).returncode == 0
     )
-    lab.exec("head", ["install", "-d", "-m", "700", CERTIFICATE.rpartition("/")[0]], check=True)
-    lab.exec("head", ["cmsh", "-n", "-c", CREATE], check=True)
+    lab.exec(HEAD, ["install", "-d", "-m", "700", CERTIFICATE.rpartition("/")[0]], check=True)
+    lab.exec(HEAD, ["cmsh", "-n", "-c", CREATE], check=True)
 
 
 def apply(lab: Lab) -> None:
     """Apply the states: first the head node, then the nodes, which the watcher then calls with their roles."""
-    lab.progress("salt head state.apply")
+    lab.progress(f"salt {HEAD} state.apply")
     apply_head(lab)
     lab.progress("salt 'dgx-*' state.apply")
     apply_nodes(lab)
@@ -119,7 +138,7 @@ def apply(lab: Lab) -> None:
 def apply_head(lab: Lab) -> dict[str, Any]:
     """Apply the head node's states, and wait for the master if they have it restarted in a moment."""
     before = master_process(lab)
-    answers = apply_states(lab, "head")
+    answers = apply_states(lab, HEAD)
     if restarts_master(answers):
         wait_until("the Salt master has been restarted", lambda: master_process(lab) not in ("0", before))
         wait_answering(lab)
@@ -134,7 +153,7 @@ def restarts_master(answers: dict[str, Any]) -> bool:
 
 def master_process(lab: Lab) -> str:
     """Number of the master's process inside its machine; 0 while it does not run."""
-    return lab.exec("head", ["systemctl", "show", "-P", "MainPID", "salt-master"], check=True).stdout.strip()
+    return lab.exec(HEAD, ["systemctl", "show", "-P", "MainPID", "salt-master"], check=True).stdout.strip()
 
 
 def wait_delivered(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import cgroups
 from superpod.lab.holder import Holder
-from superpod.lab.layout import Layout, addresses_of
+from superpod.lab.layout import HEAD, Layout, addresses_of
 
 
 def ensure(layout: Layout, holder: Holder, port: int) -> str:
@@ -19,7 +19,7 @@ def ensure(layout: Layout, holder: Holder, port: int) -> str:
     if not cgroups.populated(group):
         record.unlink(missing_ok=True)
         group.mkdir(exist_ok=True)
-        arguments = [str(holder.pid), addresses_of("head")[0], str(port), str(record)]
+        arguments = [str(holder.pid), addresses_of(HEAD)[0], str(port), str(record)]
         # By path, not as a module of the package: it needs nothing of it.
         cgroups.spawn(group, [sys.executable, str(Path(__file__).with_name("forwarder.py")), *arguments], log)
     deadline = time.monotonic() + 10

@@ -18,7 +18,7 @@ from superpod.errors import SuperpodError
 from superpod.lab import forward, site, sources
 from superpod.lab.holder import Holder
 from superpod.lab.image import ensure_image, locked
-from superpod.lab.layout import MAX_NODES, Layout, node_names, state_root
+from superpod.lab.layout import HEAD, HEAD_ALIAS, MAX_NODES, Layout, node_names, state_root
 from superpod.lab.machine import Machine
 from superpod.ui import LOGS
 
@@ -57,6 +57,11 @@ class Lab:
             return {}
 
     @property
+    def bare(self) -> bool:
+        """True if nothing of this project was configured, so that README can be followed from its beginning."""
+        return bool(self.record.get("bare"))
+
+    @property
     def nodes(self) -> list[str]:
         """Names of the DGX nodes."""
         return node_names(int(self.record.get("nodes", 0)))
@@ -64,14 +69,15 @@ class Lab:
     @property
     def machines(self) -> list[str]:
         """Names of all machines."""
-        return ["head", *self.nodes] if self.record else []
+        return [HEAD, *self.nodes] if self.record else []
 
     def machine(self, name: str) -> Machine:
-        """One machine, which must be of this lab."""
+        """One machine, which must be of this lab; the head also by its alias."""
+        name = HEAD if name == HEAD_ALIAS else name
         if name not in self.machines:
             known = ", ".join(self.machines) or "none: the lab is not running"
             raise SuperpodError(f"There is no machine '{name}' in the lab '{self.name}' (machines: {known}).", 2)
-        return Machine(name, self.holder, Path(self.record["image"]))
+        return Machine(name, self.holder, Path(self.record["image"]), self.bare)
 
     def locked(self) -> AbstractContextManager[None]:
         """For whoever changes the lab: others wait until it is done."""
@@ -79,27 +85,37 @@ class Lab:
 
     # Up and down
 
-    def start(self, nodes: int | None = None, upstream: str | None = None) -> None:
+    def start(self, nodes: int | None = None, upstream: str | None = None, bare: bool = False) -> None:
         """Start what is not running, and leave alone what is right; whoever calls it holds the lock."""
+        self._refuse(bare)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._make(nodes, upstream)
+        self._make(nodes, upstream, bare)
         self._boot()
         self._repair()
 
-    def _make(self, nodes: int | None, upstream: str | None) -> None:
+    def _refuse(self, bare: bool) -> None:
+        """Stop where the lab that is there cannot become what is asked for."""
+        if self.layout.disk(HEAD_ALIAS).exists():
+            raise SuperpodError(f"The lab '{self.name}' is of an earlier version: take it down, then start it again.")
+        if bare and self.record and not self.bare:
+            raise SuperpodError(f"The lab '{self.name}' is configured already; for a bare one, take it down first.", 2)
+
+    def _make(self, nodes: int | None, upstream: str | None, bare: bool) -> None:
         before = self.record
         count = self._count(nodes, before)
         image = Path(before["image"]) if self.holder.pid and before else ensure_image(self.log, self.progress)
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.layout.shared.mkdir(mode=0o755, exist_ok=True)
         os.chmod(self.layout.shared, 0o755)
+        # BCM has it before anything of ours.
+        (self.layout.shared / "apps").mkdir(mode=0o755, exist_ok=True)
         self.progress("Go archive and upstream repository on the shared storage")
         go = sources.ensure_go(self.layout.shared / "lab")
         source = sources.ensure_upstream(self.layout.shared / "lab", upstream or before.get("upstream"))
         site.make_keys(self.layout, count)
         started = before.get("started") or datetime.now(timezone.utc).isoformat(timespec="seconds")
-        record = {"nodes": count, "image": str(image), "started": started, **go, **source}
-        self.layout.record.write_text(json.dumps(record, indent=2) + "\n")
+        given = {"nodes": count, "image": str(image), "started": started, "bare": bare or self.bare}
+        self.layout.record.write_text(json.dumps({**given, **go, **source}, indent=2) + "\n")
         if before and count > before["nodes"] and self.holder.pid:
             self._grow(count)
 
@@ -117,17 +133,17 @@ class Lab:
     def _grow(self, count: int) -> None:
         """Tell the running machines of nodes that are about to join."""
         owner = "salt:salt"
-        head = self.machine("head")
+        head = self.machine(HEAD)
         for node in node_names(count):
             path = f"/etc/salt/pki/master/minions/{node}"
-            self.exec("head", ["tee", path], input=site.minion_key(self.layout, node).decode(), check=True)
-            self.exec("head", ["chown", owner, path], check=True)
+            self.exec(HEAD, ["tee", path], input=site.minion_key(self.layout, node).decode(), check=True)
+            self.exec(HEAD, ["chown", owner, path], check=True)
         for name in self.machines:
             machine = self.machine(name)
             if machine.pid:
                 self.exec(name, ["tee", "/etc/slurm/slurm.conf"], input=site.slurm_conf(count), check=True)
         if head.pid:
-            self.exec("head", ["systemctl", "restart", "slurmctld"], check=True)
+            self.exec(HEAD, ["systemctl", "restart", "slurmctld"], check=True)
             for name in self.nodes:
                 if self.machine(name).pid:
                     self.exec(name, ["systemctl", "restart", "slurmd"], check=True)
@@ -213,7 +229,7 @@ class Lab:
         """Run salt on the head node; the answers by minion, and the exit code."""
         # After this time salt asks whether the job still runs; a busy machine may not answer that soon enough.
         # Without --static, with which salt exits with 0 whatever the states did.
-        done = self.exec("head", ["salt", "--out=json", "--timeout=60", *argv], timeout=timeout)
+        done = self.exec(HEAD, ["salt", "--out=json", "--timeout=60", *argv], timeout=timeout)
         try:
             return parse_answers(done.stdout), done.returncode
         except ValueError:
@@ -222,29 +238,29 @@ class Lab:
 
     def roles(self, node: str, *changes: str) -> list[str]:
         """A node's roles in the stand-in of CMDaemon, after changes such as +slurmclient or -slurmclient."""
-        done = self.exec("head", ["lab-cmd", "roles", node, *changes], check=True)
+        done = self.exec(HEAD, ["lab-cmd", "roles", node, *changes], check=True)
         return done.stdout.replace(",", " ").split()
 
     def fault(self, name: str, on: bool) -> None:
         """Switch a fault of the stand-in of CMDaemon."""
-        self.exec("head", ["lab-cmd", "fault", name, "on" if on else "off"], check=True)
+        self.exec(HEAD, ["lab-cmd", "fault", name, "on" if on else "off"], check=True)
 
     def run_job(self, gpus: int = 2, seconds: int = 300, node: str | None = None) -> int:
         """Submit a job as an ordinary user; its id."""
         where = ["--nodelist", node] if node else []
         options = f"--parsable --chdir=/tmp --output=/dev/null --gpus-per-node={gpus} --nodes=1".split()
         argv = ["runuser", "-u", "alice", "--", "sbatch", *options, *where, "--wrap", f"sleep {seconds}"]
-        return int(self.exec("head", argv, check=True).stdout.strip().split(";")[0])
+        return int(self.exec(HEAD, argv, check=True).stdout.strip().split(";")[0])
 
     def http(self, url: str, *options: str) -> tuple[int, str]:
         """Fetch a URL from the head node; status (0: no connection) and body."""
-        done = self.exec("head", ["curl", "-sS", "--max-time", "10", "-w", "\n%{http_code}", *options, url])
+        done = self.exec(HEAD, ["curl", "-sS", "--max-time", "10", "-w", "\n%{http_code}", *options, url])
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body
 
     def prometheus(self, query: str) -> list[dict[str, Any]]:
         """The result of an instant query."""
-        status, body = self.http("http://head:9090/api/v1/query", "--get", "--data-urlencode", f"query={query}")
+        status, body = self.http(f"http://{HEAD}:9090/api/v1/query", "--get", "--data-urlencode", f"query={query}")
         if status != 200:
             raise SuperpodError(f"Prometheus answered {status} to {query}: {body.strip()[:200]}")
         return list(json.loads(body)["data"]["result"])

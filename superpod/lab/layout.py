@@ -14,9 +14,12 @@ LAB = CHECKOUT / "lab"
 CONFIG = LAB / "config"
 ROOTFS = LAB / "rootfs"
 
+# The head node is called as in README; commands and host names know it by the shorter name as well.
+HEAD, HEAD_ALIAS = "bcm-01", "head"
+
 NETWORK = "198.18.0"
-ADDRESSES = {"master": 254, "head": 1, "bcm-02": 2}
-ALIASES = {"head": ["bcm-01", "slurmctl"]}
+ADDRESSES = {"master": 254, HEAD: 1, "bcm-02": 2}
+ALIASES = {HEAD: [HEAD_ALIAS, "slurmctl"]}
 HOLDER_ADDRESS = f"{NETWORK}.250"
 MAX_NODES = 32
 GO_CACHE = "/var/cache/go-build"
@@ -51,13 +54,13 @@ def node_names(count: int) -> list[str]:
 
 def kind_of(machine: str) -> str:
     """Which tree under lab/rootfs a machine gets."""
-    return "head" if machine == "head" else "node"
+    return "head" if machine == HEAD else "node"
 
 
 def addresses_of(machine: str) -> list[str]:
     """Every address on the machine's eth0, its own first."""
-    if machine == "head":
-        return [f"{NETWORK}.{ADDRESSES[name]}" for name in ("head", "bcm-02", "master")]
+    if machine == HEAD:
+        return [f"{NETWORK}.{ADDRESSES[name]}" for name in (HEAD, "bcm-02", "master")]
     return [f"{NETWORK}.{10 + int(machine.rpartition('-')[2])}"]
 
 

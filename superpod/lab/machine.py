@@ -13,7 +13,7 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import cgroups, layers, site
 from superpod.lab.holder import Holder
-from superpod.lab.layout import CHECKOUT, GO_CACHE, addresses_of, go_cache, offer_go_cache
+from superpod.lab.layout import CHECKOUT, GO_CACHE, HEAD, addresses_of, go_cache, offer_go_cache
 
 # With --keep-unit a reboot from inside ends systemd-nspawn with 133. The network namespace is named both ways because
 # with the option alone /sys/class/net would show the holder's links.
@@ -38,10 +38,11 @@ STOP_SIGNAL = signal.SIGRTMIN + 4
 class Machine:
     """A machine by name; its state is read from the kernel each time it is asked for."""
 
-    def __init__(self, name: str, holder: Holder, image: Path) -> None:
+    def __init__(self, name: str, holder: Holder, image: Path, bare: bool = False) -> None:
         self.name = name
         self.holder = holder
         self.image = image
+        self.bare = bare
         self.layout = holder.layout
         self.disk = self.layout.disk(name)
         self.group = holder.group / f"m-{name}"
@@ -57,7 +58,7 @@ class Machine:
         self.kill()
         self._make_network()
         if not (self.disk / "upper").is_dir():
-            site.make_site(self.layout, self.name, nodes, self.image)
+            site.make_site(self.layout, self.name, nodes, self.image, self.bare)
             site.make_upper(self.layout, self.name, nodes, self.image)
         self._mount()
         self._boot()
@@ -87,7 +88,7 @@ class Machine:
 
     def _nspawn(self) -> list[str]:
         binds = [f"--bind={self.layout.shared}:/cm/shared"]
-        if self.name == "head":
+        if self.name == HEAD:
             binds.append(f"--bind-ro={CHECKOUT}:/srv/superpod-dcgm-exporter")
         else:
             binds.append(f"--bind={go_cache()}:{GO_CACHE}")
@@ -152,5 +153,5 @@ class Machine:
         """Make the disk of a stopped machine the image again, but for what BCM's exclude lists keep."""
         if self._mounted():
             self.holder.run(["umount", "-n", str(self.disk / "root")])
-        site.make_site(self.layout, self.name, nodes, self.image)
+        site.make_site(self.layout, self.name, nodes, self.image, self.bare)
         layers.wipe(self.disk / "upper", [self.disk / "site", self.image])

@@ -8,7 +8,7 @@ from typing import Any
 
 from superpod.errors import SuperpodError
 from superpod.lab.lab import Lab
-from superpod.lab.layout import addresses_of
+from superpod.lab.layout import HEAD, addresses_of
 
 PROBE = """
 echo "system $(systemctl is-system-running)"
@@ -44,7 +44,7 @@ def _machine(lab: Lab, name: str) -> dict[str, Any]:
         return base
     probe = parse_probe(lab.exec(name, ["bash", "-c", PROBE]).stdout)
     found = {**base, "state": probe["system"], "failed": probe["failed"].split(), "stopped": lab.stopped_units(name)}
-    if name != "head":
+    if name != HEAD:
         roles = json.loads(probe["roles"]) if probe["roles"] else None
         found |= {
             "exporter": probe["exporter"],
@@ -63,7 +63,7 @@ def parse_probe(text: str) -> dict[str, str]:
 
 def running_job(lab: Lab) -> int | None:
     """Any job that runs on GPUs at this moment."""
-    jobs = lab.exec("head", ["squeue", "--noheader", "--states=RUNNING", "--format=%A %b"], check=True).stdout
+    jobs = lab.exec(HEAD, ["squeue", "--noheader", "--states=RUNNING", "--format=%A %b"], check=True).stdout
     return next((int(line.split()[0]) for line in jobs.splitlines() if "gpu" in line), None)
 
 
@@ -80,7 +80,7 @@ def sample_metric(lab: Lab, job: int) -> str | None:
 def prometheus_address(lab: Lab) -> str | None:
     """Where Prometheus can be reached from this machine, or None if it does not run."""
     try:
-        code, _ = lab.http("http://head:9090/-/ready")
+        code, _ = lab.http(f"http://{HEAD}:9090/-/ready")
         return lab.prometheus_address() if code == 200 else None
     except SuperpodError:
         return None

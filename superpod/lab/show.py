@@ -11,6 +11,7 @@ from superpod.errors import SuperpodError
 from superpod.lab import report
 from superpod.lab.deployment import wait_until
 from superpod.lab.lab import Lab
+from superpod.lab.layout import HEAD
 
 
 def table(found: dict[str, Any]) -> None:
@@ -25,7 +26,7 @@ def table(found: dict[str, Any]) -> None:
             machine["name"],
             machine["address"],
             machine["state"],
-            "" if machine["name"] == "head" else "unknown" if roles is None else ", ".join(roles),
+            "" if machine["name"] == HEAD else "unknown" if roles is None else ", ".join(roles),
             machine.get("exporter", ""),
             machine.get("version", ""),
             str(machine.get("gpus", "")),
@@ -48,7 +49,7 @@ def result(lab: Lab, deployed: bool) -> None:
         ui.out.print(metric, markup=False)
     if address:
         ui.out.print(f"\nPrometheus: {address}")
-    ui.out.print(f"\nTry next:\n{next_commands(lab.name)}", markup=False)
+    ui.out.print(f"\nTry next:\n{next_commands(lab.name, lab.bare)}", markup=False)
     if found["state"] != "up":
         raise SuperpodError("Not everything in the lab runs as it should; the lines below the table say what.")
 
@@ -61,17 +62,16 @@ def _metric(lab: Lab) -> str:
     return f"\nA metric of job {job}:\n  {metric}"
 
 
-def next_commands(name: str) -> str:
+def next_commands(name: str, bare: bool) -> str:
     """Commands for somebody who sees the lab for the first time."""
     base = "  ./setup.sh lab " + ("" if name == "default" else f"--name {name} ")
-    return "\n".join(
-        base + rest
-        for rest in (
-            "run-job --gpus 4",
-            "roles dgx-01 -slurmclient",
-            "exec head -- salt 'dgx-*' state.apply",
-            "reboot dgx-02 --provision",
-            "shell head",
-            "down",
-        )
+    commands = (
+        "run-job --gpus 4",
+        "roles dgx-01 -slurmclient",
+        f"exec {HEAD} -- salt 'dgx-*' state.apply",
+        "reboot dgx-02 --provision",
+        f"shell {HEAD}",
+        "down",
     )
+    readme = f"shell {HEAD}    (there, follow README from its step 1; the checkout is in place)"
+    return "\n".join(base + rest for rest in ((readme, "down") if bare else commands))

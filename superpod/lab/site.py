@@ -12,7 +12,7 @@ import yaml
 from superpod.errors import SuperpodError
 from superpod.lab import layers
 from superpod.lab.image import user_ids
-from superpod.lab.layout import CONFIG, ROOTFS, Layout, hosts_file, kind_of, node_names
+from superpod.lab.layout import CONFIG, HEAD, ROOTFS, Layout, hosts_file, kind_of, node_names
 from superpod.process import output
 
 FILES = CONFIG / "files"
@@ -31,7 +31,7 @@ def slurm_conf(nodes: int) -> str:
 def make_keys(layout: Layout, nodes: int) -> None:
     """Make the keys that are missing: one pair per minion, the master's, and munge's."""
     layout.keys.mkdir(mode=0o700, exist_ok=True)
-    for name in ("master", "head", *node_names(nodes)):
+    for name in ("master", HEAD, *node_names(nodes)):
         private = layout.keys / f"{name}.pem"
         if not private.exists():
             output(["openssl", "genrsa", "-out", str(private), "2048"], f"No key could be made for {name}")
@@ -42,13 +42,15 @@ def make_keys(layout: Layout, nodes: int) -> None:
         munge.write_bytes(os.urandom(1024))
 
 
-def make_site(layout: Layout, machine: str, nodes: int, image: Path) -> None:
+def make_site(layout: Layout, machine: str, nodes: int, image: Path, bare: bool = False) -> None:
     """Write the machine's site layer anew; its disk must not be mounted."""
+    stage = f"{kind_of(machine)}-{'bare' if bare else 'prepared'}"
     layer = layout.disk(machine) / "site"
     shutil.rmtree(layer, ignore_errors=True)
     layer.mkdir(parents=True, mode=0o755)
     os.chmod(layer, 0o755)
-    for tree in (FILES / "common", ROOTFS / "common", FILES / kind_of(machine), ROOTFS / kind_of(machine)):
+    kinds = ("common", kind_of(machine))
+    for tree in (*(place / kind for kind in kinds for place in (FILES, ROOTFS)), FILES / stage):
         layers.copy_tree(tree, layer, [image])
     _write_generated(layout, layer, machine, nodes, image)
     for unit in units_of(machine):
@@ -84,14 +86,14 @@ def make_upper(layout: Layout, machine: str, nodes: int, image: Path) -> None:
         target = "etc/salt/pki/minion/minion" + Path(name).suffix
         layers.write(upper, target, (layout.keys / name).read_bytes(), below, mode)
     layers.write(upper, "etc/salt/pki/minion/minion_master.pub", (layout.keys / "master.pub").read_bytes(), below)
-    if machine == "head":
+    if machine == HEAD:
         _write_master_keys(layout, upper, below, nodes, user_ids(image, "salt"))
 
 
 def _write_master_keys(layout: Layout, upper: Path, below: list[Path], nodes: int, owner: tuple[int, int]) -> None:
     for name, mode in (("master.pem", 0o400), ("master.pub", 0o644)):
         layers.write(upper, f"etc/salt/pki/master/{name}", (layout.keys / name).read_bytes(), below, mode, owner)
-    for minion in ("head", *node_names(nodes)):
+    for minion in (HEAD, *node_names(nodes)):
         layers.write(upper, f"etc/salt/pki/master/minions/{minion}", minion_key(layout, minion), below, 0o644, owner)
     os.chown(upper / "etc/salt/pki/master/minions", *owner)
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import Lab
 from superpod.lab.lab import Progress
-from superpod.lab.layout import CHECKOUT, go_cache
+from superpod.lab.layout import CHECKOUT, HEAD, go_cache
 
 # The last one before the code moved into the package superpod_dcgm.
 COMMIT = "5f23b603bd90dcdd9cd048cba0365073c83d2fa3"
+# What the head was called then: machine, host name and minion.
+FORMER_HEAD = "head"
 # Root may read a checkout that is somebody else's.
 GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
 
@@ -82,7 +84,8 @@ class FormerLab(Lab):
     def exec(
         self, node: str, argv: Sequence[str], check: bool = False, timeout: float = 600, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return self._command("exec", node, "--", *argv, check=check, timeout=timeout, input=input)
+        machine = FORMER_HEAD if node == HEAD else node
+        return self._command("exec", machine, "--", *argv, check=check, timeout=timeout, input=input)
 
     def roles(self, node: str, *changes: str) -> list[str]:
         return self._command("roles", node, *changes, check=True).stdout.split()

@@ -17,6 +17,7 @@ from traces import left_behind, traces
 from superpod.errors import SuperpodError
 from superpod.lab import Lab, cgroups, report
 from superpod.lab.deployment import up
+from superpod.lab.layout import HEAD
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_every_machine_is_booted_by_systemd_and_no_unit_failed(running: Lab) -> 
 
 def test_all_minions_answer_and_slurm_has_its_node(running: Lab) -> None:
     answers, code = running.salt("*", "test.ping")
-    assert (answers, code) == ({"head": True, "dgx-01": True}, 0)
+    assert (answers, code) == ({HEAD: True, "dgx-01": True}, 0)
     assert running.exec("head", ["sinfo", "-h", "-o", "%D %T"]).stdout.split() == ["1", "idle"]
 
 
@@ -105,7 +106,7 @@ def test_an_unknown_machine_is_refused_in_one_sentence(running: Lab) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.strip().splitlines() == [
-        f"Error: There is no machine 'dgx-09' in the lab '{running.name}' (machines: head, dgx-01)."
+        f"Error: There is no machine 'dgx-09' in the lab '{running.name}' (machines: {HEAD}, dgx-01)."
     ]
 
 
@@ -173,7 +174,7 @@ def test_the_lab_grows_while_it_runs(running: Lab) -> None:
     head = running.machine("head").pid
     up(running, nodes=2, deploy=False)
     assert running.machine("head").pid == head
-    assert sorted(running.salt("*", "test.ping")[0]) == ["dgx-01", "dgx-02", "head"]
+    assert sorted(running.salt("*", "test.ping")[0]) == [HEAD, "dgx-01", "dgx-02"]
     job = running.run_job(1, 1, node="dgx-02")
     running.exec("head", ["scancel", str(job)], check=True)
 

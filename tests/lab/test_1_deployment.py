@@ -6,6 +6,7 @@ import pytest
 from product import FOLLOWING, NODES, Cluster
 
 from superpod.lab.deployment import up
+from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("from_nothing")
 
@@ -19,7 +20,7 @@ def from_nothing(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="module")
 def head(cluster: Cluster, from_nothing: None) -> None:
-    cluster.apply("head").succeeded()
+    cluster.apply(HEAD).succeeded()
     for node in NODES:
         cluster.wait(f"roles on {node}", lambda node=node: "/var/lib/superpod-dcgm" in cluster.places(node))
 
@@ -67,9 +68,9 @@ class TestAfterTheFirstApply:
     def test_the_head_applied_again_changes_nothing(self, cluster: Cluster) -> None:
         # It compiles the code, which is no change of it.
         cluster.shell("head", "salt-run -d bcm > /dev/null")
-        applied = cluster.apply("head")
+        applied = cluster.apply(HEAD)
         applied.succeeded()
-        assert applied.changed("head") == set()
+        assert applied.changed(HEAD) == set()
 
     def test_one_node_built_and_both_run_the_same_binary(self, cluster: Cluster, first: dict[str, set[str]]) -> None:
         built = [node for node in NODES if any(name.startswith("Build dcgm-exporter") for name in first[node])]

@@ -12,6 +12,7 @@ import pytest
 from product import FOLLOWING, UNIT, Applied, Cluster
 
 from superpod.lab import Lab
+from superpod.lab.layout import HEAD
 
 NODE = "dgx-02"
 CHECK = "Check that no other exporter is in the way"
@@ -136,7 +137,7 @@ def test_what_a_package_owns_is_neither_replaced_nor_removed(cluster: Cluster) -
 def test_clean_twice_and_on_a_head_is_harmless_and_told(cluster: Cluster) -> None:
     snapshot = cluster.shell("head", "stat -c %i /var/lib/superpod-dcgm; ls /var/lib/superpod-dcgm")
     cluster.apply(NODE, "dcgm.clean").succeeded()
-    for minion in (NODE, "head"):
+    for minion in (NODE, HEAD):
         again = cluster.apply(minion, "dcgm.clean")
         again.succeeded()
         assert again.changed(minion) == set()

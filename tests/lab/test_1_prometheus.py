@@ -11,6 +11,7 @@ import yaml
 from product import Cluster
 
 from superpod.lab.deployment import CONFIG, render
+from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("deployed")
 OURS = "superpod-prometheus.service"
@@ -66,14 +67,14 @@ def site(cluster: Cluster, pillar: Callable[..., None]) -> Iterator[str]:
     yield cluster.shell("head", STATE)
     cluster.shell("head", LEAVE)
     pillar()
-    cluster.lab.salt("head", "state.apply", "dcgm.prometheus")
+    cluster.lab.salt(HEAD, "state.apply", "dcgm.prometheus")
 
 
 def apply(cluster: Cluster, sls: str = "dcgm.prometheus", **options: Any) -> tuple[list[dict[str, Any]], int]:
     arguments = [f"{name}={value}" for name, value in options.items()]
-    answers, code = cluster.lab.salt("head", "state.apply", sls, *arguments)
-    assert isinstance(answers["head"], dict), answers
-    return list(answers["head"].values()), code
+    answers, code = cluster.lab.salt(HEAD, "state.apply", sls, *arguments)
+    assert isinstance(answers[HEAD], dict), answers
+    return list(answers[HEAD].values()), code
 
 
 def jobs(cluster: Cluster, port: int) -> set[str]:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from product import Applied, Cluster
 
+from superpod.lab.layout import HEAD
+
 NODE, OTHER = "dgx-02", "dgx-01"
 KINDS = ("prolog", "epilog")
 LINKS = {kind: f"/cm/local/apps/slurm/var/{kind}s/60-{kind}-dcgm.sh" for kind in KINDS}
@@ -26,7 +28,7 @@ def never_drained(deployed: object, cluster: Cluster) -> Iterator[None]:
     cluster.shell("head", "scancel --user alice")
     cluster.wait("no job is left", lambda: not cluster.shell("head", "squeue -h"))
     cluster.apply("dgx-*", "dcgm.slurm").succeeded()
-    cluster.apply("head", "dcgm.slurm.shared_clean").succeeded()
+    cluster.apply(HEAD, "dcgm.slurm.shared_clean").succeeded()
     assert states and not [state for state in states if "drain" in state or "down" in state]
 
 
@@ -50,7 +52,7 @@ def said(applied: Applied, node: str) -> str:
 def test_each_node_has_its_own_scripts_and_moves_there_from_shared_ones(cluster: Cluster) -> None:
     own = {kind: f"{LOCAL}/{kind}-dcgm.sh" for kind in KINDS}
     assert leads(cluster, NODE) == leads(cluster, OTHER) == own
-    cluster.apply("head", "dcgm.slurm.shared", pillar=ONE_COPY).succeeded()
+    cluster.apply(HEAD, "dcgm.slurm.shared", pillar=ONE_COPY).succeeded()
     cluster.apply(NODE, "dcgm.slurm", pillar=ONE_COPY).succeeded()
     assert leads(cluster, NODE) == {kind: f"{SHARED}/{kind}-dcgm.sh" for kind in KINDS}
     job_has_run(cluster, NODE)
@@ -64,7 +66,7 @@ def test_each_node_has_its_own_scripts_and_moves_there_from_shared_ones(cluster:
 
 
 def test_no_link_leads_to_a_mount_without_exec_and_one_that_does_goes(cluster: Cluster) -> None:
-    cluster.apply("head", "dcgm.slurm.shared", pillar=ONE_COPY).succeeded()
+    cluster.apply(HEAD, "dcgm.slurm.shared", pillar=ONE_COPY).succeeded()
     cluster.apply(NODE, "dcgm.slurm", pillar=ONE_COPY).succeeded()
     cluster.shell(NODE, "mount -o remount,bind,noexec /cm/shared")
     try:
@@ -112,7 +114,7 @@ def test_a_directory_of_links_that_nodes_share_is_refused_or_served_as_a_whole(c
     assert cluster.shell("head", listing) == ""
     job_has_run(cluster, OTHER)
     whole = plain(scripts="shared")
-    cluster.apply("head", "dcgm.slurm.shared", pillar=whole).succeeded()
+    cluster.apply(HEAD, "dcgm.slurm.shared", pillar=whole).succeeded()
     cluster.apply("dgx-*", "dcgm.slurm", pillar=whole).succeeded()
     found = json.loads(cluster.shell("head", f"salt --out=json {NODE} job_map.wiring"))[NODE]
     assert found["fits"] is True, found
@@ -122,6 +124,6 @@ def test_a_directory_of_links_that_nodes_share_is_refused_or_served_as_a_whole(c
     assert cluster.shell("head", listing).split() == ["60-epilog-dcgm.sh", "60-prolog-dcgm.sh"]
     for node in (NODE, OTHER):
         job_has_run(cluster, node)
-    cluster.apply("head", "dcgm.slurm.shared_clean", pillar=whole).succeeded()
+    cluster.apply(HEAD, "dcgm.slurm.shared_clean", pillar=whole).succeeded()
     assert cluster.shell("head", f"{listing}; ls {SHARED}") == ""
     job_has_run(cluster, OTHER)

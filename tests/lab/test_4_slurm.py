@@ -10,6 +10,7 @@ import pytest
 
 from superpod.lab import Lab
 from superpod.lab.deployment import apply_when_free
+from superpod.lab.layout import HEAD
 
 NODE = "dgx-02"
 MAP = "/run/dcgm-job-map"
@@ -109,7 +110,7 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
 ) -> None:
     try:
         if "scripts" in slurm:
-            apply(deployed, "head", "dcgm.slurm.shared", **slurm)
+            apply(deployed, HEAD, "dcgm.slurm.shared", **slurm)
         apply(deployed, NODE, "dcgm.slurm", **slurm)
         job = deployed.run_job(1, 300, NODE)
         wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)]})
@@ -119,7 +120,7 @@ def test_other_places_for_the_scripts_are_a_pillar_key_away(
     finally:
         apply(deployed, NODE, "dcgm.slurm")
         if "scripts" in slurm:
-            apply(deployed, "head", "dcgm.slurm.shared_clean", **slurm)
+            apply(deployed, HEAD, "dcgm.slurm.shared_clean", **slurm)
 
 
 def test_cleaning_a_node_while_a_job_runs_does_not_disturb_it(deployed: Lab, wait_until: Callable[..., Any]) -> None:
@@ -151,8 +152,8 @@ def test_slurm_without_bcm_is_one_key_away_and_the_check_says_when_slurm_conf_do
         deployed.exec(node, ["mkdir", "-p", "/etc/slurm/prolog.d", "/etc/slurm/epilog.d"], check=True)
     try:
         apply(deployed, "dgx-*", "dcgm.slurm", **plain)
-        answer, code = deployed.salt("head", "state.apply", "dcgm.slurm.wiring", pillar)
-        (state,) = answer["head"].values()
+        answer, code = deployed.salt(HEAD, "state.apply", "dcgm.slurm.wiring", pillar)
+        (state,) = answer[HEAD].values()
         assert (code, state["result"]) == (1, False)
         assert "does not run /etc/slurm/prolog.d/60-prolog-dcgm.sh" in state["comment"]
         for name in deployed.machines:
@@ -161,7 +162,7 @@ def test_slurm_without_bcm_is_one_key_away_and_the_check_says_when_slurm_conf_do
             )
             deployed.exec(name, ["sh", "-c", f"cp /etc/slurm/slurm.conf /tmp/slurm.conf; {script}"], check=True)
         deployed.exec("head", ["scontrol", "reconfigure"], check=True)
-        answer, code = deployed.salt("head", "state.apply", "dcgm.slurm.wiring", pillar)
+        answer, code = deployed.salt(HEAD, "state.apply", "dcgm.slurm.wiring", pillar)
         assert code == 0, answer
         job = deployed.run_job(1, 300, NODE)
         wait_until("Map of the job", lambda: job_map(deployed) == {"0": [str(job)]})

@@ -96,10 +96,10 @@ def upgrade(cluster: Cluster, lab: former.FormerLab, job: int) -> Upgrade:
     before = look(cluster)
     assert "superpod_node.py" in cluster.shell(NODE, CODE)
     # Something has always just asked for the list of files, which the master then remembers.
-    lab.salt("head", "cp.list_states")
+    lab.salt(former.FORMER_HEAD, "cp.list_states")
     former.replace(lab.served)
     lab.exec("head", ["salt-run", "fileserver.clear_file_list_cache"], check=True)
-    head = cluster.apply("head", "dcgm.head", "sync_mods=all")
+    head = cluster.apply(former.FORMER_HEAD, "dcgm.head", "sync_mods=all")
     head.succeeded()
     lab.exec("head", ["salt-run", "dcgm.ready"], check=True)
     return Upgrade(job, before, head, cluster.apply(NODE, "dcgm", "sync_mods=all"))
@@ -107,13 +107,13 @@ def upgrade(cluster: Cluster, lab: former.FormerLab, job: int) -> Upgrade:
 
 def test_one_apply_of_head_and_node_fails_nowhere(upgrade: Upgrade) -> None:
     upgrade.nodes.succeeded()
-    assert "Install the code of the watcher" in upgrade.head.changed("head")
+    assert "Install the code of the watcher" in upgrade.head.changed(former.FORMER_HEAD)
 
 
 def test_the_next_one_changes_nothing(cluster: Cluster, upgrade: Upgrade) -> None:
     again = cluster.apply("*")
     again.succeeded()
-    assert {minion: again.changed(minion) for minion in again.answers} == {"head": set(), NODE: set()}
+    assert {minion: again.changed(minion) for minion in again.answers} == {former.FORMER_HEAD: set(), NODE: set()}
 
 
 def test_the_job_kept_running_with_its_label(cluster: Cluster, upgrade: Upgrade) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 import yaml
@@ -39,12 +40,22 @@ def credential_problem(path: str) -> str | None:
     """Return why a certificate or key must not or cannot be used, or None."""
     if os.path.realpath(path) in _ADMIN_PAIR or any(_same_content(path, admin) for admin in _ADMIN_PAIR):
         return f"{path} is the cluster administrator's: make a certificate with the profile readonly instead"
-    if not os.path.isfile(path):
+    if _is_missing(path):
         return (
             f"{path} is missing. On the head node make it with cmsh: cert; createcertificate (profile readonly), "
             "or name the watcher's certificate and key in dcgm:watcher:certificate and dcgm:watcher:key"
         )
     return None
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        # `salt-run` is the master's user, to whom the head's states give the directory: before that, it sees nothing.
+        return False
+    except OSError:
+        return True
 
 
 def _same_content(path: str, other: str) -> bool:

@@ -3,8 +3,8 @@ dcgm:
   cluster: superpod
   hosts:
     nodes: 'dgx-*'
-    head: head
-    monitoring: head
+    head: bcm-01
+    monitoring: bcm-01
   go:
     version: '@go_version@'
     source: /cm/shared/lab/go{version}.linux-{arch}.tar.gz
@@ -20,7 +20,7 @@ dcgm:
     interval: 1000
     start_timeout: 30
   slurm:
-    controller: head
+    controller: bcm-01  # in earlier labs: controller: head
     gres: [gpu, shard]
   job_map:
     reconcile: 5

@@ -15,6 +15,12 @@ Remove the settings, snapshot and code of the watcher:
     - require:
       - file: Remove the watcher from the master's configuration
 
+Remove the directory of the watcher's state if it is empty:
+  dcgm_path.emptied:
+    - name: {{ path.head_state }}
+    - require:
+      - file: Remove the settings, snapshot and code of the watcher
+
 Remove the target files that the watcher wrote:
   bcm_watcher.targets_removed:
     - names: {{ [dcgm.targets.directory, dcgm.targets.directory ~ "/superpod-dcgm"] | tojson }}

@@ -27,7 +27,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(name: str) -> None:
 
 
 def test_every_machine_has_an_address_of_its_own() -> None:
-    machines = ["head", *layout.node_names(layout.MAX_NODES)]
+    machines = [layout.HEAD, *layout.node_names(layout.MAX_NODES)]
     addresses = [address for machine in machines for address in layout.addresses_of(machine)] + [layout.HOLDER_ADDRESS]
     assert len(set(addresses)) == len(addresses)
     assert all(ipaddress.ip_address(address) in ipaddress.ip_network("198.18.0.0/24") for address in addresses)
@@ -51,7 +51,7 @@ def test_slurm_knows_all_nodes_and_runs_bcms_dispatcher(nodes: int, expected: st
 
 def test_the_pillar_has_a_value_for_every_mark() -> None:
     values = dict.fromkeys(("go_version", "go_sha256", "release", "commit", "build_environment"), "value")
-    for path in sorted((CONFIG / "pillar").iterdir()):
+    for path in [CONFIG / "sources.yaml.in", *sorted((CONFIG / "pillar").iterdir())]:
         text = render(path.read_text(), values)
         assert re.findall(r"@\w+@", text) == []
         assert yaml.safe_load(text)

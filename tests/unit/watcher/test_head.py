@@ -34,6 +34,20 @@ def test_the_administrators_pair_is_refused_also_as_link_or_copy(tmp_path, monke
         assert "administrator's" in head.credential_problem(str(tmp_path / name))
     assert head.credential_problem(str(tmp_path / "own.pem")) is None
     assert "is missing" in head.credential_problem(str(tmp_path / "none.pem"))
+    assert "is missing" in head.credential_problem(str(tmp_path))
+
+
+def test_a_credential_that_the_masters_user_cannot_see_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the pillar is judged before the head's states: the directory is root's alone."""
+    hidden, stat = "/nowhere/bcm.pem", os.stat
+
+    def refuse(path: str, **options: bool) -> os.stat_result:
+        if path == hidden:
+            raise PermissionError(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(head.os, "stat", refuse)
+    assert head.credential_problem(hidden) is None
 
 
 CONFIGURATIONS = {
