@@ -23,6 +23,8 @@ dcgm:
     agent: 372
     # superpod-build, who clones and builds dcgm-exporter on the builder.
     build: 373
+    # superpod-prometheus, who runs our Prometheus on the monitoring host.
+    prometheus: 374
 
   # The Go toolchain, installed only where the exporter is built, next to whatever Go the system has.
   go:

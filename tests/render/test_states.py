@@ -26,8 +26,14 @@ def _switches(
 SWITCHES = {":".join(map(str, switch)): switch for switch in _switches(SCHEMA, DEFAULTS)}
 
 
+# A switch that is a contradiction without another key.
+_NEEDS = {"targets:address:fqdn": {"domain": "cluster"}}
+
+
 def _pillar(switch: tuple[Any, ...]) -> dict[str, Any]:
     *path, value = switch
+    last = path.pop()
+    value = {last: value, **_NEEDS.get(":".join(map(str, switch)), {})}
     for key in reversed(path):
         value = {key: value}
     return {"dcgm": {**MONITORED["dcgm"], **value}}

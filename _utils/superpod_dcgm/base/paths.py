@@ -72,7 +72,6 @@ TEXTFILE_UNIT = "dcgm-textfile.service"
 PROMETHEUS_UNIT = "superpod-prometheus.service"
 PROMETHEUS_UNIT_FILE = f"/etc/systemd/system/{PROMETHEUS_UNIT}"
 PROMETHEUS_USER = "superpod-prometheus"
-PROMETHEUS_SYSUSERS = "/etc/sysusers.d/superpod-prometheus.conf"
 PROMETHEUS_CONFIG = "/etc/superpod-prometheus"
 # What was installed and written for it, and the files with which it last came up.
 PROMETHEUS_RECORD = f"{PROMETHEUS_CONFIG}/record.json"

@@ -47,6 +47,7 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "serves_metrics": contradictions.serves_own_metrics(configuration["metrics"]),
         "users": system_users.needed(configuration, found["mode"] == "remote", builds_here),
         "all_users": system_users.all_of_a_node(configuration),
+        "prometheus_users": system_users.of_monitoring(configuration),
         "metrics_url": metrics_url(exporter),
         "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
         "builds_here": builds_here,

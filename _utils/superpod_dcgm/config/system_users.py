@@ -19,6 +19,11 @@ def needed(configuration: dict[str, Any], remote: bool, builds_here: bool) -> li
     return [user for user in all_of_a_node(configuration) if wanted[user["key"].rpartition(":")[2]]]
 
 
+def of_monitoring(configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the user of our Prometheus."""
+    return _users(configuration, {"prometheus": (paths.PROMETHEUS_USER, "Prometheus of superpod-dcgm-exporter")})
+
+
 def all_of_a_node(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     """Return all users that this project may have made on a node."""
     known = {
@@ -26,6 +31,10 @@ def all_of_a_node(configuration: dict[str, Any]) -> list[dict[str, Any]]:
         "agent": (paths.AGENT_USER, "Metrics of the job map"),
         "build": (paths.BUILD_USER, "Builds dcgm-exporter"),
     }
+    return _users(configuration, known)
+
+
+def _users(configuration: dict[str, Any], known: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
     return [
         {"name": name, "number": configuration["users"][key], "key": f"dcgm:users:{key}", "title": title}
         for key, (name, title) in known.items()

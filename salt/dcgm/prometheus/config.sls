@@ -12,15 +12,21 @@ Create {{ path.prometheus_config }}:
     - require:
       - dcgm_prometheus: Check that {{ path.prometheus_unit }} takes nothing of others
 
+Create the directory above {{ prometheus.data }}:
+  dcgm_path.made:
+    - name: {{ prometheus.data.rpartition("/")[0] }}
+    - require:
+      - dcgm_prometheus: Check that {{ path.prometheus_unit }} takes nothing of others
+
 Create {{ prometheus.data }}:
   file.directory:
     - name: {{ prometheus.data }}
     - user: {{ path.prometheus_user }}
     - group: {{ path.prometheus_user }}
     - mode: '0750'
-    - makedirs: True
     - require:
-      - cmd: Create the user {{ path.prometheus_user }}
+      - dcgm_user: Create the user {{ path.prometheus_user }}
+      - dcgm_path: Create the directory above {{ prometheus.data }}
 
 Write the configuration of Prometheus:
   # Not file.serialize, which has check_cmd only from Salt 3007 on.

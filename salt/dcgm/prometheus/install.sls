@@ -28,21 +28,8 @@ Install Prometheus:
     - require:
       - dcgm_prometheus: Check that {{ path.prometheus_unit }} takes nothing of others
 
-Write {{ path.prometheus_sysusers }}:
-  file.managed:
-    - name: {{ path.prometheus_sysusers }}
-    - source: salt://dcgm/prometheus/files/sysusers.conf.jinja
-    - template: jinja
-    - makedirs: True
-    - dir_mode: '0755'
-    - mode: '0644'
-    - context: {{ {"prometheus": prometheus, "user": path.prometheus_user} | tojson }}
+Create the user {{ path.prometheus_user }}:
+  dcgm_user.present:
+    - users: {{ dcgm.node.prometheus_users | tojson }}
     - require:
       - dcgm_prometheus: Install Prometheus
-
-Create the user {{ path.prometheus_user }}:
-  cmd.run:
-    - name: systemd-sysusers {{ path.prometheus_sysusers }}
-    - unless: getent passwd {{ path.prometheus_user }}
-    - require:
-      - file: Write {{ path.prometheus_sysusers }}
