@@ -131,9 +131,7 @@ def _service(make: Callable[[str, str, int], service.Unit]) -> str | None:
         return None
 
 
-def _follow(record: dict[str, Any], at_work: str, make: Callable[[str, str, int], service.Unit]) -> tuple[str, str]:
-    if at_work:
-        return "busy", at_work
+def _follow(record: dict[str, Any], make: Callable[[str, str, int], service.Unit]) -> tuple[str, str]:
     if not os.path.lexists(paths.UNIT_FILE):
         return "lacking", f"{paths.UNIT_FILE} is missing"
     unit = make(record["unit"], record["url"], min(record["timeout"], _ANSWER_SECONDS))
