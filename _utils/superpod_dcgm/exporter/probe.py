@@ -7,11 +7,13 @@ import socket
 import ssl
 import time
 import urllib.parse
-
-import requests
+from typing import TYPE_CHECKING
 
 from superpod_dcgm.base import complaint, systemd
 from superpod_dcgm.exporter.listener import listens
+
+if TYPE_CHECKING:
+    import requests
 
 _PAUSE = 0.5
 _PROBE_TIMEOUT = 5
@@ -52,6 +54,9 @@ def _no_metrics(unit: str, url: str, port: int) -> str:
 
 def _no_answer(url: str) -> str:
     """Return why ``url`` does not answer. With a web_config, being refused without a credential is an answer."""
+    # Loaded here: it takes longer than all the rest of a role call that stops the exporter, and asks nothing.
+    import requests
+
     try:
         return _refused(url)
     except requests.RequestException as exc:
@@ -69,6 +74,8 @@ def _refused(url: str) -> str:
 
     :raises RequestException: there is no answer.
     """
+    import requests
+
     with requests.Session() as session:
         # This node asks itself: no proxy, ~/.netrc or CA of the minion's environment shall come between.
         session.trust_env = False

@@ -130,7 +130,7 @@ def test_a_certificate_is_wanted_also_where_the_reason_got_lost_with_the_connect
     def refused(*args: object, **options: object) -> None:
         raise requests.exceptions.SSLError("EOF occurred in violation of protocol")
 
-    monkeypatch.setattr(probe.requests.Session, "get", refused)
+    monkeypatch.setattr(requests.Session, "get", refused)
     assert probe._no_answer(url) == ""
     assert "EOF occurred" in probe._no_answer("https://127.0.0.1:1/metrics")
 
@@ -141,7 +141,7 @@ def test_a_server_that_hangs_is_not_asked_twice(serve: Serve, monkeypatch: pytes
     def hangs(*args: object, **options: object) -> None:
         raise requests.exceptions.ReadTimeout("read timed out")
 
-    monkeypatch.setattr(probe.requests.Session, "get", hangs)
+    monkeypatch.setattr(requests.Session, "get", hangs)
     assert "read timed out" in probe._no_answer(url)
 
 
