@@ -70,8 +70,9 @@ def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> 
         # It may know role calls now.
         snapshot["tries"].pop(name, None)
     for name in news.applied.intersection(members):
-        # The administrator put right what was missing.
+        # The administrator put right what was missing, and the node is not busy with it any more.
         snapshot["repairs"].pop(name, None)
+        snapshot["tries"].pop(name, None)
     for name in news.removed:
         for records in (deployed, *(snapshot[key] for key in _OF_DEPLOYED)):
             # What it said before is not true any more, and nobody asks a node that is not deployed.
