@@ -16,7 +16,7 @@ import salt.utils.event
 from salt.exceptions import CommandExecutionError, SaltException
 from superpod_dcgm.base import files, paths
 from superpod_dcgm.fleet import audit as fleet_audit
-from superpod_dcgm.fleet import health, minions, pending, repair, role_calls
+from superpod_dcgm.fleet import cached_grain, health, minions, pending, repair, role_calls
 from superpod_dcgm.fleet import members as fleet_members
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.watcher import owed, snapshot
@@ -233,8 +233,9 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
     watcher_settings = settings()
     with minions.client(__opts__["conf_file"], _CALL) as run:
+        noting = cached_grain.keeping(__opts__, run)
         try:
-            return fleet_report.judged(role_calls.carry_out(watcher_settings, known, run, again=chosen), __context__)
+            return fleet_report.judged(role_calls.carry_out(watcher_settings, known, noting, again=chosen), __context__)
         except files.Busy as exc:
             raise CommandExecutionError(f"{exc}: look at `salt-run jobs.active` and try again") from exc
 
@@ -255,7 +256,7 @@ def deliver_changes() -> dict[str, Any]:
     watcher_settings = settings()
     with minions.client(__opts__["conf_file"], _CALL) as run:
         try:
-            found = role_calls.carry_out(watcher_settings, members(), run)
+            found = role_calls.carry_out(watcher_settings, members(), cached_grain.keeping(__opts__, run))
             return fleet_report.judged(found, __context__, owed_is_well=True)
         except role_calls.AtWork as exc:
             log.info("bcm: %s: a later poll delivers what is left", exc)

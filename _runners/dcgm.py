@@ -17,7 +17,7 @@ from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeo
 from superpod_dcgm.base import names, paths, process
 from superpod_dcgm.config import resolve
 from superpod_dcgm.exporter import artifacts
-from superpod_dcgm.fleet import health, judge, minions, outcomes, role_calls, rollout
+from superpod_dcgm.fleet import cached_grain, health, judge, minions, outcomes, role_calls, rollout
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.watcher import holds
 
@@ -81,7 +81,7 @@ def _called(
     """Call the nodes whose apply succeeded; one that does not follow its roles then is no success."""
     done = [name for name, outcome in by_name.items() if outcome.state == "ok"]
     with minions.client(__opts__["conf_file"], _CALL) as run:
-        said = role_calls.outcomes_of(watcher_settings, known, run, done)
+        said = role_calls.outcomes_of(watcher_settings, known, cached_grain.keeping(__opts__, run), done)
     return {**by_name, **{name: outcome for name, outcome in said.items() if outcome.state != "ok"}}
 
 
