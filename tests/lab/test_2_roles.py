@@ -86,8 +86,9 @@ def test_a_node_that_reboots_comes_back_by_itself(cluster: Cluster) -> None:
 
 
 def test_a_node_that_is_provisioned_anew_comes_back_by_itself(cluster: Cluster) -> None:
-    # Go is only where the artifact was built, and that is not built again.
-    wanted = {*cluster.places("dgx-01"), "/run/superpod-dcgm"} - {"/opt/superpod-dcgm"}
+    # Go and the build's user are only where the artifact was built, and that is not built again.
+    of_the_build = {"/opt/superpod-dcgm", "/etc/sysusers.d/superpod-build.conf"}
+    wanted = {*cluster.places("dgx-01"), "/run/superpod-dcgm"} - of_the_build
     cluster.lab.reboot("dgx-01", provision=True)
     cluster.wait("the exporter runs", lambda: cluster.active("dgx-01"), 120)
     cluster.wait("everything is there", lambda: set(cluster.places("dgx-01")) == wanted)
