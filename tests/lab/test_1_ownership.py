@@ -65,14 +65,16 @@ def test_nothing_of_the_callers_environment_decides(cluster: Cluster) -> None:
     apply(cluster).succeeded()
 
 
-@pytest.mark.parametrize(
-    ("port", "words"),
-    [(6818, r"port 6818 is held by \S*slurmd\S* \(process \d+ of slurmd\.service\)"), (80, "ports below 1024")],
-)
-def test_a_port_that_cannot_be_had_changes_nothing(cluster: Cluster, port: int, words: str) -> None:
-    before = cluster.shell(NODE, PICTURE), cluster.started(NODE)
-    failed = apply(cluster, port=port).failed(NODE)
+def test_a_port_that_another_program_holds_changes_nothing(cluster: Cluster) -> None:
+    cluster.shell(NODE, "systemd-run --quiet --unit=squatter python3 -m http.server 9555 -d /var/empty")
+    try:
+        cluster.wait("it listens", lambda: cluster.lab.http(f"http://{NODE}:9555/")[0])
+        before = cluster.shell(NODE, PICTURE), cluster.started(NODE)
+        failed = apply(cluster, port=9555).failed(NODE)
+    finally:
+        cluster.shell(NODE, "systemctl stop squatter")
     assert failed.keys() == {CHECK}
+    words = r"dcgm:exporter:port 9555 is held by \S*python3\S* \(process \d+ of squatter\.service\)"
     assert re.search(words, failed[CHECK])
     assert (cluster.shell(NODE, PICTURE), cluster.started(NODE)) == before
 
