@@ -65,20 +65,6 @@ def test_nothing_of_the_callers_environment_decides(cluster: Cluster) -> None:
     apply(cluster).succeeded()
 
 
-def test_a_port_that_another_program_holds_changes_nothing(cluster: Cluster) -> None:
-    cluster.shell(NODE, "systemd-run --quiet --unit=squatter python3 -m http.server 9555 -d /var/empty")
-    try:
-        cluster.wait("it listens", lambda: cluster.lab.http(f"http://{NODE}:9555/")[0])
-        before = cluster.shell(NODE, PICTURE), cluster.started(NODE)
-        failed = apply(cluster, port=9555).failed(NODE)
-    finally:
-        cluster.shell(NODE, "systemctl stop squatter")
-    assert failed.keys() == {CHECK}
-    words = r"dcgm:exporter:port 9555 is held by \S*python3\S* \(process \d+ of squatter\.service\)"
-    assert re.search(words, failed[CHECK])
-    assert (cluster.shell(NODE, PICTURE), cluster.started(NODE)) == before
-
-
 def test_what_cannot_answer_goes_back_at_once_and_says_why(cluster: Cluster) -> None:
     began = time.monotonic()
     failed = apply(cluster, port=9500, engine_address="localhost:5999", start_timeout=5).failed(NODE)
