@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from product import FOLLOWING, NODES, Cluster
 
-from superpod.lab.deployment import up
+from superpod.lab.deployment import up, wait_delivered
 from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("from_nothing")
@@ -21,8 +21,6 @@ def from_nothing(cluster: Cluster) -> None:
 @pytest.fixture(scope="module")
 def head(cluster: Cluster, from_nothing: None) -> None:
     cluster.apply(HEAD).succeeded()
-    for node in NODES:
-        cluster.wait(f"roles on {node}", lambda node=node: "/var/lib/superpod-dcgm" in cluster.places(node))
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +36,10 @@ def dry_run(cluster: Cluster, head: None) -> dict[str, set[str]]:
 def first(cluster: Cluster, dry_run: dict[str, set[str]]) -> dict[str, set[str]]:
     applied = cluster.apply("dgx-*")
     applied.succeeded()
+    # Nobody tells nodes their roles on which nothing is deployed.
+    wait_delivered(cluster.lab)
+    for node in NODES:
+        cluster.wait(f"{node} serves", lambda node=node: cluster.lab.http(f"http://{node}:9400/metrics")[0] == 200)
     return {node: applied.changed(node) for node in NODES}
 
 

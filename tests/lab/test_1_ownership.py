@@ -65,18 +65,6 @@ def test_nothing_of_the_callers_environment_decides(cluster: Cluster) -> None:
     apply(cluster).succeeded()
 
 
-@pytest.mark.parametrize(
-    ("port", "words"),
-    [(6818, r"port 6818 is held by \S*slurmd\S* \(process \d+ of slurmd\.service\)"), (80, "ports below 1024")],
-)
-def test_a_port_that_cannot_be_had_changes_nothing(cluster: Cluster, port: int, words: str) -> None:
-    before = cluster.shell(NODE, PICTURE), cluster.started(NODE)
-    failed = apply(cluster, port=port).failed(NODE)
-    assert failed.keys() == {CHECK}
-    assert re.search(words, failed[CHECK])
-    assert (cluster.shell(NODE, PICTURE), cluster.started(NODE)) == before
-
-
 def test_what_cannot_answer_goes_back_at_once_and_says_why(cluster: Cluster) -> None:
     began = time.monotonic()
     failed = apply(cluster, port=9500, engine_address="localhost:5999", start_timeout=5).failed(NODE)

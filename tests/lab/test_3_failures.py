@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -128,19 +129,21 @@ def test_a_setting_with_which_it_does_not_start_is_taken_back(cluster: Cluster) 
     assert cluster.metrics("dgx-01")
 
 
-def test_another_program_on_the_port_is_not_taken_for_the_exporter(cluster: Cluster) -> None:
+@pytest.mark.usefixtures("unharmed")
+def test_another_program_on_the_port_is_not_taken_for_the_exporter_and_named(cluster: Cluster) -> None:
     unit = "systemd-run --quiet --unit=squatter --property=WorkingDirectory=/tmp"
     cluster.shell(
         "dgx-01",
         f"mkdir -p /tmp/squat && echo up 1 > /tmp/squat/metrics && {unit} python3 -m http.server -d /tmp/squat 9500",
     )
     try:
+        cluster.wait("it answers", lambda: cluster.lab.http("http://dgx-01:9500/metrics")[0] == 200)
         applied = apply(cluster, {"port": 9500})
-        assert applied.code != 0
-        assert FOLLOWING in applied.failed("dgx-01")
-        assert cluster.metrics("dgx-01")
     finally:
         cluster.shell("dgx-01", "systemctl stop squatter; rm -r /tmp/squat")
+    assert applied.code != 0
+    words = r"dcgm:exporter:port 9500 is held by \S*python3\S* \(process \d+ of squatter\.service\)"
+    assert re.search(words, applied.failed("dgx-01")["Check that no other exporter is in the way"])
 
 
 def test_the_exporter_survives_its_engine(cluster: Cluster) -> None:
