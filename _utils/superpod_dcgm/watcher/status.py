@@ -12,6 +12,7 @@ from superpod_dcgm.watcher.last_seen import NEVER
 from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
 
 _HEAD = "HeadNode"
+_BARE = "dcgm was never applied to it: `salt NODE state.apply` does that"
 
 
 def status(
@@ -153,7 +154,9 @@ def _problem(
         return f"its roles are not known: {told}"
     found = differences(watcher_settings, line["wanted"], seen, bool(line["deployed"]))
     if line["pending"]:
-        found.append("waits for its roles and states, which the watcher delivers by itself")
+        # Its roles alone change nothing on a node where nothing is.
+        is_bare = not line["deployed"] and seen["release"] is None
+        found.append(_BARE if is_bare else "waits for its role call, which the watcher makes by itself")
     if doubt:
         found.append(f"its roles are taken to be as before: {doubt}")
     return "; ".join(found) or None
