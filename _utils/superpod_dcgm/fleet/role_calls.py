@@ -80,7 +80,7 @@ def _alone(watcher_settings: dict[str, Any]) -> Iterator[None]:
         try:
             held.enter_context(files.lock_local(owed.lock_file(watcher_settings["snapshot"]), _PATIENCE))
         except files.Busy as exc:
-            raise AtWork(f"another change set is being carried out: {exc}") from exc
+            raise AtWork(f"another change set is at work: {exc}") from exc
         yield
 
 
