@@ -207,7 +207,7 @@ def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:
     return fleet_report.judged(fleet_report.on_health(__salt__["bcm.status"](tgt=tgt), by_name), __context__)
 
 
-def ready(timeout: int = 60) -> dict[str, Any]:
+def ready(timeout: int = 180) -> dict[str, Any]:
     """
     Wait until a restart of the master that the head's states ordered is over and minions answer again.
 
