@@ -81,6 +81,22 @@ CASES = {
 }
 
 
+# name: (job, what went wrong before, what is told)
+REPAIRS = {
+    "to begin": (None, None, "is to be repaired: the unit is missing"),
+    "at work": ("1", None, "is being repaired: the unit is missing"),
+    "failed": (None, "no room", "is not repaired: no room"),
+}
+
+
+@pytest.mark.parametrize(("jid", "problem", "told"), REPAIRS.values(), ids=REPAIRS.keys())
+def test_a_repair_is_told_as_it_goes(jid, problem, told) -> None:
+    snapshot = known(RUNS)
+    repair = {"why": "the unit is missing", "jid": jid, "since": 0, "count": 1, "next": 0, "problem": problem}
+    snapshot["repairs"]["a"] = repair
+    assert status.status(SETTINGS, snapshot, {"a": "a"})["nodes"]["a"]["problem"] == told
+
+
 @pytest.mark.parametrize(("snapshot", "wanted", "service", "problem"), CASES.values(), ids=CASES.keys())
 def test_a_node_is_what_it_last_said_beside_what_is_wanted(snapshot, wanted, service, problem) -> None:
     node = status.status(SETTINGS, snapshot, {"a": "a.cluster"})["nodes"]["a"]
