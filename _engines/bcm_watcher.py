@@ -1,7 +1,7 @@
 """
 Engine ``bcm_watcher``: follows BCM roles from the Salt master, one watcher for the whole cluster.
 
-At every interval it asks for the roles, writes the target files and, when nodes are owed a delivery, fires
+At every interval it asks for the roles, writes the target files and, when nodes are owed a role call, fires
 ``superpod/bcm/roles/changed`` {seq}. Every poll ends with ``superpod/bcm/heartbeat`` {seq, updated, failures, error}.
 
 It listens for minions that start and for what nodes tell: ``superpod/dcgm/deployed`` {roles_known},

@@ -26,7 +26,7 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     """
     Take this node's roles in, start or stop the exporter as they say, and tell how this node is.
 
-    ``dcgm.orch.roles_changed`` calls it, for many nodes in one job. Nothing is rendered and no file is asked for, so
+    The watcher makes it, for many nodes in one job. Nothing is rendered and no file is asked for, so
     that it can roll nothing out. It waits for nobody: where states run on this node, the roles are stored and ``state``
     is ``busy``.
 

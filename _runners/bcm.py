@@ -128,7 +128,7 @@ def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
 
 def poll(news: dict[str, list[str]] | None = None, accept: bool = False) -> dict[str, Any]:
     """
-    Ask for the roles now, as the engine does at every interval; the orchestration delivers to changed nodes.
+    Ask for the roles now, as the engine does at every interval; changed nodes get a role call.
 
     Fires ``superpod/bcm/roles/changed`` {seq} when nodes are owed something.
 
@@ -242,7 +242,7 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
 
 def deliver_changes() -> dict[str, Any]:
     """
-    Deliver the current change set to its nodes; called by the orchestration ``dcgm.orch.roles_changed``.
+    Make the role calls of the current change set; the reactor calls this, and by hand ``dcgm.orch.roles_changed``.
 
     Each node gets one role call, which renders nothing and so rolls nothing out. Nodes that are down or busy stay
     pending, are listed, and are no failure.
@@ -259,10 +259,10 @@ def deliver_changes() -> dict[str, Any]:
             found = role_calls.carry_out(watcher_settings, members(), cached_grain.keeping(__opts__, run))
             return fleet_report.judged(found, __context__, owed_is_well=True)
         except role_calls.AtWork as exc:
-            log.info("bcm: %s: a later poll delivers what is left", exc)
+            log.info("bcm: %s: a later poll does what is left", exc)
             return {"nodes": {}, "failed": [], "down": [], "busy": str(exc)}
         except files.Busy as exc:
-            raise CommandExecutionError(f"{exc}: whatever was delivered is not noted and comes again") from exc
+            raise CommandExecutionError(f"{exc}: whatever was done is not noted and comes again") from exc
 
 
 def _ask_unsettled(watcher_settings: dict[str, Any], known_nodes: dict[str, str], found: snapshot.Snapshot) -> None:

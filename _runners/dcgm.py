@@ -151,8 +151,8 @@ def check() -> dict[str, Any]:
     """
     Judge the pillar, before anything is applied: each problem in a sentence, or in a few lines what would happen.
 
-    It needs no watcher, only ``runner_dirs`` and ``utils_dirs`` in the master's configuration, as README has them, or
-    ``salt-run saltutil.sync_all``. With problems it ends with exit code 1.
+    It needs no watcher. Before the head was applied to, ``salt-run saltutil.sync_all`` brings it (README, step 4), or
+    ``runner_dirs`` and ``utils_dirs`` in the master's configuration do. With problems it ends with exit code 1.
 
     CLI Example:
 
@@ -207,7 +207,7 @@ def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:
     return fleet_report.judged(fleet_report.on_health(__salt__["bcm.status"](tgt=tgt), by_name), __context__)
 
 
-def ready(timeout: int = 60) -> dict[str, Any]:
+def ready(timeout: int = 180) -> dict[str, Any]:
     """
     Wait until a restart of the master that the head's states ordered is over and minions answer again.
 

@@ -21,7 +21,7 @@ def deployed(name: str) -> dict[str, Any]:
     """
     Tell the watcher that the administrator deploys to this node: from now on it is repaired when it lacks something.
 
-    Fires ``superpod/dcgm/deployed`` {roles_known}; where no roles are known, the watcher delivers them again.
+    Fires ``superpod/dcgm/deployed`` {roles_known}; where no roles are known, the watcher calls the node again.
 
     :param name: a sentence.
 

@@ -41,7 +41,7 @@ dcgm:
 ```
 
 A key that is unknown, or a value that is not allowed, stops rendering with one sentence per error, before anything is
-changed: `salt NODE state.show_low_sls dcgm` tells. Lists replace the default; mappings are merged into it.
+changed. `salt-run dcgm.check` on the head tells before that. Lists replace the default; mappings are merged into it.
 """
 
 

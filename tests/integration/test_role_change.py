@@ -26,7 +26,7 @@ def running(cluster):
     return cluster
 
 
-def test_the_first_poll_delivers_roles_and_writes_the_target(cluster) -> None:
+def test_the_first_poll_brings_roles_and_writes_the_target(cluster) -> None:
     record = json.loads(cluster.record.read_text())
     assert (record["roles"], record["category"]) == (["slurmclient", "storage"], "dgx")
     assert cluster.hosts == [NODE]

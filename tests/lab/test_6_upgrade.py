@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ UNITS = ("dcgm-exporter.service", "dcgm-devices.service", "dcgm-job-map.service"
 CODE = "find /usr/local/lib /var/cache/salt/*/extmods -name 'superpod_*' -not -path '*/superpod_dcgm/*'"
 # In the served tree; nothing else than its first line changes.
 TEMPLATE = "salt/dcgm/agent/files/dcgm-job-map.service.jinja"
+LINKS = "realpath /cm/local/apps/slurm/var/prologs/60-prolog-dcgm.sh /cm/local/apps/slurm/var/epilogs/60-epilog-dcgm.sh"
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,20 @@ class Found:
     """What is to survive."""
 
     exporter: str
+    user: str
     devices: str
     prologs: int
 
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What was there before, and what each apply said."""
+    """What was there before, what each apply said, and between them a role call to the node that is old still."""
 
     job: int
     before: Found
     head: Applied
+    call: str
+    between: Found
     nodes: Applied
 
 
@@ -48,7 +53,8 @@ def prologs(cluster: Cluster) -> int:
 
 def look(cluster: Cluster) -> Found:
     table = cluster.shell(NODE, "grep -v '^made ' /run/superpod-dcgm/devices")
-    return Found(cluster.started(NODE), table, prologs(cluster))
+    user = cluster.shell(NODE, "ps -o uid=,user= -p $(systemctl show -P MainPID dcgm-exporter)")
+    return Found(cluster.started(NODE), user, table, prologs(cluster))
 
 
 def labelled(cluster: Cluster, job: int) -> set[tuple[str, str]]:
@@ -94,20 +100,27 @@ def job(cluster: Cluster) -> int:
 def upgrade(cluster: Cluster, lab: former.FormerLab, job: int) -> Upgrade:
     """The steps of the README: pull, let the master see new files, apply the head, wait for it, apply the node."""
     before = look(cluster)
+    assert "/cm/shared/" in cluster.shell(NODE, LINKS)
     assert "superpod_node.py" in cluster.shell(NODE, CODE)
     # Something has always just asked for the list of files, which the master then remembers.
     lab.salt(former.FORMER_HEAD, "cp.list_states")
     former.replace(lab.served)
     lab.exec("head", ["salt-run", "fileserver.clear_file_list_cache"], check=True)
-    head = cluster.apply(former.FORMER_HEAD, "dcgm.head", "sync_mods=all")
+    head = cluster.apply(former.FORMER_HEAD)
     head.succeeded()
     lab.exec("head", ["salt-run", "dcgm.ready"], check=True)
-    return Upgrade(job, before, head, cluster.apply(NODE, "dcgm", "sync_mods=all"))
+    call = json.loads(lab.exec("head", ["salt-run", "--out=json", "bcm.sync", NODE], check=True).stdout)
+    return Upgrade(job, before, head, call["nodes"][NODE], look(cluster), cluster.apply(NODE))
 
 
 def test_one_apply_of_head_and_node_fails_nowhere(upgrade: Upgrade) -> None:
     upgrade.nodes.succeeded()
     assert "Install the code of the watcher" in upgrade.head.changed(former.FORMER_HEAD)
+
+
+def test_between_the_two_the_node_needs_the_roll_out_and_goes_on(upgrade: Upgrade) -> None:
+    assert upgrade.call.startswith("old: needs the roll-out: ")
+    assert upgrade.between == upgrade.before
 
 
 def test_the_next_one_changes_nothing(cluster: Cluster, upgrade: Upgrade) -> None:
@@ -124,6 +137,19 @@ def test_the_job_kept_running_with_its_label(cluster: Cluster, upgrade: Upgrade)
 
 def test_exporter_table_and_counters_survived(cluster: Cluster, upgrade: Upgrade) -> None:
     assert look(cluster) == upgrade.before
+
+
+def test_prolog_and_epilog_are_the_nodes_own_now(cluster: Cluster, upgrade: Upgrade) -> None:
+    own = "/usr/local/libexec/superpod-dcgm"
+    assert cluster.shell(NODE, LINKS).split() == [f"{own}/prolog-dcgm.sh", f"{own}/epilog-dcgm.sh"]
+
+
+def test_prometheus_is_a_service_of_ours_now(cluster: Cluster, upgrade: Upgrade) -> None:
+    assert cluster.shell("head", "systemctl show -P ActiveState -P UnitFileState superpod-prometheus").split() == [
+        *("active", "enabled")
+    ]
+    states = cluster.shell("head", "systemctl show -P ActiveState -P UnitFileState -P DropInPaths prometheus")
+    assert states.split() == ["inactive", "disabled"]
 
 
 @pytest.mark.parametrize("machine", ["head", NODE])

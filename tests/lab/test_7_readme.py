@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import site_prometheus
 import yaml
-from product import NODES, Cluster
+from product import LONG, NODES, Cluster
 
 from superpod.lab import Lab
 from superpod.lab.deployment import put, up
@@ -56,9 +56,15 @@ class Tour:
             began = time.monotonic()
             for block in BLOCKS:
                 if block.section == name:
-                    self._do(block)
+                    self._timed(block)
             self.done.append(name)
             self.lab.progress(f"README, {name}: {time.monotonic() - began:.1f} s")
+
+    def _timed(self, block: readme.Block) -> None:
+        began = time.monotonic()
+        self._do(block)
+        if (seconds := time.monotonic() - began) > LONG:
+            self.lab.progress(f"README, line {block.line}: {seconds:.1f} s")
 
     def _do(self, block: readme.Block) -> None:
         if block.kind == "run on":

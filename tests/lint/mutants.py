@@ -94,7 +94,7 @@ FAULTS = {
         'if names is None:\n        return "unknown"',
         'if names is None:\n        return "stopped"',
     ),
-    "every role counts": (ROLES, 'set(roles["run_on"]) & set(names)', 'set(roles["run_on"]) | set(names)'),
+    "every role counts": (ROLES, "for name in run_on} & {", "for name in run_on} | {"),
     "roles count although nobody asks": (ROLES, 'if roles["source"] == "none":', "if False:"),
 }
 

@@ -1,1 +1,1 @@
-"""What the head node does to many nodes: deliver roles, apply states, judge and report."""
+"""What the head node does to many nodes: role calls, repairs, roll-outs, judgements and reports."""

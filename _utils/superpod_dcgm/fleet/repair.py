@@ -22,9 +22,7 @@ Start = Callable[[Sequence[str], str, Sequence[Any], dict[str, Any]], str]
 # Job id -> {minion id: full return} of those that returned so far.
 Look = Callable[[str], dict[str, dict[str, Any]]]
 
-UNKNOWN = (
-    "lacks something, and the configuration of its last apply is not known here: apply `dcgm` to it (was missing: {})"
-)
+UNKNOWN = "it lacks something, and the configuration of its last apply is not known here: apply `dcgm` to it ({})"
 
 
 def look_after(

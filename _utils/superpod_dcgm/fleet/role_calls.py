@@ -24,13 +24,13 @@ from superpod_dcgm.watcher.snapshot import Snapshot, changing
 VERSION = 1
 # Nodes that are called at once: thousands of answers at the same moment would hold up the master.
 _AT_ONCE = 200
-# Another change set is at work: later orchestrations rather leave their nodes to the next poll.
+# Seconds for another change set that is at work: after that, the nodes are left to the next poll.
 _PATIENCE = 60
 _DELIVERED = ("roles", "category")
 
 
 class AtWork(files.Busy):
-    """Another orchestration is at work. Harmless, unlike a snapshot that stays locked: nothing was done."""
+    """Another change set is at work. Harmless, unlike a snapshot that stays locked: nothing was done."""
 
 
 def carry_out(
@@ -42,7 +42,7 @@ def carry_out(
     :param members: minion ids of the nodes by short name.
     :param again: members that are called whether they are owed something or not.
     :return: the report: a sentence per node, and the lists ``failed``, ``down``, ``owed`` …
-    :raises AtWork: another orchestration carries out a change set; its successor is started by a later poll.
+    :raises AtWork: another change set is at work; this one is started again by a later poll.
     :raises files.Busy: the snapshot stays locked; what was done, if anything, is not noted.
     """
     return report.report(outcomes_of(watcher_settings, members, run, again))
@@ -54,12 +54,12 @@ def outcomes_of(
     """
     Do as ``carry_out`` does, and return the outcome of each node by name.
 
-    :raises AtWork: another orchestration carries out a change set.
+    :raises AtWork: another change set is at work.
     :raises files.Busy: the snapshot stays locked.
     """
     held = holds.read(holds.path(watcher_settings), time.time())
     with _alone(watcher_settings):
-        # Under the lock, or another orchestration could settle these before they are reported on.
+        # Under the lock, or another change set could settle these before they are reported on.
         with changing(watcher_settings["snapshot"]) as snapshot:
             free = set(again) - held.keys()
             owed.claim_again(snapshot, free, time.time(), watcher_settings["watcher"]["interval"])
@@ -80,14 +80,14 @@ def _alone(watcher_settings: dict[str, Any]) -> Iterator[None]:
         try:
             held.enter_context(files.lock_local(owed.lock_file(watcher_settings["snapshot"]), _PATIENCE))
         except files.Busy as exc:
-            raise AtWork(f"another orchestration delivers: {exc}") from exc
+            raise AtWork(f"another change set is at work: {exc}") from exc
         yield
 
 
 def _called(work: Mapping[str, owed.Work], members: Mapping[str, str], run: Run) -> dict[str, dict[str, Any]]:
     """Return the full returns by short name. Each job has the roles of its own nodes; each node takes its own."""
     found: dict[str, dict[str, Any]] = {}
-    # Roles that are not known are not delivered: such a node is owed a call that nobody can make yet.
+    # Roles that are not known are not sent: such a node is owed a call that nobody can make yet.
     names = sorted(name for name, entry in work.items() if entry["roles"] is not None)
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]

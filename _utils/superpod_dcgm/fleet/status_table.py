@@ -124,7 +124,7 @@ def _hints(nodes: Mapping[str, Mapping[str, Any]], width: int) -> list[str]:
     states = Counter(_state(line)[1] for line in nodes.values())
     texts = {
         "?": "?: not asked yet; `salt-run bcm.status ask=True` asks every node",
-        "absent": "absent: dcgm was never applied there",
+        "absent": "absent: dcgm was never applied there; `salt NODE state.apply` does that",
         "no minion": "no minion: no accepted minion that hosts:nodes matches",
     }
     return [line for key, text in texts.items() if states[key] for line in _wrapped(text, "", width, "  ")]

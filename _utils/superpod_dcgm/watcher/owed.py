@@ -16,7 +16,7 @@ from superpod_dcgm.watcher.snapshot import Attempt, Snapshot
 
 _OF_DEPLOYED: tuple[Literal["started", "applied", "repairs", "repaired", "seen"], ...]
 _OF_DEPLOYED = ("started", "applied", "repairs", "repaired", "seen")
-# An orchestration takes seconds to begin, however often the watcher polls.
+# A change set takes seconds to begin, however often the watcher polls.
 _SHORTEST_WAIT, _LONGEST_WAIT = 5, 900
 
 
@@ -46,12 +46,12 @@ class Work(TypedDict):
 
 
 def lock_file(snapshot_file: str) -> str:
-    """Return the lock file that an orchestration holds while it carries out a change set."""
+    """Return the lock file that is held while a change set is carried out."""
     return os.path.join(os.path.dirname(snapshot_file), "deliveries.lock")
 
 
 def nodes(snapshot: Snapshot, members: Collection[str]) -> list[str]:
-    """Return the members that are owed a delivery, in order."""
+    """Return the members that are owed a role call, in order."""
     known, started = snapshot["nodes"], snapshot["started"]
     return sorted(
         name for name in members if name in started or (name in known and known[name]["delivered"] < known[name]["seq"])
@@ -85,7 +85,7 @@ def note(snapshot: Snapshot, news: News, members: Collection[str], now: str) -> 
 
 
 def note_all(snapshot: Snapshot, names: Iterable[str]) -> None:
-    """Owe the nodes a delivery again, although nothing changed."""
+    """Owe the nodes a role call again, although nothing changed."""
     for name in names:
         snapshot["tries"].pop(name, None)
         if name in snapshot["nodes"]:
@@ -132,7 +132,7 @@ def claim(
 
 
 def claim_again(snapshot: Snapshot, names: Collection[str], moment: float, interval: float) -> None:
-    """Claim nodes because the administrator wants it, although nothing changed; unknown roles are not delivered."""
+    """Claim nodes because the administrator wants it, although nothing changed; unknown roles are not sent."""
     note_all(snapshot, names)
     for name in names:
         seq = _seq(snapshot, name)
@@ -155,7 +155,7 @@ def claimed(snapshot: Snapshot) -> dict[str, Work]:
 
 
 def _seq(snapshot: Snapshot, name: str) -> int:
-    """The number of a node's last change; a node that no answer had yet may be owed an apply all the same."""
+    """The number of a node's last change; a node that no answer had yet may be owed a call all the same."""
     return snapshot["nodes"][name]["seq"] if name in snapshot["nodes"] else 0
 
 

@@ -1,4 +1,4 @@
-"""One poll of the watcher: ask, believe or doubt, keep, write the target files, and say who is owed a delivery."""
+"""One poll of the watcher: ask, believe or doubt, keep, write the target files, and say who is owed a role call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from superpod_dcgm.watcher.snapshot import Snapshot, changing
 
 @dataclass
 class Poll:
-    """``claimed`` nodes are owed a delivery now, which is what the event is fired for; ``lines`` are for the log."""
+    """``claimed`` nodes are owed a role call now, which is what the event is fired for; ``lines`` are for the log."""
 
     snapshot: Snapshot
     believed: bool
@@ -70,7 +70,7 @@ def _step(watcher: dict[str, Any], snapshot: Snapshot, heard: Heard | Unknown, a
 
 
 def _claim(watcher_settings: dict[str, Any], snapshot: Snapshot, members: Mapping[str, str] | None) -> list[str]:
-    # Orchestrations that start nearly together were unreliable for years (saltstack/salt#54045): one at a time.
+    # One change set at a time: a second one would only wait for the first.
     if not members or not files.is_free(owed.lock_file(watcher_settings["snapshot"])):
         return []
     moment = time.time()

@@ -9,9 +9,10 @@ from typing import Any
 from superpod_dcgm.base import names, roles
 from superpod_dcgm.watcher import holds, owed
 from superpod_dcgm.watcher.last_seen import NEVER
-from superpod_dcgm.watcher.snapshot import Node, Seen, Snapshot
+from superpod_dcgm.watcher.snapshot import Node, Repair, Seen, Snapshot
 
 _HEAD = "HeadNode"
+_BARE = "dcgm was never applied to it: `salt NODE state.apply` does that"
 
 
 def status(
@@ -99,7 +100,7 @@ def _line(
 
 
 def _kept(snapshot: Snapshot, name: str, held: Mapping[str, holds.Hold]) -> dict[str, Any]:
-    """What stands above all else that is known of a node: that it is held, or that it is being repaired."""
+    """What stands above all else that is known of a node: that it is held, or how its repair goes."""
     repaired = snapshot["repaired"].get(name)
     found: dict[str, Any] = {
         "held": holds.text(held[name]) if name in held else None,
@@ -108,8 +109,14 @@ def _kept(snapshot: Snapshot, name: str, held: Mapping[str, holds.Hold]) -> dict
     if name in held:
         found["problem"] = f"{found['held']}: `salt-run dcgm.unhold {name}` lets it go"
     elif repair := snapshot["repairs"].get(name):
-        found["problem"] = f"is being repaired: {repair['problem'] or repair['why']}"
+        found["problem"] = _of_repair(repair)
     return found
+
+
+def _of_repair(repair: Repair) -> str:
+    if repair["jid"]:
+        return f"is being repaired: {repair['why']}"
+    return f"is not repaired: {repair['problem']}" if repair["problem"] else f"is to be repaired: {repair['why']}"
 
 
 def unsettled(
@@ -153,7 +160,9 @@ def _problem(
         return f"its roles are not known: {told}"
     found = differences(watcher_settings, line["wanted"], seen, bool(line["deployed"]))
     if line["pending"]:
-        found.append("waits for its roles and states, which the watcher delivers by itself")
+        # Its roles alone change nothing on a node where nothing is.
+        is_bare = not line["deployed"] and seen["release"] is None
+        found.append(_BARE if is_bare else "waits for its role call, which the watcher makes by itself")
     if doubt:
         found.append(f"its roles are taken to be as before: {doubt}")
     return "; ".join(found) or None

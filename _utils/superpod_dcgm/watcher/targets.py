@@ -46,7 +46,7 @@ def write(
     targets = watcher_settings["targets"]
     if not targets["enabled"] or not members or not snapshot["updated"]:
         return []
-    # Without the snapshot's lock: shared storage that stalls must not keep orchestrations from noting what they did.
+    # Without the snapshot's lock: shared storage that stalls must not keep change sets from being noted.
     lines, found = [], []
     for job, folder in FOLDERS.items():
         files, unknown = wanted(watcher_settings, job, snapshot["nodes"], members)

@@ -231,7 +231,7 @@ def test_the_runner_finds_only_the_serving_lock_harmless(runner, watched, monkey
     lock = files.lock_local
     monkeypatch.setattr(files, "lock_local", lambda path, seconds: lock(path, min(seconds, 0.2)))
     with lock(owed.lock_file(watched["snapshot"]), 0):
-        assert "another orchestration delivers" in runner.deliver_changes()["busy"] and runner.__context__ == {}
+        assert "another change set is at work" in runner.deliver_changes()["busy"] and runner.__context__ == {}
     with lock(f"{watched['snapshot']}.lock", 0), pytest.raises(CommandExecutionError, match="is not noted"):
         runner.deliver_changes()
 

@@ -1,4 +1,4 @@
-"""Which nodes are owed a delivery, when it is tried, and what settles it."""
+"""Which nodes are owed a role call, when it is tried, and what settles it."""
 
 from __future__ import annotations
 

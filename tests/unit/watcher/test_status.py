@@ -19,7 +19,8 @@ SETTINGS = {
 RUNS = {"roles": ["slurmclient"], "service": "running", "release": RELEASE, "right": True}
 STOPPED = {**RUNS, "service": "stopped"}
 NOTHING = {**STOPPED, "release": None}
-WAITS = "waits for its roles and states, which the watcher delivers by itself"
+WAITS = "waits for its role call, which the watcher makes by itself"
+APPLY = "dcgm was never applied to it: `salt NODE state.apply` does that"
 
 
 def moment(minutes: int) -> str:
@@ -71,9 +72,29 @@ CASES = {
         "its roles are not known: bcm did not tell them yet",
     ),
     "owed": (known(RUNS, delivered=False), "running", "running", WAITS),
+    "owed, and unknown to this watcher": (known(RUNS, deployed=False, delivered=False), "running", "running", WAITS),
+    "owed, and never asked": (known(delivered=False), "running", None, WAITS),
+    "owed before the first apply": (known(deployed=False, delivered=False), "running", None, APPLY),
+    "owed and told before it": (known(NOTHING, deployed=False, delivered=False), "running", "stopped", APPLY),
     "a delivery that failed": (known(RUNS, delivered=False, problem="no room"), "running", "running", "no room"),
     "without our modules": (known("'bcm.health' is not available.", deployed=False), "running", None, None),
 }
+
+
+# name: (job, what went wrong before, what is told)
+REPAIRS = {
+    "to begin": (None, None, "is to be repaired: the unit is missing"),
+    "at work": ("1", None, "is being repaired: the unit is missing"),
+    "failed": (None, "no room", "is not repaired: no room"),
+}
+
+
+@pytest.mark.parametrize(("jid", "problem", "told"), REPAIRS.values(), ids=REPAIRS.keys())
+def test_a_repair_is_told_as_it_goes(jid, problem, told) -> None:
+    snapshot = known(RUNS)
+    repair = {"why": "the unit is missing", "jid": jid, "since": 0, "count": 1, "next": 0, "problem": problem}
+    snapshot["repairs"]["a"] = repair
+    assert status.status(SETTINGS, snapshot, {"a": "a"})["nodes"]["a"]["problem"] == told
 
 
 @pytest.mark.parametrize(("snapshot", "wanted", "service", "problem"), CASES.values(), ids=CASES.keys())
