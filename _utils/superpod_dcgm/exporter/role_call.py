@@ -58,7 +58,7 @@ def recall(state: str = "") -> dict[str, Any] | None:
 
 def _is_whole(record: dict[str, Any]) -> bool:
     rules = record.get("roles")
-    kinds = {"unit": str, "url": str, "timeout": (int, float), "files": list}
+    kinds: dict[str, Any] = {"unit": str, "url": str, "timeout": (int, float), "files": list}
     plain = all(isinstance(record.get(key), kind) for key, kind in kinds.items())
     return plain and isinstance(rules, dict) and "source" in rules and isinstance(rules.get("run_on"), list)
 

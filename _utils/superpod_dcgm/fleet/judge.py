@@ -93,7 +93,8 @@ def _of_others(opts: dict[str, Any], resolve: Resolve, known: Any, fleet: check.
         compiled = pillar(opts, minion)
         other = compiled.get("dcgm")
         if compiled.get("_errors"):
-            yield f"The pillar of {minion} cannot be rendered: {str(compiled['_errors'][0]).splitlines()[0]}"
+            roots = [str(root) for found in opts["pillar_roots"].values() for root in found]
+            yield f"The pillar of {minion} cannot be rendered: {pillar_text.errors(compiled['_errors'], roots)[0]}"
         elif other is None:
             yield f"The pillar of {minion} has no `dcgm`: give it one in the top.sls of the pillar"
         elif repr(other) not in judged_already:
