@@ -194,7 +194,7 @@ def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str
 def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: str) -> tuple[str, str]:
     """Whether it answers. What was started and does not answer in the time that an apply gives it is taken back."""
     started = files.read_json(paths.STARTED_RECORD)
-    ours = isinstance(started, dict) and started.get("desired") == desired
+    ours = isinstance(started, dict) and started.get("desired") == desired and isinstance(started.get("at"), float)
     if problem := unit.problem():
         if not ours or time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
             return ("starting" if ours else "failed"), problem

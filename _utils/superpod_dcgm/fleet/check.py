@@ -115,6 +115,18 @@ def on_this_head(configuration: Mapping[str, Any], master_files: Sequence[str], 
     return found
 
 
+def unkept_returns(configuration: Mapping[str, Any], opts: Mapping[str, Any]) -> list[str]:
+    """Return why the master keeps no returns of nodes: the watcher believes those alone, as any minion makes events."""
+    if not configuration["watcher"]["enabled"]:
+        return []
+    cause = "ext_job_cache is set" if opts.get("ext_job_cache") else ""
+    cause = cause or ("" if opts.get("job_cache", True) else "job_cache is false")
+    hint = (
+        "the watcher could repair no node, since it reads their returns there; use master_job_cache for another place"
+    )
+    return [f"In the master's configuration {cause}: {hint}"] if cause else []
+
+
 def plan(configuration: Mapping[str, Any], fleet: Fleet) -> list[str]:
     """Return in a few lines what a deployment would mean."""
     exporter, prometheus, roles = (configuration[section] for section in ("exporter", "prometheus", "roles"))

@@ -71,6 +71,7 @@ def judged(
         *check.problems(hosts, fleet, builds),
         *_of_others(opts, resolve, compiled["dcgm"], fleet),
         *(_of_builds(configuration, fleet, missing_to_build) if builds else []),
+        *check.unkept_returns(configuration, opts),
         *check.on_this_head(configuration, [main, *parts], paths.WATCHER_MASTER_CONFIG),
     ]
     return found, check.plan(configuration, fleet)

@@ -131,3 +131,13 @@ def test_what_the_watcher_would_miss_on_the_head_is_told(tmp_path: Path) -> None
 
 def test_without_the_watcher_nothing_is_missed() -> None:
     assert check.on_this_head(configuration(watcher={"enabled": False}), [], "own.conf") == []
+
+
+@pytest.mark.parametrize(
+    ("opts", "cause"),
+    [({}, ""), ({"job_cache": False}, "job_cache is false"), ({"ext_job_cache": "redis"}, "ext_job_cache is set")],
+)
+def test_a_master_that_keeps_no_returns_is_told(opts, cause) -> None:
+    found = check.unkept_returns({"watcher": {"enabled": True}}, opts)
+    assert [cause in sentence for sentence in found] == [True] * bool(cause)
+    assert check.unkept_returns({"watcher": {"enabled": False}}, opts) == []
