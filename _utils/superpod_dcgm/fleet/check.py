@@ -69,8 +69,10 @@ def _nobody(key: str, match: str, fleet: Fleet) -> str:
             f"dcgm:hosts:{key}: {match!r} matches no accepted minion; the key of {names(waiting)} waits: "
             f"`salt-key -a {waiting[0]}`"
         )
-    close = difflib.get_close_matches(match, fleet.accepted, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    # Salt tells upper from lower case.
+    known = {name.lower(): name for name in fleet.accepted}
+    close = difflib.get_close_matches(match.lower(), known, n=1)
+    hint = f" (did you mean {known[close[0]]}?)" if close else ""
     return f"dcgm:hosts:{key}: {match!r} matches none of the accepted minions, {names(fleet.accepted)}{hint}"
 
 

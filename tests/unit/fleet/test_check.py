@@ -33,6 +33,11 @@ CASES: dict[str, tuple[dict[str, str], check.Fleet, str]] = {
         fleet(nodes=["dgx-01", "dgx-c1"], builder=["dgx-01", "dgx-c1"]),
         "",
     ),
+    "nodes in another case": (
+        {"nodes": "DGX-01"},
+        fleet(nodes=[]),
+        "(did you mean dgx-01?)",
+    ),
     "nodes that match nobody": (
         {"nodes": "gpu-*"},
         fleet(nodes=[]),
