@@ -53,12 +53,17 @@ def start() -> None:
             time.sleep(_PAUSE)
 
 
+# Polls at which a node is asked again which configuration was applied to it; then the audit finds it.
+_ASKED = 5
+
+
 class _Watcher:
     """The loop, and what it has to remember between two polls."""
 
     def __init__(self) -> None:
         self._said = ""
         self._news: dict[str, set[str]] = collections.defaultdict(set)
+        self._vain: collections.Counter[str] = collections.Counter()
 
     def say(self, problem: str) -> None:
         """Log a problem once, until another one or none comes between."""
@@ -87,8 +92,11 @@ class _Watcher:
     def _poll(self, bus: Any) -> None:
         done = __runners__["bcm.poll"](news={kind: sorted(names) for kind, names in self._news.items()})
         self._news.clear()
-        # Nodes that did not say which configuration was applied to them are asked again.
-        self._news["applied"].update(done["unanswered"])
+        # Nodes that did not say which configuration was applied to them are asked again, but not for ever: each poll
+        # would wait for one that was switched off.
+        again = [name for name in done["unanswered"] if self._vain[name] < _ASKED]
+        self._vain = collections.Counter({name: self._vain[name] + 1 for name in again})
+        self._news["applied"].update(again)
         self.say("")
         bus.fire_event({key: done[key] for key in ("seq", "updated", "failures", "error")}, HEARTBEAT)
 

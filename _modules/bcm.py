@@ -85,7 +85,8 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
     Return how this node is, without changing anything: roles, release, whether the exporter should run and does.
 
     Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``; and ``freed``:
-    since when its GPUs are free for maintenance (``dcgm_gpu.free``), which is right without the exporter.
+    since when its GPUs are free for maintenance (``dcgm_gpu.free``), which is right without the exporter. ``at_work``
+    is the state run that is at work here, or empty.
 
     :param roles: the section ``roles`` of a configuration; by default that of this node's last apply.
 
@@ -105,6 +106,7 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
         "wanted": wanted,
         "service": "running" if runs else "stopped",
         "freed": (freed or {}).get("since"),
+        "at_work": _at_work(),
         "right": freed is not None or wanted in ("unknown", "running" if runs else "stopped"),
     }
 

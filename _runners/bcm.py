@@ -88,7 +88,8 @@ def disputed(match: str | None = None) -> dict[str, str]:
 
 def _members(match: str | None = None) -> fleet_members.Members:
     known = settings()
-    return fleet_members.find(__opts__, known["hosts"]["nodes"] if match is None else match, known)
+    found = fleet_members.find(__opts__, known["hosts"]["nodes"], known)
+    return found if match is None else fleet_members.find(__opts__, match, known).renamed(found)
 
 
 def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def accept() -> dict[str, Any]:
 
 def audit() -> dict[str, list[str]]:
     """
-    Ask the deployed nodes how they are; return those that an event was missed of, as ``bcm.poll`` takes them.
+    Ask the nodes how they are; return those that an event was missed of, as ``bcm.poll`` takes them.
 
     The engine does it once when it starts, and every ``watcher:audit`` seconds.
 
@@ -223,7 +224,7 @@ def sync(nodes: Sequence[str] | str = ()) -> dict[str, Any]:
 
         salt-run bcm.sync dgx-01,dgx-02
     """
-    named = nodes.split(",") if isinstance(nodes, str) else list(nodes)
+    named = fleet_members.listed(nodes)
     found = _members()
     known = found.nodes
     chosen = {found.name_of(name) for name in named} or set(known)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
-from superpod_dcgm.base import names, paths, process
+from superpod_dcgm.base import files, names, paths, process
 from superpod_dcgm.config import resolve
 from superpod_dcgm.exporter import artifacts
 from superpod_dcgm.fleet import cached_grain, health, judge, minions, outcomes, role_calls, rollout
+from superpod_dcgm.fleet import members as fleet_members
 from superpod_dcgm.fleet import report as fleet_report
 from superpod_dcgm.watcher import holds
 
@@ -61,11 +62,15 @@ def apply(
         salt-run dcgm.apply dcgm batch=10%
     """
     known, watcher_settings = __salt__["bcm.members"](tgt), __salt__["bcm.settings"]()
+    size = str(batch or watcher_settings["watcher"]["batch"])
+    if not rollout.is_batch(size):
+        raise CommandExecutionError(
+            f"batch: {batch!r} is not allowed; it must be a number such as 4, or one such as 10%"
+        )
     held = holds.read(holds.path(watcher_settings), time.time()).keys() & known.keys()
     free = {name: minion for name, minion in known.items() if name not in held}
     with minions.client(__opts__["conf_file"], timeout or watcher_settings["longest_apply"]) as run:
         up = rollout.answering(run, sorted(free.values()))
-        size = str(batch or watcher_settings["watcher"]["batch"])
         found = rollout.apply_states(run, up, sls, size, failhard, sync_mods="all", test=test)
     by_name = {name: found.get(minion, outcomes.DOWN) for name, minion in free.items()}
     if sls == "dcgm" and not test:
@@ -80,8 +85,11 @@ def _called(
 ) -> dict[str, outcomes.Outcome]:
     """Call the nodes whose apply succeeded; one that does not follow its roles then is no success."""
     done = [name for name, outcome in by_name.items() if outcome.state == "ok"]
-    with minions.client(__opts__["conf_file"], _CALL) as run:
-        said = role_calls.outcomes_of(watcher_settings, known, cached_grain.keeping(__opts__, run), done)
+    try:
+        with minions.client(__opts__["conf_file"], _CALL) as run:
+            said = role_calls.outcomes_of(watcher_settings, known, cached_grain.keeping(__opts__, run), done)
+    except files.Busy as exc:
+        said = dict.fromkeys(done, outcomes.Outcome("busy", f"applied; its role call is left to the next poll: {exc}"))
     return {**by_name, **{name: outcome for name, outcome in said.items() if outcome.state != "ok"}}
 
 
@@ -129,7 +137,10 @@ def unhold(nodes: str) -> dict[str, Any]:
 
         salt-run dcgm.unhold dgx-01
     """
-    path, chosen = holds.path(__salt__["bcm.settings"]()), {names.short(name) for name in nodes.split(",")}
+    path = holds.path(__salt__["bcm.settings"]())
+    # A node that went away may be held still.
+    known = fleet_members.Members({**dict.fromkeys(holds.read(path, time.time()), ""), **__salt__["bcm.members"]()})
+    chosen = {known.name_of(name) for name in fleet_members.listed(nodes)}
     found = holds.unhold(path, chosen, time.time())
     if strange := sorted(chosen - set(found)):
         raise CommandExecutionError(f"not held: {', '.join(strange)}; held are {', '.join(_holds(path)) or 'none'}")
@@ -137,8 +148,9 @@ def unhold(nodes: str) -> dict[str, Any]:
 
 
 def _named(nodes: str) -> list[str]:
-    known, chosen = __salt__["bcm.members"](), [names.short(name) for name in nodes.split(",")]
-    if strange := sorted(set(chosen) - known.keys()):
+    known = fleet_members.Members(__salt__["bcm.members"]())
+    chosen = [known.name_of(name) for name in fleet_members.listed(nodes)]
+    if strange := sorted(set(chosen) - known.nodes.keys()):
         raise CommandExecutionError(f"no accepted minion that hosts:nodes matches is called {', '.join(strange)}")
     return chosen
 

@@ -124,6 +124,9 @@ def cluster(salt_factories: Any, repository: Path, tmp_path_factory: pytest.Temp
         minion = master.salt_minion_daemon(NODE, overrides=options)
         found.master, found.minion = master, minion
         with master.started(), minion.started():
+            # As an apply does: a node that does not know role calls is neither synced nor applied by the watcher.
+            found.call("saltutil.sync_all")
+            found.run("bcm.sync")
             yield found
 
 

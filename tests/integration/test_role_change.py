@@ -112,7 +112,7 @@ def test_what_nobody_heard_is_found_by_asking(cluster) -> None:
     cluster.call("state.apply", "dcgm")
     cluster.until("told", lambda: NODE in cluster.snapshot["deployed"] and not cluster.snapshot["tries"])
     cluster.until("kept", lambda: cluster.snapshot["applied"].get(NODE))
-    assert cluster.run("bcm.audit") == (0, {"roleless": [], "strayed": [], "applied": []})
+    assert cluster.run("bcm.audit") == (0, {"deployed": [], "roleless": [], "strayed": [], "applied": []})
     (cluster.state / "applied.json").unlink()
     code, missed = cluster.run("bcm.audit")
     assert (code, missed["strayed"]) == (0, [NODE]), "it has nothing of the last apply"

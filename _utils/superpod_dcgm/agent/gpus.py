@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from superpod_dcgm.agent import nvidia
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.nvidia import Known, Limit, Trouble
+from superpod_dcgm.base import complaint
 from superpod_dcgm.base.process import Answer
 
 _QUERY = ["nvidia-smi", "--query-gpu=index,uuid,pci.bus_id,mig.mode.current", "--format=csv,noheader"]
@@ -99,13 +100,12 @@ def _read(answer: Answer) -> tuple[list[_Row], dict[str, str], list[str]]:
     rows: list[_Row] = []
     told: dict[str, str] = {}
     remarks: list[str] = []
-    for line in f"{answer.output}\n{answer.error}".splitlines():
-        line = line.strip()
+    for line in complaint.clean(f"{answer.output}\n{answer.error}"):
         if row := _row(line):
             rows.append(row)
         elif place := nvidia.bus_in(line):
             told.setdefault(place, line[:200])
-        elif line and line not in remarks:
+        elif line not in remarks:
             remarks.append(line[:200])
     # Rows come in the order of indexes: one that does not say its own is known by its place.
     if all(row.index in (None, index) for index, row in enumerate(rows)):

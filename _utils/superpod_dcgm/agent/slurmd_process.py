@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from superpod_dcgm.agent import nvidia, slurmd_unit
 from superpod_dcgm.agent.nvidia import Limit, Trouble
 from superpod_dcgm.agent.slurmd_options import Options, parse
+from superpod_dcgm.base import slurmd_name
 
 PROC = "/proc"
-# Names of the program: packages and sites add a version or a word. slurmdbd, slurmstepd and exporters are others.
-_NAME = re.compile(r"slurmd(?:[-._]?v?\d[\w.-]*|[-._](?:wlm|real|orig|bin))?", re.ASCII)
 _DELETED = " (deleted)"
 # Only slurmd itself has both: how it starts slurmstepd, and that it can print its GRES configuration.
 _PROOF = (b"slurmstepd", b"GRES configuration")
@@ -79,6 +78,8 @@ def running(limit: Limit, processes: str | None = None) -> Slurmd | None:
     daemons = sorted(pid for pid, parent in parents.items() if parent not in parents)
     if not daemons:
         return None
+    # Those of containers are not this machine's, where it has one itself.
+    daemons = [pid for pid in daemons if _has_our_root(f"{processes}/{pid}")] or daemons
     doubt = ""
     if len(daemons) > 1:
         main = slurmd_unit.main_process(limit)
@@ -98,7 +99,7 @@ def _found(processes: str) -> list[tuple[int, int]]:
         folder = f"{processes}/{name}"
         try:
             # Anybody can call his program slurmd; whose process it is, the kernel says.
-            if not _is_named(os.readlink(f"{folder}/exe")) or not _is_roots(folder):
+            if not slurmd_name.is_slurmd(os.readlink(f"{folder}/exe")) or not _is_roots(folder):
                 continue
             found.append((int(name), int(_stat(folder)[1])))
         except (OSError, IndexError, ValueError):
@@ -111,8 +112,11 @@ def _is_roots(folder: str) -> bool:
     return os.stat(folder).st_uid == 0
 
 
-def _is_named(path: str) -> bool:
-    return bool(_NAME.fullmatch(os.path.basename(path.removesuffix(_DELETED))))
+def _has_our_root(folder: str) -> bool:
+    try:
+        return os.path.samefile(f"{folder}/root", "/")
+    except OSError:
+        return False
 
 
 def _stat(folder: str) -> list[str]:
@@ -125,10 +129,10 @@ def _of_process(processes: str, pid: int, doubt: str) -> Slurmd | None:
     try:
         place = os.readlink(f"{folder}/exe").removesuffix(_DELETED)
         start = _stat(folder)[19]
-        own, root = os.stat(f"{folder}/root"), os.stat("/")
+        ours = os.path.samefile(f"{folder}/root", "/")
     except (OSError, IndexError):
         return None
-    if (own.st_dev, own.st_ino) != (root.st_dev, root.st_ino):
+    if not ours:
         raise Trouble(
             f"slurmd (process {pid}) runs with a root directory of its own, as in a container: it is not asked"
         )
@@ -177,7 +181,7 @@ def to_be_started(limit: Limit) -> Slurmd:
     """
     unit = slurmd_unit.read(limit)
     if unit.program:
-        if not _is_named(os.path.realpath(unit.program)):
+        if not slurmd_name.is_slurmd(os.path.realpath(unit.program)):
             raise Trouble(
                 f"slurmd does not run, and {slurmd_unit.UNIT} starts {unit.program}, which is not slurmd: it is not run"
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from superpod_dcgm.agent import job_map
 from superpod_dcgm.agent.job_map import View
 from superpod_dcgm.agent.slurm import Runner
+from superpod_dcgm.base import complaint
 from superpod_dcgm.base.process import Answer
 
 _AT_ONCE = 4
@@ -92,11 +93,13 @@ def judge(job: str, run: Runner, nodes: set[str]) -> Verdict:
         if answer.code is not None and re.search(_UNKNOWN_JOB.format(job=job), answer.error, re.IGNORECASE):
             return Verdict(True, "the controller does not know it any more")
         return _unanswered("squeue", answer, began)
-    rows = [line.strip().split("|") for line in answer.output.splitlines() if line.strip()]
-    if any(len(row) != 3 for row in rows):
-        return Verdict(None, f"squeue: cannot read {answer.output.strip()[:200]!r}")
+    lines = complaint.clean(answer.output)
+    rows = [row for line in lines if len(row := line.split("|")) == 3 and job_map.is_job_id(row[0])]
     # An id that is also that of an array or of a het job brings lines of other jobs.
     verdicts = [_judge_row(state, where, run, nodes) for number, state, where in rows if number == job]
+    if not verdicts and len(rows) < len(lines):
+        # A warning costs no answer; alone it is none.
+        return Verdict(None, f"squeue: cannot read {answer.output.strip()[:200]!r}")
     if not verdicts:
         return Verdict(True, "it is finished")
     return next((verdict for verdict in verdicts if not verdict.gone), verdicts[0])

@@ -60,8 +60,10 @@ def clean(text: str) -> list[str]:
 
 def _whole(lines: list[str], number: int) -> str:
     """A line that ends with a colon goes on in the next."""
-    more = lines[number + 1 : number + 2] if lines[number].endswith(":") else []
-    return " ".join([lines[number], *more])
+    found = lines[number : number + 1]
+    while found[-1].endswith(":") and (more := lines[number + len(found) :]):
+        found.append(more[0])
+    return " ".join(found)
 
 
 def _cut(line: str, longest: int) -> str:

@@ -81,8 +81,13 @@ def make_directory(path: str, mode: int = 0o755) -> None:
         missing.append(place)
         place = os.path.dirname(place)
     for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(folder)
+        except FileExistsError:
+            # Made by another process meanwhile, or what stands there is no directory.
+            if not os.path.isdir(folder):
+                raise
+            continue
         os.chmod(folder, mode if folder == missing[0] else 0o755)
 
 

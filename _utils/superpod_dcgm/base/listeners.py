@@ -5,16 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from superpod_dcgm.base import systemd
+
 _LISTEN = "0A"
 _TABLES = ("tcp", "tcp6")
+_ANY = ("", "0.0.0.0", "::")
+_UNIT = re.compile(r"/([^/\n]+\.(?:service|scope))(?=/|$)", re.MULTILINE)
+_DELETED = " (deleted)"
+# It holds the sockets of socket units.
+_SYSTEMD = 1
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A process that listens; all but the port is empty or 0 where it is not to be seen, as from a container."""
+    """
+    A process that listens; all but the port is empty or 0 where it is not to be seen, as from a container.
+
+    ``unit``: the systemd unit that it belongs to, or the socket unit for which systemd listens.
+    """
 
     port: int
     pid: int = 0
@@ -26,46 +39,81 @@ class Listener:
         """What it is, for a sentence."""
         if not self.pid:
             return "a process that is not to be seen from here"
-        return f"{self.program} (process {self.pid}{', ' + self.unit if self.unit else ''})"
+        if self.pid == _SYSTEMD and self.unit.endswith(".socket"):
+            return f"systemd for {self.unit} (`systemctl disable --now {self.unit}` ends that)"
+        return f"{self.program} (process {self.pid}{f' of {self.unit}' if self.unit else ''})"
 
 
-def on(port: int, proc: str = "/proc") -> list[Listener]:
-    """Return the processes that listen on ``port``, at whatever address; those that share a socket are all told."""
-    inodes = set(_sockets(port, proc))
-    found = [Listener(port, pid, _program(pid, proc), unit(pid, proc)) for pid in _holders(inodes, proc)]
-    return found or [Listener(port) for _ in list(inodes)[:1]]
+def on(port: int, address: str = "", proc: str = "/proc") -> list[Listener]:
+    """
+    Return the processes that listen on ``port``; those that share a socket are all told.
+
+    :param address: only those that listen at this address or at all; without one, at whatever address.
+    """
+    wanted = {
+        inode for local, inode in sockets(f"{proc}/net", port) if local in _ANY or address in _ANY or local == address
+    }
+    found = [_listener(port, pid, proc) for pid in _holders(wanted, proc)]
+    return found or [Listener(port) for _ in list(wanted)[:1]]
+
+
+def sockets(folder: str, port: int) -> Iterator[tuple[str, str]]:
+    """Give local address and inode of each socket that listens on a port, from ``tcp`` and ``tcp6`` in a folder."""
+    for table in _TABLES:
+        # Columns of proc(5): 1 local address:port in hexadecimal, 3 state, 9 inode.
+        for row in (line.split() for line in _text(f"{folder}/{table}").splitlines()[1:]):
+            if len(row) > 9 and row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port:
+                yield _address(row[1].rpartition(":")[0]), row[9]
+
+
+def held(pid: int, proc: str = "/proc") -> set[str]:
+    """Return the inodes of the sockets that a process has open; none of one that is gone or not to be seen."""
+    found = set()
+    with contextlib.suppress(OSError), os.scandir(f"{proc}/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                kind, _, inode = os.readlink(entry.path).partition(":[")
+                if kind == "socket":
+                    found.add(inode.rstrip("]"))
+    return found
 
 
 def unit(pid: int, proc: str = "/proc") -> str:
-    """Return the systemd unit that a process belongs to, or ``""``."""
-    for line in _text(f"{proc}/{pid}/cgroup").splitlines():
-        if found := re.search(r"/([^/]+\.(?:service|scope))(?:/|$)", line):
-            return found[1]
+    """Return the innermost systemd unit that a process belongs to, or ``""``."""
+    units = _UNIT.findall(_text(f"{proc}/{pid}/cgroup"))
+    return units[-1] if units else ""
+
+
+def _listener(port: int, pid: int, proc: str) -> Listener:
+    program = _text(f"{proc}/{pid}/comm").strip()
+    with contextlib.suppress(OSError):
+        program = os.readlink(f"{proc}/{pid}/exe").removesuffix(_DELETED)
+    whose = _socket_unit(port) if pid == _SYSTEMD else ""
+    return Listener(port, pid, program, whose or unit(pid, proc))
+
+
+def _socket_unit(port: int) -> str:
+    """Return the socket unit for which systemd listens on a port, or ``""``."""
+    with contextlib.suppress(systemd.UnitError):
+        for line in systemd.systemctl("list-sockets", "--no-legend", "--no-pager", "--full").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0].rpartition(":")[2] == str(port) and words[1].endswith(".socket"):
+                return words[1]
     return ""
 
 
-def _sockets(port: int, proc: str) -> Iterator[str]:
-    for table in _TABLES:
-        for line in _text(f"{proc}/net/{table}").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                yield fields[9]
+def _address(digits: str) -> str:
+    """The kernel prints an address as words in its own byte order."""
+    words = struct.pack(f"={len(digits) // 8}I", *(int(word, 16) for word in re.findall("." * 8, digits)))
+    return socket.inet_ntop(socket.AF_INET if len(words) == 4 else socket.AF_INET6, words)
 
 
 def _holders(inodes: set[str], proc: str) -> Iterator[int]:
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    if not wanted:
+    if not inodes:
         return
     for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):
-        # A process that ends meanwhile holds nothing any more.
-        with contextlib.suppress(OSError):
-            links = (os.readlink(entry.path) for entry in os.scandir(f"{proc}/{pid}/fd"))
-            if not wanted.isdisjoint(links):
-                yield pid
-
-
-def _program(pid: int, proc: str) -> str:
-    return _text(f"{proc}/{pid}/comm").strip()
+        if inodes & held(pid, proc):
+            yield pid
 
 
 def _text(path: str) -> str:

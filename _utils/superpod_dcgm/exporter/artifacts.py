@@ -206,10 +206,14 @@ def note_failure(directory: str, reason: str) -> None:
 
 
 def _failure(directory: str, since: float, earlier: tuple[int, int]) -> str:
-    """An older failure is of an earlier try; a newer one is another file, whatever the clocks of the two nodes say."""
+    """
+    Return why the build failed. A failure that was there before counts only if it is of just now.
+
+    One of an earlier try may have a time to come, where that node's clock was ahead.
+    """
     path = _failure_file(directory)
     inode, moment = stamp = _stamp(path)
-    if not inode or (stamp == earlier and moment < (since - 5) * 1e9):
+    if not inode or (stamp == earlier and abs(moment - since * 1e9) > 5e9):
         return ""
     with contextlib.suppress(OSError):
         return "\n".join(complaint.clean(files.head(path, _LONGEST_FAILURE).decode("utf-8", "replace")))

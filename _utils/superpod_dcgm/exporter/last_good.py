@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 from datetime import datetime, timezone
+from types import NoneType
 from typing import Any
 
 from superpod_dcgm.base import files, paths
@@ -42,9 +43,12 @@ def _digest(path: str) -> str | None:
 
 
 def read() -> dict[str, Any]:
-    """Return the fingerprint that /metrics last answered with, or ``{}``."""
+    """Return the fingerprint that /metrics last answered with, or ``{}``, also where its record is damaged."""
     record = files.read_json(paths.RUNNING_FILE, {})
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
+        return {}
+    kinds: dict[str, Any] = {"release": (str, NoneType), "url": (str, NoneType), "timeout": (int, float, NoneType)}
+    return record if all(isinstance(record.get(key), kind) for key, kind in kinds.items()) else {}
 
 
 def remember(good: dict[str, Any], asked: dict[str, Any] | None = None) -> None:

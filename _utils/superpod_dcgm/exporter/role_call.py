@@ -51,9 +51,16 @@ def remember(name: str, url: str, timeout: int, others: Iterable[str], rules: di
 
 
 def recall(state: str = "") -> dict[str, Any] | None:
-    """Return what ``remember`` kept; None where no apply ever came so far."""
+    """Return what ``remember`` kept; None where no apply ever came so far, or what it left is damaged."""
     record = files.read_json(os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD))
-    return record if isinstance(record, dict) and isinstance(record.get("roles"), dict) else None
+    return record if isinstance(record, dict) and _is_whole(record) else None
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    rules = record.get("roles")
+    kinds: dict[str, Any] = {"unit": str, "url": str, "timeout": (int, float), "files": list}
+    plain = all(isinstance(record.get(key), kind) for key, kind in kinds.items())
+    return plain and isinstance(rules, dict) and "source" in rules and isinstance(rules.get("run_on"), list)
 
 
 def applied(state: str = "") -> dict[str, Any]:
@@ -68,10 +75,13 @@ def lacking(state: str = "") -> list[str]:
 
     Links count by themselves: what they lead to may be on shared storage, which may hang.
     """
-    places = applied(state).get("places")
-    found = [path for path in places if not os.path.lexists(path)] if isinstance(places, list) else []
+    last = applied(state)
+    places = last.get("places")
+    named = [path for path in places if isinstance(path, str)] if isinstance(places, list) else []
+    found = [path for path in named if not os.path.lexists(path)]
     if not recall(state):
-        return found
+        record = os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD)
+        return [*found, f"the content of {record}"] if last and os.path.lexists(record) else found
     binary = os.path.join(paths.EXPORTER_ROOT, installed.linked_release() or "-", "dcgm-exporter")
     return [*found, *(path for path in (paths.UNIT_FILE, binary) if path not in found and not os.path.lexists(path))]
 
@@ -184,7 +194,7 @@ def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str
 def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: str) -> tuple[str, str]:
     """Whether it answers. What was started and does not answer in the time that an apply gives it is taken back."""
     started = files.read_json(paths.STARTED_RECORD)
-    ours = isinstance(started, dict) and started.get("desired") == desired
+    ours = isinstance(started, dict) and started.get("desired") == desired and isinstance(started.get("at"), float)
     if problem := unit.problem():
         if not ours or time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
             return ("starting" if ours else "failed"), problem

@@ -59,12 +59,20 @@ def _kept(watcher_settings: Mapping[str, Any], answer: dict[str, Any], known: Co
     digest, configuration = str(answer.get("digest")), answer.get("configuration")
     if digest in known:
         return digest
-    if not isinstance(configuration, dict) or kept.digest(configuration) != digest:
+    if not isinstance(configuration, dict) or not _fits(configuration, digest):
         return ""
     files.make_directory(directory(watcher_settings), 0o700)
     path = os.path.join(directory(watcher_settings), f"{digest}.json")
     files.write_atomic(path, json.dumps(configuration, sort_keys=True) + "\n", 0o600)
     return digest
+
+
+def _fits(configuration: dict[str, Any], digest: str) -> bool:
+    try:
+        return kept.digest(configuration) == digest
+    except (TypeError, ValueError, RecursionError):
+        # A minion can send what no pillar has, such as bytes, or keys that cannot be sorted.
+        return False
 
 
 def forget(watcher_settings: Mapping[str, Any], used: Collection[str]) -> None:

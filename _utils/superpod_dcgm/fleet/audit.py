@@ -1,8 +1,9 @@
 """
-Ask the nodes that were deployed how they are.
+Ask the nodes how they are.
 
 Events are lost: a master that is down hears no minion that starts, and a whole cluster that is switched on starts
-its nodes before its watcher. What was missed is found here, and noted as if the event had come.
+its nodes before its watcher. Some never were: a minion can speak for another. And a new head, or one whose snapshot was
+lost, knows of no deployment. What was missed is found here, and noted as if the event had come.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ def missed(
     """
     Return the nodes of which an event was missed, by what a poll does with them.
 
-    ``roleless`` have other roles than those that are known here, or none; ``strayed`` have the right ones and do not
-    run, or not run, what those want, or lack something; ``applied`` were applied to with a configuration that is not
-    known here. Nodes that are down or owed something anyway are not among them.
+    ``deployed`` are so by their own word, and not known to be. ``roleless`` have other roles than those that are known
+    here, or none; ``strayed`` have the right ones and do not run, or not run, what those want, or lack something;
+    ``applied`` were applied to with a configuration that is not known here. Nodes that are down or owed something
+    anyway are not among them.
 
     :param members: minion ids of the nodes by short name.
     """
-    known = set(snapshot["deployed"]) & members.keys() - set(owed.nodes(snapshot, members))
-    found: dict[str, list[str]] = {"roleless": [], "strayed": [], "applied": []}
-    for name, answer in sorted(health.ask(watcher_settings, members, known, run).items()):
+    asked = members.keys() - set(owed.nodes(snapshot, members))
+    found: dict[str, list[str]] = {"deployed": [], "roleless": [], "strayed": [], "applied": []}
+    for name, answer in sorted(health.ask(watcher_settings, members, asked, run).items()):
         said = answer.get("ret")
+        if name not in snapshot["deployed"]:
+            if not _says_deployed(said):
+                continue
+            found["deployed"].append(name)
         if not isinstance(said, dict) or "roles" not in said:
             # It has no module of ours, or an odd one: a role call finds out which.
             found["strayed"].append(name)
@@ -42,6 +48,11 @@ def missed(
         if isinstance(said, dict) and said.get("applied") and said["applied"] != snapshot["applied"].get(name):
             found["applied"].append(name)
     return found
+
+
+def _says_deployed(said: Any) -> bool:
+    """Whether a node is deployed by its word; while states run there, the next audit asks: it may be being cleaned."""
+    return isinstance(said, dict) and said.get("deployed") is True and said.get("at_work") == ""
 
 
 def _knows_roles(snapshot: Snapshot, name: str, answer: dict[str, Any]) -> bool:

@@ -69,8 +69,10 @@ def _nobody(key: str, match: str, fleet: Fleet) -> str:
             f"dcgm:hosts:{key}: {match!r} matches no accepted minion; the key of {names(waiting)} waits: "
             f"`salt-key -a {waiting[0]}`"
         )
-    close = difflib.get_close_matches(match, fleet.accepted, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    # Salt tells upper from lower case.
+    known = {name.lower(): name for name in fleet.accepted}
+    close = difflib.get_close_matches(match.lower(), known, n=1)
+    hint = f" (did you mean {known[close[0]]}?)" if close else ""
     return f"dcgm:hosts:{key}: {match!r} matches none of the accepted minions, {names(fleet.accepted)}{hint}"
 
 
@@ -113,6 +115,18 @@ def on_this_head(configuration: Mapping[str, Any], master_files: Sequence[str], 
     if targets["enabled"] and not os.path.isdir(storage):
         found.append(f"dcgm:targets:directory: {targets['directory']}: there is no {storage} on this machine")
     return found
+
+
+def unkept_returns(configuration: Mapping[str, Any], opts: Mapping[str, Any]) -> list[str]:
+    """Return why the master keeps no returns of nodes: the watcher believes those alone, as any minion makes events."""
+    if not configuration["watcher"]["enabled"]:
+        return []
+    cause = "ext_job_cache is set" if opts.get("ext_job_cache") else ""
+    cause = cause or ("" if opts.get("job_cache", True) else "job_cache is false")
+    hint = (
+        "the watcher could repair no node, since it reads their returns there; use master_job_cache for another place"
+    )
+    return [f"In the master's configuration {cause}: {hint}"] if cause else []
 
 
 def plan(configuration: Mapping[str, Any], fleet: Fleet) -> list[str]:

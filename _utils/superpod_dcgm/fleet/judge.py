@@ -71,6 +71,7 @@ def judged(
         *check.problems(hosts, fleet, builds),
         *_of_others(opts, resolve, compiled["dcgm"], fleet),
         *(_of_builds(configuration, fleet, missing_to_build) if builds else []),
+        *check.unkept_returns(configuration, opts),
         *check.on_this_head(configuration, [main, *parts], paths.WATCHER_MASTER_CONFIG),
     ]
     return found, check.plan(configuration, fleet)
@@ -93,7 +94,8 @@ def _of_others(opts: dict[str, Any], resolve: Resolve, known: Any, fleet: check.
         compiled = pillar(opts, minion)
         other = compiled.get("dcgm")
         if compiled.get("_errors"):
-            yield f"The pillar of {minion} cannot be rendered: {str(compiled['_errors'][0]).splitlines()[0]}"
+            roots = [str(root) for found in opts["pillar_roots"].values() for root in found]
+            yield f"The pillar of {minion} cannot be rendered: {pillar_text.errors(compiled['_errors'], roots)[0]}"
         elif other is None:
             yield f"The pillar of {minion} has no `dcgm`: give it one in the top.sls of the pillar"
         elif repr(other) not in judged_already:

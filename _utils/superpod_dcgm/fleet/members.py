@@ -68,10 +68,22 @@ class Members:
             found.append(f"minion ids that cannot be a node's name: {', '.join(map(device_list.shown, self.unusable))}")
         return found
 
+    def renamed(self, others: Members) -> Members:
+        """Return these with the names that other members have: what a node is called may depend on who is beside it."""
+        names = {minion: name for name, minion in others.nodes.items()}
+        nodes = {names.get(minion, name): minion for name, minion in self.nodes.items()}
+        return Members(nodes, self.rivals, self.unconfirmed, self.unusable)
+
     def name_of(self, minion: str) -> str:
         """Return the node that a minion id or a name in any form means."""
         known = next((name for name, member in self.nodes.items() if member == minion), None)
         return known or (minion.lower() if minion.lower() in self.nodes else short(minion))
+
+
+def listed(nodes: Any) -> list[str]:
+    """Return the names of a list, or of a text with commas; Salt's command line makes a number of what looks so."""
+    words = nodes if isinstance(nodes, (list, tuple, set)) else str(nodes).split(",")
+    return [word for word in (str(one).strip() for one in words) if word]
 
 
 def find(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from superpod_dcgm.base import complaint
+
 State = Literal["ok", "failed", "down", "skipped", "busy", "lacking", "old", "held"]
 
 
@@ -41,13 +43,19 @@ def judge_states(answer: dict[str, Any] | None) -> Outcome:
         )
     states = answer["ret"]
     if not _are_states(states):
-        said = _first_line(states)
+        said = _reason(states)
         return Outcome("busy" if _RUNNING in said else "failed", said)
-    for state in sorted(states.values(), key=lambda one: one.get("__run_num__", 0)):
+    for state in sorted(states.values(), key=_run_number):
         if state.get("result") is False:
-            return Outcome("failed", f"{state.get('__id__', state.get('name'))}: {_first_line(state.get('comment'))}")
+            return Outcome("failed", f"{state.get('__id__', state.get('name'))}: {_reason(state.get('comment'))}")
     changed = sum(bool(state.get("changes")) for state in states.values())
     return Outcome("ok", f"{len(states)} states, {changed} changed")
+
+
+def _run_number(state: dict[str, Any]) -> int:
+    """Return at which place a state ran; what a minion says is not always what a state returns."""
+    number = state.get("__run_num__")
+    return number if isinstance(number, int) else 0
 
 
 def _are_states(value: Any) -> bool:
@@ -64,8 +72,8 @@ def judge_role_call(answer: dict[str, Any] | None, deployed: bool) -> Outcome:
         return DOWN
     said = answer.get("ret")
     if not isinstance(said, dict) or "state" not in said:
-        return _no_role_call(_first_line(said), deployed)
-    text = _first_line(said.get("text"))
+        return _no_role_call(_reason(said), deployed)
+    text = _reason(said.get("text"))
     if said["state"] == "version":
         return Outcome("old", f"needs the roll-out: {text}")
     if deployed and said.get("deployed") is False and said["state"] != "busy":
@@ -87,7 +95,7 @@ def is_bare(answer: dict[str, Any] | None) -> bool:
     said = (answer or {}).get("ret")
     if isinstance(said, dict):
         return said.get("release") is None and not said.get("deployed")
-    return any(words in _first_line(said) for words in _NOT_THERE)
+    return any(words in _reason(said) for words in _NOT_THERE)
 
 
 def judge_call(answer: dict[str, Any] | None) -> Outcome:
@@ -95,13 +103,19 @@ def judge_call(answer: dict[str, Any] | None) -> Outcome:
     if not answer or "ret" not in answer:
         return Outcome("failed", "no answer")
     if answer.get("retcode"):
-        return Outcome("failed", _first_line(answer["ret"]))
-    return Outcome("ok", _first_line(answer["ret"]))
+        return Outcome("failed", _reason(answer["ret"]))
+    return Outcome("ok", _reason(answer["ret"]))
 
 
-def _first_line(value: Any) -> str:
-    lines = value if isinstance(value, list) else str(value).strip().splitlines()
-    return str(lines[0])[:300] if lines and value is not None else "no reason given"
+def _reason(value: Any) -> str:
+    """Return in one line what a return says: its first line, but where that only announces what follows."""
+    text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    lines = complaint.clean(text)
+    if value is None or not lines:
+        return "no reason given"
+    if "Traceback (most recent call last)" in lines[0]:
+        return complaint.reason(text, last=True)
+    return (complaint.reason(text) if lines[0].endswith(":") else lines[0])[: complaint.LONGEST]
 
 
 def judge_health(answer: dict[str, Any] | None, release: str | None = None) -> Outcome:
@@ -114,11 +128,16 @@ def judge_health(answer: dict[str, Any] | None, release: str | None = None) -> O
         return DOWN
     found = answer["ret"]
     if answer.get("retcode") or not isinstance(found, dict) or not found.keys() >= _HEALTH:
-        return Outcome("failed", _first_line(found))
-    if found.get("lacking"):
-        return Outcome("failed", f"{', '.join(map(str, found['lacking']))} is missing")
-    roles = "unknown" if found["roles"] is None else ", ".join(found["roles"]) or "none"
+        return Outcome("failed", _reason(found))
+    if lacking := _words(found.get("lacking")):
+        return Outcome("failed", f"{lacking} is missing")
+    roles = "unknown" if found["roles"] is None else _words(found["roles"]) or "none"
     older = bool(release) and found["release"] not in (None, release)
     has = f"release {found['release'] or 'none'}{f' (the pillar has {release})' if older else ''}"
     text = f"{has}, {found['service']}, should be {found['wanted']} (roles: {roles})"
     return Outcome("ok" if found["right"] and not older else "failed", text)
+
+
+def _words(value: Any) -> str:
+    """Return what should be a list of words as a text, whatever it is."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")

@@ -111,7 +111,8 @@ def begin(
         if name in members and name not in held and not one["jid"] and owed.is_due(one["next"], moment)
     ]
     free = rollout.batch_size(len(members), watcher_settings["watcher"]["batch"])
-    free -= sum(bool(one["jid"]) for one in repairs.values())
+    # One that is no member any more never returns, and takes nobody's place.
+    free -= sum(bool(one["jid"]) for name, one in repairs.items() if name in members)
     by_digest: dict[str, list[str]] = {}
     lines = []
     for name in due[: max(0, free)]:

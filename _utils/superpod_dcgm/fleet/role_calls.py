@@ -132,6 +132,7 @@ def _settle(
     returns: Mapping[str, dict[str, Any]],
 ) -> None:
     moment = time.time()
+    _note_deployed(snapshot, {name: returns[name].get("ret") for name in work if name in returns})
     problems: dict[str, str | None] = {}
     for name, outcome in found.items():
         problems[name] = None if outcome.state in ("ok", "lacking") else outcome.text
@@ -142,3 +143,10 @@ def _settle(
     said = {name: returns[name].get("ret") for name in work if name in returns}
     called = [name for name, entry in work.items() if entry["roles"] is not None]
     last_seen.note(snapshot, called, said, timestamp())
+
+
+def _note_deployed(snapshot: Snapshot, said: Mapping[str, Any]) -> None:
+    """Who says that it is deployed is so, whatever was heard or lost; one at work may be in its last moments."""
+    for name, answer in said.items():
+        if isinstance(answer, dict) and answer.get("deployed") is True and answer.get("state") not in ("busy", None):
+            snapshot["deployed"].setdefault(name, timestamp())

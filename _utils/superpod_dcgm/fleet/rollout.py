@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,6 +18,11 @@ def batches(ids: Sequence[str], size: str) -> Iterator[Sequence[str]]:
     """Cut a list into pieces of ``size``: a number, or a percentage of the whole."""
     step = batch_size(len(ids), size)
     return (ids[start : start + step] for start in range(0, len(ids), step))
+
+
+def is_batch(size: str) -> bool:
+    """Return whether this is a size of batches: a number above 0, or a percentage."""
+    return re.fullmatch(r"[1-9][0-9]{0,5}%?", size, re.ASCII) is not None
 
 
 def batch_size(count: int, size: str) -> int:

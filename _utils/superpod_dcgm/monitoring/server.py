@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-from superpod_dcgm.base import files, listeners, paths, process, systemd
+from superpod_dcgm.base import complaint, files, listeners, paths, process, systemd
 
 _PAUSE = 0.5
 # Seconds that a server must have kept running to count as up, and that a reload may take.
@@ -117,7 +117,8 @@ def _reload(server: Server) -> None:
         good, when = _reloaded(server.port)
         if good == 0:
             raise ServerError(f"Prometheus refuses its configuration: {reason()}")
-        if good == 1 and when > before[1]:
+        # Another moment, not a later one: the clock may have been set back since.
+        if good == 1 and when != before[1]:
             return
         time.sleep(_PAUSE)
     raise ServerError(f"Prometheus did not read its configuration within {_RELOAD:g} s: {reason()}")
@@ -200,8 +201,6 @@ def _sample(text: str, name: str) -> float | None:
 
 
 def reason() -> str:
-    """Return what the service last complained of: the error, which is seldom the last line."""
+    """Return what the service last complained of."""
     command = ["journalctl", f"--unit={paths.PROMETHEUS_UNIT}", "--lines=60", "--output=cat", "--no-pager"]
-    lines = [line for line in process.run(command, _RELOAD).output.splitlines() if line.strip()]
-    told = [line for line in lines if re.search(r"level=(error|ERROR)|\berr=|^Error|prometheus: error", line)]
-    return (told or lines or ["it says nothing"])[-1].strip()
+    return complaint.reason(process.run(command, _RELOAD).output, last=True) or "it says nothing"

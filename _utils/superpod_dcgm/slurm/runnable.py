@@ -10,7 +10,7 @@ import os
 import pwd
 import stat
 
-from superpod_dcgm.base import process
+from superpod_dcgm.base import process, slurmd_name
 from superpod_dcgm.slurm import places, running
 
 _CHECK_SECONDS = 10
@@ -22,9 +22,12 @@ def slurmd(processes: str = "/proc") -> str:
     for exe in glob.iglob(f"{processes}/[0-9]*/exe"):
         folder = os.path.dirname(exe)
         try:
-            program = os.path.basename(os.readlink(exe).removesuffix(" (deleted)"))
             # Anybody can call his program slurmd; whose process it is, the kernel says.
-            if program == "slurmd" and os.stat(folder).st_uid == 0 and running.is_here(folder, processes):
+            if (
+                slurmd_name.is_slurmd(os.readlink(exe))
+                and os.stat(folder).st_uid == 0
+                and running.is_here(folder, processes)
+            ):
                 return folder
         except OSError:
             continue
@@ -125,7 +128,7 @@ def syntax_problem(path: str, seen: str = "") -> str:
     answer = process.run(["bash", "-n", seen or path], _CHECK_SECONDS)
     if answer.code is None:
         return f"{path} cannot be checked: bash {answer.error}"
-    return f"{path} is no valid script: {answer.error.strip()}" if answer.code else ""
+    return f"{path} is no valid script: {answer.problem}" if answer.code else ""
 
 
 def _first_line(path: str) -> bytes:

@@ -6,10 +6,10 @@ import glob
 import os
 import time
 
+from superpod_dcgm.base import slurmd_name
+
 # slurmd says in the environment of its scripts, and so of all that they start, what they are.
 _CONTEXTS = (b"SLURM_SCRIPT_CONTEXT=prolog_slurmd", b"SLURM_SCRIPT_CONTEXT=epilog_slurmd")
-# Who waits for their exit code; with PrologFlags=RunInJob it is the second.
-_MASTERS = ("slurmd", "slurmstepd")
 # How long a prolog or epilog that runs is waited for before something is taken from it.
 QUIET_SECONDS = 30.0
 _PAUSE = 0.05
@@ -50,11 +50,10 @@ def _is_slurmds(number: int, processes: str) -> bool:
     """Whether slurmd is among the parents of a process."""
     while (number := _parent(number, processes)) > 1:
         try:
-            program = os.path.basename(os.readlink(f"{processes}/{number}/exe").removesuffix(" (deleted)"))
+            if slurmd_name.runs_scripts(os.readlink(f"{processes}/{number}/exe")):
+                return True
         except OSError:
             return False
-        if program in _MASTERS:
-            return True
     return False
 
 

@@ -13,18 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from superpod_dcgm.watcher.device_list import Device, Devices, Odd
-from superpod_dcgm.watcher.snapshot import Node, Snapshot
-
-_UNHEARD: Node = {
-    "roles": None,
-    "category": None,
-    "type": None,
-    "since": None,
-    "seq": 0,
-    "delivered": 0,
-    "missing": 0,
-    "silent": 0,
-}
+from superpod_dcgm.watcher.snapshot import UNHEARD, Node, Snapshot
 
 
 @dataclass(frozen=True)
@@ -120,7 +109,7 @@ def _take_over(step: Step, devices: Devices, doubts: Collection[str], now: str, 
     seq = step.snapshot["seq"] + 1
     nodes = step.snapshot["nodes"]
     for name, device in sorted(devices.items()):
-        node = nodes.setdefault(name, _UNHEARD.copy())
+        node = nodes.setdefault(name, UNHEARD.copy())
         node["missing"] = 0
         roles = node["roles"] if name in doubts else _believed_roles(node, device, rules)
         category = device["category"] or node["category"]

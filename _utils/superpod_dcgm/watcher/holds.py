@@ -37,10 +37,10 @@ def read(file: str, moment: float) -> dict[str, Hold]:
 
 
 def _counts(one: Any, moment: float) -> bool:
-    if not isinstance(one, dict):
+    if not isinstance(one, dict) or not isinstance(one.get("since"), str):
         return False
     until = one.get("until")
-    return until is None or moment < until
+    return until is None or (isinstance(until, (int, float)) and moment < until)
 
 
 def text(one: Hold) -> str:

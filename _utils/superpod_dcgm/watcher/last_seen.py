@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from superpod_dcgm.watcher import device_list
 from superpod_dcgm.watcher.snapshot import Seen, Snapshot
 
 NEVER: Seen = {"at": None, "service": None, "release": None, "silent": None}
@@ -25,7 +26,8 @@ def note(snapshot: Snapshot, asked: Collection[str], health: Mapping[str, Any], 
             continue
         # One without our modules answers with a sentence.
         answer = health[name] if isinstance(health[name], dict) else {}
-        seen[name] = {"at": now, "service": answer.get("service"), "release": answer.get("release"), "silent": None}
+        said = {key: device_list.text(answer.get(key)) for key in ("service", "release")}
+        seen[name] = {"at": now, "service": said["service"], "release": said["release"], "silent": None}
 
 
 def forget(snapshot: Snapshot, members: Collection[str]) -> None:

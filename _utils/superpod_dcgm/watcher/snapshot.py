@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import TypedDict, cast
+from types import NoneType
+from typing import Any, TypedDict, cast
 
 from superpod_dcgm.base import files
 
@@ -136,13 +137,66 @@ def empty_snapshot() -> Snapshot:
     }
 
 
+UNHEARD: Node = {
+    "roles": None,
+    "category": None,
+    "type": None,
+    "since": None,
+    "seq": 0,
+    "delivered": 0,
+    "missing": 0,
+    "silent": 0,
+}
+_WORD = (str, NoneType)
+_NUMBER = (int, float)
+_PLACE = {"category": _WORD, "type": _WORD, "since": _WORD, "ip": _WORD}
+_COUNTS = {"seq": int, "delivered": int, "missing": int, "silent": int}
+_PLAN = {"count": int, "next": _NUMBER, "problem": _WORD}
+# What the records of a section must have, by type.
+_RECORDS: dict[str, dict[str, Any]] = {
+    "nodes": {"roles": (list, NoneType), **_PLACE, **_COUNTS},
+    "tries": {"seq": int, **_PLAN},
+    "repairs": {"why": str, "jid": _WORD, "since": _NUMBER, **_PLAN},
+    "repaired": {"at": str, "why": str},
+    "seen": dict.fromkeys(("at", "service", "release", "silent"), _WORD),
+}
+
+
 def read_snapshot(path: str) -> Snapshot:
-    """Return the snapshot; one that is missing or unusable counts as never having had an answer."""
+    """
+    Return the snapshot; one that is missing or unusable counts as never having had an answer.
+
+    A record that another release, or a hand, left in another form costs itself and not the whole.
+    """
     found = files.read_json(path)
     fresh = empty_snapshot()
     if not isinstance(found, dict) or found.get("version") != fresh["version"]:
         return fresh
-    return cast(Snapshot, {key: found.get(key, default) for key, default in fresh.items()})
+    return cast(Snapshot, {key: _usable(key, found.get(key), default) for key, default in fresh.items()})
+
+
+def _usable(key: str, value: Any, default: Any) -> Any:
+    """Return what a snapshot has under a key, without what is of another form than it should be."""
+    if default is None:
+        return value if isinstance(value, str) else None
+    if not isinstance(value, type(default)):
+        return default
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, str)]
+    if not isinstance(value, dict):
+        return value
+    if key not in _RECORDS:
+        return {name: text for name, text in value.items() if isinstance(text, str)}
+    completed = {name: _completed(key, one) for name, one in value.items()}
+    return {name: one for name, one in completed.items() if one is not None}
+
+
+def _completed(key: str, record: Any) -> dict[str, Any] | None:
+    """Return a record, with what a device of an earlier release does not have, or None for one of another form."""
+    if not isinstance(record, dict):
+        return None
+    found: dict[str, Any] = {**UNHEARD, "ip": None, **record} if key == "nodes" else record
+    return found if all(isinstance(found.get(name), kind) for name, kind in _RECORDS[key].items()) else None
 
 
 @contextlib.contextmanager

@@ -72,6 +72,7 @@ LOST = "Unable to determine the device handle for GPU{}: {}"
 # name: (standard output, standard error, exit code, DCGM id and reason of what is bad)
 ANSWERS = {
     "all well": (rows(), "", 0, []),
+    "colours and other ends of lines": ([f"\x1b[1m{line}\x1b[0m\r" for line in ["", *rows(), ""]], "", 0, []),
     "an infoROM with exit code 14": (
         [*rows(), "WARNING: infoROM is corrupted at gpu 0000:48:00.0"],
         "",

@@ -206,3 +206,18 @@ SPELLINGS = {
 @pytest.mark.parametrize(("error", "gone"), SPELLINGS.values(), ids=SPELLINGS.keys())
 def test_what_says_that_a_job_is_unknown(error, gone) -> None:
     assert verdicts.judge("12", lambda _: Answer(1, error=error), {"dgx-01"}).gone is (True if gone else None)
+
+
+WARNED = {
+    "a warning beside the answer": ("squeue: warning: something\n12|RUNNING|dgx-01\n", False),
+    "the name of a cluster": ("CLUSTER: main\n12|RUNNING|dgx-01\n", False),
+    "colours": ("\x1b[31m12|RUNNING|dgx-01\x1b[0m\r\n", False),
+    "a warning and no answer": ("squeue: warning: something\n", None),
+    "a warning and another job": ("warning\n13|RUNNING|dgx-01\n", None),
+    "another job": ("13|RUNNING|dgx-01\n", True),
+}
+
+
+@pytest.mark.parametrize(("output", "gone"), WARNED.values(), ids=WARNED.keys())
+def test_an_odd_line_of_squeue_costs_no_answer_and_gives_none(output, gone) -> None:
+    assert verdicts.judge("12", lambda _: Answer(0, output), {"dgx-01"}).gone is gone

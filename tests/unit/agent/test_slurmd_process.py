@@ -177,6 +177,16 @@ def test_a_process_in_a_container_is_not_asked(fake, tmp_path) -> None:
     assert asked(fake) == []
 
 
+def test_one_in_a_container_beside_this_machine_s_own_is_passed_over(fake, tmp_path) -> None:
+    root = fake.processes / str(fake.start("-N", "a")) / "root"
+    root.unlink()
+    root.symlink_to(tmp_path)
+    fake.start("-N", "b")
+    found = slurmd_process.running(LIMIT)
+    assert found is not None
+    assert (found.options.node, found.doubt) == ("b", "")
+
+
 def test_of_several_the_daemon_is_asked_and_no_child_of_it(fake) -> None:
     daemon = fake.start("-D")
     fake.start("-D", parent=daemon)

@@ -128,3 +128,13 @@ def test_temporary_files_older_than_an_hour_are_swept_and_nothing_else(tmp_path:
     assert leftovers.sweep(str(tmp_path)) == [".60-prolog-dcgm.sh.superpod-77", ".superpod-a1", ".superpod-future"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[2:], ".superpod-link"])
     assert leftovers.sweep("/nowhere") == []
+
+
+def test_what_stands_in_the_place_of_a_directory_keeps_its_mode(tmp_path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("x")
+    theirs.chmod(0o640)
+    for path in (theirs, theirs / "ours"):
+        with pytest.raises(OSError):
+            base_files.make_directory(str(path))
+    assert theirs.stat().st_mode & 0o777 == 0o640

@@ -187,6 +187,15 @@ def test_what_another_node_says_is_bounded_and_clean(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 10_000
 
 
+def test_an_earlier_failure_of_a_node_whose_clock_was_ahead_is_not_of_now(tmp_path: Path) -> None:
+    directory = str(tmp_path / "linux-amd64")
+    artifacts.note_failure(directory, "an earlier one")
+    ahead = time.time() + 5 * 3600
+    os.utime(tmp_path / ".linux-amd64.failed", (ahead, ahead))
+    with pytest.raises(artifacts.ReleaseError, match="There is no artifact"):
+        artifacts.await_artifact(directory, "", 0)
+
+
 @pytest.mark.parametrize("clock", [-3600, 3600])
 def test_a_failure_counts_whatever_the_builders_clock_says(tmp_path: Path, clock: int, monkeypatch: Any) -> None:
     directory = str(tmp_path / "linux-amd64")

@@ -168,3 +168,16 @@ def test_what_is_no_file_is_neither_read_nor_copied(here: ExporterNode) -> None:
     last_good.remember(good)
     last_good.restore(good)
     assert pipe.is_fifo()
+
+
+DAMAGED = [
+    *("", "[]", "{", '{"release": "1.0"}', '{"release": "1.0", "files": []}', '{"release": 1, "files": {}}'),
+    *('{"release": "1.0", "files": {}, "timeout": "x"}', '{"release": "1.0", "files": {}, "url": 5}'),
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_record_is_none(tmp_path, monkeypatch, text) -> None:
+    (tmp_path / "running.json").write_text(text)
+    monkeypatch.setattr(last_good.paths, "RUNNING_FILE", str(tmp_path / "running.json"))
+    assert last_good.read() == {}

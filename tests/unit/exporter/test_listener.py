@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from superpod_dcgm.base import systemd
+from superpod_dcgm.base import listeners, systemd
 from superpod_dcgm.exporter import listener
 
 
@@ -29,16 +29,17 @@ def test_who_holds_the_port_is_named(held: tuple[str, int]) -> None:
 
 
 def test_what_the_unit_itself_holds_is_no_obstacle(held: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "_listener", lambda folder: listener.Listener(1, "dcgm-exporter", "x.service"))
+    found = [listeners.Listener(held[1], 7, "dcgm-exporter", "x.service")]
+    monkeypatch.setattr(listeners, "on", lambda port, address: found)
     assert listener.obstacle(f":{held[1]}", "x.service") == ""
-    assert "dcgm-exporter (process 1 of x.service)" in listener.obstacle(f":{held[1]}", "y.service")
+    assert "dcgm-exporter (process 7 of x.service)" in listener.obstacle(f":{held[1]}", "y.service")
 
 
 def test_a_free_port_is_no_obstacle(held: tuple[str, int]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert listener.obstacle(f"127.0.0.1:{port}", "x.service") == ""
-    assert list(listener.holders("127.0.0.1", port)) == []
+    assert listeners.on(port, "127.0.0.1") == []
 
 
 @pytest.mark.parametrize("listen", ["", "9400", ":port"])
@@ -66,8 +67,10 @@ def test_a_port_below_the_first_free_one_needs_a_privilege(tmp_path: Path, monke
     assert "below 80" in listener.obstacle(":79", "x.service")
 
 
-def test_the_unit_of_a_process_is_what_its_control_group_says(tmp_path: Path) -> None:
-    (tmp_path / "42").mkdir()
-    (tmp_path / "42/comm").write_text("exporter\n")
-    (tmp_path / "42/cgroup").write_text("0::/user.slice/user@0.service/app.slice/site.service/sub\n")
-    assert str(listener._listener(str(tmp_path / "42"))) == "exporter (process 42 of site.service)"
+def test_a_socket_unit_is_named_and_not_systemd_itself(held: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"[{held[0]}]" if ":" in held[0] else held[0]
+    shown = f"{address}:{held[1]} site.socket site.service\n/run/x.sock x.socket x.service\n"
+    monkeypatch.setattr(listeners, "_SYSTEMD", os.getpid())
+    monkeypatch.setattr(systemd, "systemctl", lambda *arguments: shown)
+    reason = listener.obstacle(f":{held[1]}", "x.service")
+    assert "is held by systemd for site.socket (`systemctl disable --now site.socket` ends that)" in reason

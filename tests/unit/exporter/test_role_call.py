@@ -169,3 +169,20 @@ def test_a_record_that_cannot_be_read_counts_as_none(here: ExporterNode, record:
 
 def test_a_boot_has_an_identity_that_stays() -> None:
     assert boot.identity() == boot.identity() != ""
+
+
+DAMAGED = {
+    "service": (paths.SERVICE_RECORD, ['{"roles": {}}', '{"roles": {"source": "bcm"}, "unit": 5}', "", "[1]"]),
+    "applied": (paths.APPLIED_RECORD, ['{"places": [5, null, {}], "digest": "d"}', '{"places": "x"}', "{"]),
+}
+
+
+@pytest.mark.parametrize(("name", "texts"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_record_is_told_and_spoils_no_call(deployed: ExporterNode, name: str, texts: list[str]) -> None:
+    (deployed.root / "var" / paths.APPLIED_RECORD).write_text('{"digest": "d"}')
+    for text in texts:
+        (deployed.root / "var" / name).write_text(text)
+        found = call(deployed, WANTED)
+        expected = "lacking" if name == paths.SERVICE_RECORD else "ok"
+        assert (found["state"], found["changed"]) == (expected, text == texts[0]), text
+        assert name != paths.SERVICE_RECORD or f"{name} is missing" in found["text"]

@@ -11,9 +11,9 @@ MEMBERS = {"a": "a.cluster", "b": "b", "c": "c"}
 SETTINGS = {"exporter": {"enabled": True, "port": 9400}, "roles": {"source": "bcm", "run_on": ["slurmclient"]}}
 GOOD = {
     **{"roles": ["slurmclient"], "wanted": "running", "service": "running", "release": "4.5.3-4.8.2", "right": True},
-    **{"deployed": True, "lacking": [], "applied": "d1"},
+    **{"deployed": True, "lacking": [], "applied": "d1", "at_work": ""},
 }
-NOTHING = {"roleless": [], "strayed": [], "applied": []}
+NOTHING = {"deployed": [], "roleless": [], "strayed": [], "applied": []}
 
 
 @pytest.fixture
@@ -70,12 +70,32 @@ def test_what_was_missed_is_found(settings, snapshot, nodes, expected) -> None:
     assert audit.missed(settings, snapshot, MEMBERS, nodes) == {**NOTHING, **expected}
 
 
-def test_a_node_that_was_never_deployed_or_is_owed_something_is_not_asked(settings, snapshot) -> None:
-    del snapshot["deployed"]["a"]
+def test_a_node_that_is_owed_something_is_not_asked(settings, snapshot) -> None:
     snapshot["nodes"]["b"]["delivered"] = -1
     nodes = Nodes()
     audit.missed(settings, snapshot, MEMBERS, nodes)
-    assert nodes.calls == [("bcm.health", ["c"])]
+    assert nodes.calls == [("bcm.health", ["a.cluster", "c"])]
+
+
+UNKNOWN = {
+    "it was never deployed": ({**GOOD, "deployed": False, "lacking": [], "right": False}, {}),
+    "it is being cleaned": ({**GOOD, "at_work": "state.apply runs here (job 1)"}, {}),
+    "it has older modules, which do not say whether states run": ({k: GOOD[k] for k in GOOD if k != "at_work"}, {}),
+    "it has no modules": ("'bcm.health' is not available.", {}),
+    "the snapshot was lost, or another minion said that it was removed": (GOOD, {"deployed": ["a"], "applied": ["a"]}),
+    "and it lacks something": (
+        {**GOOD, "lacking": ["/usr/bin/dcgm-exporter"]},
+        {"deployed": ["a"], "applied": ["a"], "strayed": ["a"]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_a_node_that_is_not_known_to_be_deployed_is_believed_when_it_says_so(
+    settings, snapshot, answer, expected
+) -> None:
+    del snapshot["deployed"]["a"], snapshot["applied"]["a"]
+    assert audit.missed(settings, snapshot, MEMBERS, Nodes(a=answer)) == {**NOTHING, **expected}
 
 
 def test_what_the_nodes_said_is_remembered(settings, snapshot) -> None:

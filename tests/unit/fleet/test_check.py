@@ -33,6 +33,11 @@ CASES: dict[str, tuple[dict[str, str], check.Fleet, str]] = {
         fleet(nodes=["dgx-01", "dgx-c1"], builder=["dgx-01", "dgx-c1"]),
         "",
     ),
+    "nodes in another case": (
+        {"nodes": "DGX-01"},
+        fleet(nodes=[]),
+        "(did you mean dgx-01?)",
+    ),
     "nodes that match nobody": (
         {"nodes": "gpu-*"},
         fleet(nodes=[]),
@@ -131,3 +136,13 @@ def test_what_the_watcher_would_miss_on_the_head_is_told(tmp_path: Path) -> None
 
 def test_without_the_watcher_nothing_is_missed() -> None:
     assert check.on_this_head(configuration(watcher={"enabled": False}), [], "own.conf") == []
+
+
+@pytest.mark.parametrize(
+    ("opts", "cause"),
+    [({}, ""), ({"job_cache": False}, "job_cache is false"), ({"ext_job_cache": "redis"}, "ext_job_cache is set")],
+)
+def test_a_master_that_keeps_no_returns_is_told(opts, cause) -> None:
+    found = check.unkept_returns({"watcher": {"enabled": True}}, opts)
+    assert [cause in sentence for sentence in found] == [True] * bool(cause)
+    assert check.unkept_returns({"watcher": {"enabled": False}}, opts) == []

@@ -135,7 +135,20 @@ def test_a_master_that_does_not_take_the_job_is_told(settings, snapshot) -> None
     assert "did not take" in begin(snapshot, settings, jobs)[0] and snapshot["repairs"]["a"]["jid"] is None
 
 
+def test_a_node_that_went_away_during_its_repair_takes_nobodys_place(settings, snapshot) -> None:
+    jobs = Jobs()
+    settings["watcher"]["batch"] = "1"
+    for name in MEMBERS:
+        repair.owe(snapshot, name, "x is missing", 1000)
+    begin(snapshot, settings, jobs)
+    left = {name: minion for name, minion in MEMBERS.items() if name != "a"}
+    repair.begin(snapshot, left, (), jobs.start, settings, 1001)
+    assert [ids for ids, *_ in jobs.started] == [["a.cluster"], ["b"]]
+
+
 ODD = [
+    {"ret": {"digest": DIGEST, "configuration": {1: 2, "a": b"x"}}},
+    {"ret": {"digest": DIGEST, "configuration": {"a": b"x"}}},
     {"ret": {"digest": DIGEST, "configuration": {"exporter": {"release": "2.0"}}}},
     {"ret": {"digest": "../../etc/passwd", "configuration": CONFIGURATION}},
     {"ret": {"digest": "0" * 64}},

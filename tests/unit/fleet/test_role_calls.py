@@ -12,7 +12,7 @@ from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import files
 from superpod_dcgm.fleet import minions, role_calls, rollout
 from superpod_dcgm.fleet import report as fleet_report
-from superpod_dcgm.fleet.outcomes import DOWN, Outcome, judge_health
+from superpod_dcgm.fleet.outcomes import DOWN, Outcome, judge_health, judge_states
 from superpod_dcgm.watcher import belief, holds, owed
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 
@@ -303,3 +303,69 @@ def test_the_report_of_a_node_says_what_is_and_what_should_be() -> None:
     assert (judge_health(well).state, judge_health(well, "1.0").state) == ("ok", "ok")
     assert str(judge_health(well, "2.0")).startswith("failed: release 1.0 (the pillar has 2.0), running")
     assert judge_health({"ret": "boom", "retcode": 1}).state == "failed"
+
+
+ODD = [5, "x", {"a": 1}, [1, None], None]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("key", ["roles", "lacking", "release", "service", "wanted", "right"])
+def test_an_odd_word_of_one_node_spoils_no_report(key, odd) -> None:
+    health = {"roles": [], "wanted": "stopped", "service": "stopped", "release": "1.0", "right": True}
+    assert judge_health({"ret": {**health, key: odd}, "retcode": 0}).text
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_place_of_a_state_spoils_no_report(odd) -> None:
+    states = {"x": {"result": True, "__run_num__": odd}, "y": {"result": False, "comment": "no", "__run_num__": 1}}
+    assert str(judge_states({"ret": states})) == "failed: None: no"
+
+
+TRACEBACK = """An exception occurred in this state: Traceback (most recent call last):
+  File "/x/state.py", line 2, in call
+    ret = self.states[cdata["full"]](
+KeyError: 'timeout'
+"""
+REASONS = {
+    "an exception in a state": (TRACEBACK, "KeyError: 'timeout'"),
+    "a heading": (
+        "Error occurred installing package(s). Additional info follows:\n\nerrors:\n    - E: no room on /var\n",
+        "Error occurred installing package(s). Additional info follows: errors: - E: no room on /var",
+    ),
+    "colours": ("\x1b[31mno room\x1b[0m\non /var", "no room"),
+    "one sentence": ("no room: on /var", "no room: on /var"),
+    "nothing": ("", "no reason given"),
+}
+
+
+@pytest.mark.parametrize(("comment", "expected"), REASONS.values(), ids=REASONS.keys())
+def test_a_line_of_a_report_is_the_reason_and_not_what_announces_it(comment, expected) -> None:
+    state = {"result": False, "comment": comment, "__id__": "Run it"}
+    assert judge_states({"ret": {"x": state}}).text == f"Run it: {expected}"
+
+
+def test_an_exception_in_a_module_is_told_by_its_last_line(watched) -> None:
+    text = "The minion function caused an exception: " + TRACEBACK.partition(": ")[2]
+    report = role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[{"ret": text, "retcode": 1}]))
+    assert report["nodes"]["a"] == "failed: KeyError: 'timeout'"
+
+
+def test_a_node_that_says_that_it_is_deployed_is_known_to_be_after_the_snapshot_was_lost(watched) -> None:
+    answers = {"a_role_call": [said(state="lacking", text="x is missing")], "b_role_call": [said(state="busy")]}
+    role_calls.carry_out(watched, MEMBERS, Bus(c_role_call=[said(deployed=False, state="idle")], **answers))
+    snapshot = read_snapshot(watched["snapshot"])
+    assert "a" in snapshot["deployed"] and next(iter(snapshot["repairs"])) == "a"
+    assert "b" not in snapshot["deployed"], "it may be being cleaned"
+
+
+def test_what_a_node_says_of_itself_is_kept_only_as_words(watched) -> None:
+    role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[said(service={"a": 1}, release=["x"] * 9)]))
+    seen = read_snapshot(watched["snapshot"])["seen"]["a"]
+    assert (seen["service"], seen["release"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("4", True), ("10%", True), ("0", False), ("all", False), ("-1", False)]
+)
+def test_a_size_of_batches_is_a_number_or_a_percentage(size, expected) -> None:
+    assert rollout.is_batch(size) is expected

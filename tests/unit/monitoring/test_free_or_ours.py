@@ -82,7 +82,7 @@ def test_nothing_is_in_the_way_of_the_first_one(machine: Machine) -> None:
 def test_a_port_that_somebody_has_is_named_with_who_has_it(machine: Machine) -> None:
     machine.listens = [listeners.Listener(9090, 812, "prometheus", UNIT)]
     (sentence,) = ownership.obstacles(wanted(machine.root))
-    assert sentence.startswith("dcgm:prometheus:port: on 9090 listens prometheus (process 812, prometheus.service)")
+    assert sentence.startswith("dcgm:prometheus:port: on 9090 listens prometheus (process 812 of prometheus.service)")
     assert "prometheus:mode to existing" in sentence
 
 

@@ -24,6 +24,8 @@ class Prometheus:
         self.enabled = "disabled"
         self.pid = 1
         self.reloads = 1
+        # Seconds between two reloads, by the clock.
+        self.step = 1
         self.refused = False
         self.calls: list[tuple[str, ...]] = []
         self.now = 0.0
@@ -42,7 +44,7 @@ class Prometheus:
             self.refused = "refused" in self.config.read_text()
             if not self.refused:
                 self.text = self.config.read_text()
-                self.reloads += 1
+                self.reloads += self.step
         return ""
 
     def show(self, _unit: str) -> dict[str, str]:
@@ -102,6 +104,15 @@ def test_another_job_is_a_reload_and_another_option_a_restart(prometheus: Promet
     assert (prometheus.did("reload"), prometheus.did("restart")) == (1, 1)
     Path(paths.PROMETHEUS_UNIT_FILE).write_text("ExecStart=/x --web.listen-address=:9091\n")
     assert apply(prometheus) == {"service": "restarted"}
+
+
+@pytest.mark.parametrize("step", [-5 * 3600, 5 * 3600])
+def test_a_reload_is_known_whatever_the_clock_does(prometheus: Prometheus, step: int) -> None:
+    apply(prometheus)
+    prometheus.step = step
+    prometheus.config.write_text("good, with a job\n")
+    assert apply(prometheus) == {"configuration": "reloaded"}
+    assert prometheus.config.read_text() == "good, with a job\n"
 
 
 @pytest.mark.parametrize("wrong", ["dies", "deaf"])

@@ -162,12 +162,13 @@ def _process(
 
 
 @pytest.mark.usefixtures("of_root")
-def test_slurmd_is_known_by_its_program_and_its_view_by_its_namespace(tmp_path) -> None:
+@pytest.mark.parametrize("called", ["slurmd", "slurmd-24.11.5", "slurmd-wlm", "slurmd.real"])
+def test_slurmd_is_known_by_its_program_and_its_view_by_its_namespace(tmp_path, called) -> None:
     _process(tmp_path, 1, "/usr/bin/python3")
     _process(tmp_path, 3, "/usr/sbin/slurmd", contained=True)
     (tmp_path / "self").symlink_to("1")
     assert runnable.slurmd(str(tmp_path)) == ""
-    _process(tmp_path, 2, "/opt/slurm/sbin/slurmd (deleted)")
+    _process(tmp_path, 2, f"/opt/slurm/sbin/{called} (deleted)")
     assert runnable.slurmd(str(tmp_path)) == f"{tmp_path}/2"
     assert runnable.slurmd_root(str(tmp_path)) == f"{tmp_path}/2/root"
     (tmp_path / "1/ns/mnt").unlink()
@@ -188,8 +189,9 @@ def of_root(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("of_root")
-def test_a_prolog_that_runs_is_known_by_what_slurmd_told_it(tmp_path) -> None:
-    _process(tmp_path, 5, "/usr/sbin/slurmd")
+@pytest.mark.parametrize("called", ["slurmd", "slurmd-wlm"])
+def test_a_prolog_that_runs_is_known_by_what_slurmd_told_it(tmp_path, called) -> None:
+    _process(tmp_path, 5, f"/usr/sbin/{called}")
     (tmp_path / "self").symlink_to("5")
     _process(tmp_path, 12, "/bin/bash", b"SLURM_SCRIPT_CONTEXT=prolog_slurmd\0", parent=5, contained=True)
     _process(tmp_path, 6, "/usr/sbin/slurmstepd")

@@ -27,7 +27,10 @@ def test_hours_end_by_themselves_and_the_last_word_counts(path) -> None:
     assert holds.text(holds.read(path, 2000)["a"]) == "held since t1, until 1970-01-01T04:33:20Z"
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": 5}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"a": 5}', "{", '{"a": {"until": null}}', '{"a": {"since": "t0", "until": "x"}}'],
+)
 def test_a_file_that_cannot_be_read_holds_nobody(path, content) -> None:
     with open(path, "w", encoding="utf-8") as stream:
         stream.write(content)

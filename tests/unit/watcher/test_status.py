@@ -204,3 +204,27 @@ def test_a_node_whose_apply_may_be_at_work_is_asked_until_it_is_right(what, minu
     found = known(**what)
     assert asked_again(found, minutes_ago) == (["a"] if expected else [])
     assert asked_again(found, minutes_ago, enabled=False) == []
+
+
+ODD = [
+    {"seq": "x", "updated": 5, "nodes": [], "tries": None, "target_problems": {"a": 1}, "deployed": "all"},
+    {
+        **{"nodes": {"a": 5, "b": {"roles": "x"}}, "tries": {"a": {"seq": 1}}, "repairs": {"a": {}, "b": None}},
+        **{"repaired": {"a": "x"}, "seen": {"a": {"service": ["x"]}}, "applied": {"a": 1}, "doubts": {"a": None}},
+    },
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_another_release_or_a_hand_left_in_another_form_costs_itself(tmp_path, odd) -> None:
+    (tmp_path / "snapshot.json").write_text(json.dumps({**known(RUNS), **odd}))
+    read = read_snapshot(str(tmp_path / "snapshot.json"))
+    assert {key: read[key] for key in odd} == {key: empty_snapshot()[key] for key in odd}
+
+
+def test_a_device_of_an_earlier_release_is_completed(tmp_path) -> None:
+    snapshot = known()
+    for key in ("silent", "ip"):
+        snapshot["nodes"]["a"].pop(key, None)
+    (tmp_path / "snapshot.json").write_text(json.dumps(snapshot))
+    assert read_snapshot(str(tmp_path / "snapshot.json"))["nodes"]["a"]["silent"] == 0
