@@ -262,8 +262,11 @@ def scrape_removed(name: str) -> dict[str, Any]:
     changes = {"removed": name}
     if __opts__["test"]:
         return state.result(name, None, f"{name} would be removed", changes)
-    os.unlink(name)
     folder = os.path.dirname(name)
-    if not os.listdir(folder):
-        os.rmdir(folder)
+    try:
+        os.unlink(name)
+        if not os.listdir(folder):
+            os.rmdir(folder)
+    except OSError as exc:
+        return state.result(name, False, f"{name} cannot be removed: {exc}")
     return state.result(name, True, f"{name} is removed; take it out of that Prometheus' scrape_config_files", changes)

@@ -26,6 +26,15 @@ _OF_TABLE = (
     *("positions", "guessed", "note", "pending", "sharing", "bad"),
     *("ask_again", "asked", "in_vain", "mark", "known"),
 )
+_NUMBER = (int, float)
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("tried", "asked"), _NUMBER),
+    **dict.fromkeys(("ok", "guessed", "ask_again"), bool),
+    **dict.fromkeys(("problem", "fingerprint", "positions", "note", "pending"), str),
+    **{"in_vain": int, "remarks": list, "sharing": list, "mark": dict},
+}
+# What slurmd said last has all of these.
+_KNOWN = {"process", "devices", "sharing"}
 
 
 def refresh(conf: dict[str, str], force: bool = False) -> dict[str, Any]:
@@ -162,7 +171,22 @@ def read_status() -> dict[str, Any]:
     are), ``guessed``, ``note`` (why), ``pending`` and ``sharing``. The rest is for the next attempt.
     """
     found = read_json(paths.DEVICES_STATUS, {})
-    return found if isinstance(found, dict) else {}
+    return {key: value for key, value in found.items() if _is_usable(key, value)} if isinstance(found, dict) else {}
+
+
+def _is_usable(key: str, value: Any) -> bool:
+    """Whether a word of a status is what it should be: one of another release, or a damaged one, stops no tick."""
+    if key == "bad":
+        return isinstance(value, list) and all(
+            isinstance(one, dict)
+            and one.keys() == {"gpu", "bus", "why"}
+            and all(isinstance(text, str) for text in one.values())
+            and (not one["gpu"] or one["gpu"].isdecimal())
+            for one in value
+        )
+    if key == "known":
+        return isinstance(value, dict) and (not value or value.keys() >= _KNOWN)
+    return isinstance(value, _TYPES.get(key, object))
 
 
 def current() -> Table | None:

@@ -10,6 +10,8 @@ import re
 import stat
 from dataclasses import dataclass
 
+from superpod_dcgm.base import files
+
 _DEVICE = re.compile(r"/dev/nvidia\S*")
 # The sixth column, or what is left of it where the file was deleted.
 _MAPPED = re.compile(r"^(?:\S+\s+){5}(/dev/nvidia\S*)", re.MULTILINE)
@@ -80,7 +82,7 @@ def _named(path: str, target: str) -> list[str]:
 def _user(folder: str, number: int, devices: tuple[str, ...]) -> User:
     groups = _text(f"{folder}/cgroup")
     job = _JOB_GROUP.search(groups)
-    named = _JOB_ENVIRONMENT.search(_bytes(f"{folder}/environ"))
+    named = _JOB_ENVIRONMENT.search(files.told(f"{folder}/environ"))
     units = [unit for unit in _UNIT.findall(groups) if not _COLLECTIVE.fullmatch(unit)]
     try:
         uid = os.stat(folder).st_uid
@@ -104,12 +106,4 @@ def _name(uid: int) -> str:
 
 
 def _text(path: str) -> str:
-    return _bytes(path).decode("utf-8", "replace")
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""
+    return files.told(path).decode("utf-8", "replace")

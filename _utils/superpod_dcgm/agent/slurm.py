@@ -11,7 +11,7 @@ from collections.abc import Callable
 from superpod_dcgm.agent import slurmd_process, slurmd_unit
 from superpod_dcgm.agent.nvidia import Limit, Trouble
 from superpod_dcgm.agent.slurmd_process import Slurmd
-from superpod_dcgm.base import job_map_conf, process
+from superpod_dcgm.base import files, job_map_conf, process
 from superpod_dcgm.base.process import Answer
 
 # Where Slurm's commands are when no slurmd of this machine leads to them; under BCM in none of the usual places.
@@ -104,14 +104,6 @@ def _run(arguments: list[str], environment: dict[str, str], seconds: float, late
     return Answer(None, error=late, late=True) if answer.late else answer
 
 
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""
-
-
 def jobs_with_steps(sockets: str = "/proc/net/unix") -> set[str]:
     """
     Return the ids of the jobs of which a step runs here: slurmstepd listens on ``…/<node>_<jobid>.<step>``.
@@ -120,5 +112,5 @@ def jobs_with_steps(sockets: str = "/proc/net/unix") -> set[str]:
     disturbed as by a connection, and nobody has to know where the spool directory is. A user could keep a stale id of
     his own alive by such a socket, which does no harm.
     """
-    text = _read(sockets).decode("utf-8", "replace")
+    text = files.told(sockets).decode("utf-8", "replace")
     return {job for flags, job in _STEP_SOCKET.findall(text) if int(flags, 16) & _LISTENING}

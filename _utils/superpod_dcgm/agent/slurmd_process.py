@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from superpod_dcgm.agent import nvidia, slurmd_unit
 from superpod_dcgm.agent.nvidia import Limit, Trouble
 from superpod_dcgm.agent.slurmd_options import Options, parse
-from superpod_dcgm.base import slurmd_name
+from superpod_dcgm.base import files, slurmd_name
 
 PROC = "/proc"
 _DELETED = " (deleted)"
@@ -121,7 +121,7 @@ def _has_our_root(folder: str) -> bool:
 
 def _stat(folder: str) -> list[str]:
     """Fields of /proc/PID/stat from the state on: the name before may have blanks and brackets."""
-    return _read(f"{folder}/stat").rpartition(b")")[2].decode("ascii", "replace").split()
+    return files.told(f"{folder}/stat").rpartition(b")")[2].decode("ascii", "replace").split()
 
 
 def _of_process(processes: str, pid: int, doubt: str) -> Slurmd | None:
@@ -136,18 +136,10 @@ def _of_process(processes: str, pid: int, doubt: str) -> Slurmd | None:
         raise Trouble(
             f"slurmd (process {pid}) runs with a root directory of its own, as in a container: it is not asked"
         )
-    words = [os.fsdecode(word) for word in _read(f"{folder}/cmdline").split(b"\0")[:-1]]
-    pairs = [os.fsdecode(pair).partition("=") for pair in _read(f"{folder}/environ").split(b"\0")]
+    words = [os.fsdecode(word) for word in files.told(f"{folder}/cmdline").split(b"\0")[:-1]]
+    pairs = [os.fsdecode(pair).partition("=") for pair in files.told(f"{folder}/environ").split(b"\0")]
     environment = {name: value for name, sign, value in pairs if sign and not _PRIVATE.fullmatch(name)}
     return Slurmd(f"{pid}:{start}", f"{folder}/exe", place, words or ["slurmd"], environment, doubt)
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""
 
 
 def prove(slurmd: Slurmd) -> None:

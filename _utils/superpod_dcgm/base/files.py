@@ -103,17 +103,27 @@ def open_directory(path: str, mode: int = 0o755) -> bool:
     return True
 
 
-def head(path: str, most: int) -> bytes:
+def head(path: str, most: int, follow: bool = False) -> bytes:
     """
-    Return the first ``most`` bytes of a plain file; what is none is neither waited for nor followed.
+    Return the first ``most`` bytes of a plain file; what is none is not waited for.
 
+    :param follow: whether the path may be a link.
     :raises OSError: it cannot be read, or is no plain file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with open(os.open(path, flags), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "no plain file", path)
         return stream.read(most)
+
+
+def told(path: str) -> bytes:
+    """Return what the kernel says in a file of /proc, which has no size; nothing of one that is gone or closed."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
 
 
 def _same(path: str, text: str, mode: int) -> bool:

@@ -27,7 +27,7 @@ def includes(port: int, path: str) -> bool | None:
         return None
     try:
         found = yaml.safe_load(json.loads(text)["data"]["yaml"])
-    except (ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return None
     patterns = _list(found, "scrape_config_files")
     jobs = {job.get("job_name") for job in _list(found, "scrape_configs") if isinstance(job, dict)}
@@ -45,5 +45,5 @@ def targets(port: int) -> int:
     try:
         active = json.loads(text)["data"]["activeTargets"] if status == 200 else []
         return sum(target["labels"].get("job") == paths.SCRAPE_JOBS[0] for target in active)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return 0

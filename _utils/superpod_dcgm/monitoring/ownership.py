@@ -47,8 +47,7 @@ def record() -> dict[str, object]:
 def is_ours(path: str) -> bool:
     """Return whether a text file carries our mark."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.readline().startswith(MARK)
+        return files.head(path, len(MARK), follow=True) == MARK.encode()
     except OSError:
         return False
 

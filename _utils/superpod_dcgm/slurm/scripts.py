@@ -37,8 +37,7 @@ def storage(known: dict[str, list[str]] | None) -> Storage:
 def is_ours(path: str) -> bool:
     """Return whether a file is our script, of any release; one that is empty, as a full disk leaves it, counts too."""
     try:
-        with open(path, "rb") as stream:
-            head = stream.read(_HEAD_BYTES)
+        head = files.head(path, _HEAD_BYTES, follow=True)
     except OSError:
         return False
     return not head or _MARK in head

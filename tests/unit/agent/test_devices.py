@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from superpod_dcgm.agent import devices as agent_devices
-from superpod_dcgm.agent import nvidia
+from superpod_dcgm.agent import metrics, nvidia
 from superpod_dcgm.base import paths
 
 from tests.fake_slurmd import FakeSlurmd
@@ -665,3 +665,20 @@ def test_a_table_is_read_as_it_was_written(machine, profile) -> None:
     machine.refresh()
     text = machine.table.read_text()
     assert agent_devices.render(agent_devices.parse(text)) == text
+
+
+ODD = [
+    {"tried": "x", "asked": [], "in_vain": "y", "bad": ["0"], "known": {"process": "1:1", "devices": [["/dev/x"]]}},
+    {"ok": 1, "bad": [{"gpu": "x", "bus": "", "why": ""}], "mark": [], "remarks": None, "fingerprint": 5},
+    {"ok": False, "bad": [{"gpu": "0"}], "known": [], "ask_again": "yes", "sharing": "mps", "problem": None},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_status_of_another_release_or_a_damaged_one_stops_nobody(machine, odd) -> None:
+    machine.gres(_in_pci_order(list(range(8))))
+    machine.refresh()
+    Path(paths.DEVICES_STATUS).write_text(json.dumps({**machine.status(), **odd}))
+    assert machine.refresh(force=False)["problem"] == ""
+    status = agent_devices.read_status()
+    metrics.write({"textfile": str(machine.root)}, agent_devices.current() or agent_devices.Table(), True, status)

@@ -10,6 +10,8 @@ import pytest
 from superpod_dcgm.agent import job_map
 from superpod_dcgm.base import files as base_files
 from superpod_dcgm.base import leftovers
+from superpod_dcgm.monitoring import ownership
+from superpod_dcgm.slurm import scripts
 
 
 @pytest.mark.parametrize("earlier", [None, 0o644])
@@ -138,3 +140,15 @@ def test_what_stands_in_the_place_of_a_directory_keeps_its_mode(tmp_path) -> Non
         with pytest.raises(OSError):
             base_files.make_directory(str(path))
     assert theirs.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_head_of_what_is_no_plain_file_is_neither_waited_for_nor_read(tmp_path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "plain").write_text("abc")
+    (tmp_path / "link").symlink_to("plain")
+    assert base_files.head(str(tmp_path / "plain"), 2) == b"ab"
+    assert base_files.head(str(tmp_path / "link"), 2, follow=True) == b"ab"
+    for name, follow in (("fifo", True), ("fifo", False), ("link", False)):
+        with pytest.raises(OSError):
+            base_files.head(str(tmp_path / name), 2, follow)
+    assert not scripts.is_ours(str(tmp_path / "fifo")) and not ownership.is_ours(str(tmp_path / "fifo"))

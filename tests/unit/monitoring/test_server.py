@@ -179,8 +179,24 @@ def test_a_prometheus_of_others_is_asked_whether_it_includes_us(
     assert existing.includes(9090, "/etc/p/dcgm.yml") is included
 
 
-@pytest.mark.parametrize("answer", [(0, ""), (401, ""), (200, "<html>"), (200, "[]")])
+# Another service may answer on the port.
+ODD = [
+    (0, ""),
+    (401, ""),
+    (200, "<html>"),
+    (200, "[]"),
+    (200, '{"data": {"yaml": 5, "activeTargets": [{"labels": []}]}}'),
+]
+
+
+@pytest.mark.parametrize("answer", ODD[:4])
 def test_one_that_does_not_tell_is_not_guessed(monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str]) -> None:
     monkeypatch.setattr(server, "fetch", lambda *_: answer)
     assert existing.includes(9090, "/etc/p/dcgm.yml") is None
+    assert existing.targets(9090) == 0
+
+
+@pytest.mark.parametrize("answer", ODD)
+def test_an_odd_answer_has_no_targets(monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str]) -> None:
+    monkeypatch.setattr(server, "fetch", lambda *_: answer)
     assert existing.targets(9090) == 0
