@@ -183,9 +183,9 @@ dcgm:
     minimum_share: 0.5
     # A node that so many lists in a row do not have is forgotten: its target goes, its service stays as it is.
     confirm: 3
-    # Nodes that get a change at the same time (number or percentage).
+    # Nodes that a roll-out or repairs work on at the same time (number or percentage). Role calls go to all at once.
     batch: 20%
-    # Seconds that a node may work on a change; after that it is not waited for, and tried again later.
+    # Seconds that states may take on a node, a build apart; after that it is not waited for.
     deadline: 600
     # Seconds between two questions to the deployed nodes whether they are as they should be: no event need be lost.
     audit: 900
