@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from superpod_dcgm.base import files
 
 from tests.fake_bcm import ok
 
@@ -79,6 +80,9 @@ def provision(cluster) -> None:
     """Be a node that booted from an image without anything of ours but the modules."""
     for path in cluster.state.iterdir():
         path.unlink()
+    with files.lock_local(f"{cluster.snapshot_file}.lock", 10):
+        # The minion of the tests boots never.
+        cluster.snapshot_file.write_text(json.dumps({**cluster.snapshot, "boots": {NODE: "another"}}))
     cluster.call("event.send", f"salt/minion/{NODE}/start")
 
 

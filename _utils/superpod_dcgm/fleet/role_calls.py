@@ -27,6 +27,7 @@ _AT_ONCE = 200
 # Seconds for another change set that is at work: after that, the nodes are left to the next poll.
 _PATIENCE = 60
 _DELIVERED = ("roles", "category")
+CLEANED = Outcome("ok", "nothing is deployed there any more: it was cleaned, since it did not boot meanwhile")
 
 
 class AtWork(files.Busy):
@@ -112,6 +113,8 @@ def _judged(
             found[name] = Outcome("ok", "its roles are not known yet")
         else:
             found[name] = outcomes.judge_role_call(returns.get(name), name in snapshot["deployed"])
+            if _was_cleaned(snapshot, name, returns.get(name)):
+                found[name] = CLEANED
     # One that knows no role call has old code of ours, or none at all since it was re-provisioned.
     old = sorted(name for name, outcome in found.items() if outcome.state == "old")
     asked = run([members[name] for name in old], "bcm.health", [_NO_RULES], {}) if old else {}
@@ -119,6 +122,14 @@ def _judged(
         if outcomes.is_bare(asked.get(members[name])):
             found[name] = Outcome("lacking", "it has nothing of what the last apply put there: it was re-provisioned")
     return found
+
+
+def _was_cleaned(snapshot: Snapshot, name: str, answer: dict[str, Any] | None) -> bool:
+    """Whether a deployed node lost all of ours without a boot: somebody cleaned it, and nobody heard it say so."""
+    said = (answer or {}).get("ret")
+    if name not in snapshot["deployed"] or not isinstance(said, dict) or said.get("deployed") is not False:
+        return False
+    return said.get("state") != "busy" and bool(said.get("boot")) and said["boot"] == snapshot["boots"].get(name)
 
 
 # An older version of `bcm.health` demands rules; what it says of roles is not used.
@@ -136,7 +147,9 @@ def _settle(
     problems: dict[str, str | None] = {}
     for name, outcome in found.items():
         problems[name] = None if outcome.state in ("ok", "lacking") else outcome.text
-        if outcome.state == "lacking":
+        if outcome is CLEANED:
+            owed.note(snapshot, owed.News(removed={name}), (), timestamp())
+        elif outcome.state == "lacking":
             # It has its roles, and gets the rest by a repair, whose service state follows them.
             repair.owe(snapshot, name, outcome.text, moment)
     owed.settle(snapshot, work, problems)
@@ -150,3 +163,4 @@ def _note_deployed(snapshot: Snapshot, said: Mapping[str, Any]) -> None:
     for name, answer in said.items():
         if isinstance(answer, dict) and answer.get("deployed") is True and answer.get("state") not in ("busy", None):
             snapshot["deployed"].setdefault(name, timestamp())
+            snapshot["boots"][name] = str(answer.get("boot"))

@@ -14,8 +14,8 @@ from typing import Literal, TypedDict
 
 from superpod_dcgm.watcher.snapshot import Attempt, Snapshot
 
-_OF_DEPLOYED: tuple[Literal["started", "applied", "repairs", "repaired", "seen"], ...]
-_OF_DEPLOYED = ("started", "applied", "repairs", "repaired", "seen")
+_OF_DEPLOYED: tuple[Literal["started", "boots", "applied", "repairs", "repaired", "seen"], ...]
+_OF_DEPLOYED = ("started", "boots", "applied", "repairs", "repaired", "seen")
 # A change set takes seconds to begin, however often the watcher polls.
 _SHORTEST_WAIT, _LONGEST_WAIT = 5, 900
 

@@ -87,10 +87,11 @@ class Snapshot(TypedDict):
     All that the watcher remembers; times are UTC, ISO 8601.
 
     ``started``: deployed nodes whose minion started since their last role call. ``deployed``: when a node was
-    deployed. ``applied``: digest of the configuration that the administrator last applied. ``tries``: role calls that
-    are owed and were tried. ``repairs``: applies that nodes need. ``repaired``: what was repaired. ``seen``: what nodes
-    last said. ``doubts``: devices of the last list whose roles cannot be told, with the reason; ``list_problems``: what
-    else of that list cannot be used.
+    deployed. ``boots``: the boot (base/boot) in which a node last said that it is. ``applied``: digest of the
+    configuration that the administrator last applied. ``tries``: role calls that are owed and were tried.
+    ``repairs``: applies that nodes need. ``repaired``: what was repaired. ``seen``: what nodes last said.
+    ``doubts``: devices of the last list whose roles cannot be told, with the reason; ``list_problems``: what else
+    of that list cannot be used.
     """
 
     version: int
@@ -103,6 +104,7 @@ class Snapshot(TypedDict):
     nodes: dict[str, Node]
     started: dict[str, str]
     deployed: dict[str, str]
+    boots: dict[str, str]
     applied: dict[str, str]
     tries: dict[str, Attempt]
     repairs: dict[str, Repair]
@@ -126,6 +128,7 @@ def empty_snapshot() -> Snapshot:
         "nodes": {},
         "started": {},
         "deployed": {},
+        "boots": {},
         "applied": {},
         "tries": {},
         "repairs": {},

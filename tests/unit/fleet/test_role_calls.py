@@ -176,6 +176,18 @@ def test_what_a_node_lacks_is_noted_for_a_repair(watched, answer) -> None:
     assert report["owed"] == ["a"] and list(read_snapshot(watched["snapshot"])["repairs"]) == ["a"]
 
 
+def test_a_node_that_lost_everything_without_a_boot_was_cleaned_and_is_not_repaired(watched) -> None:
+    """Its event that it is removed was lost."""
+    deploy(watched, "a", "b")
+    role_calls.carry_out(watched, MEMBERS, Bus(a_role_call=[said(boot="1")], b_role_call=[said(boot="1")]))
+    gone = {"state": "idle", "deployed": False}
+    bus = Bus(a_role_call=[said(**gone, boot="1")], b_role_call=[said(**gone, boot="2")])
+    report = role_calls.carry_out(watched, MEMBERS, bus, again={"a", "b"})
+    assert "it was cleaned" in report["nodes"]["a"] and report["owed"] == ["b"]
+    snapshot = read_snapshot(watched["snapshot"])
+    assert "a" not in snapshot["deployed"] and list(snapshot["repairs"]) == ["b"]
+
+
 @pytest.mark.parametrize(
     "answer", [{"ret": {"a": 1}}, {"ret": None}, {"ret": []}, {"ret": {}}, {"ret": {"state": ["x"]}}, {"ret": 5}, {}]
 )
