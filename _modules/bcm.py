@@ -58,6 +58,8 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     if found["changed"]:
         # Not the pillar: a render per node for something that every state run renders anyway.
         __salt__["saltutil.refresh_grains"](refresh_pillar=False)
+        # The matchers keep the grains that they were loaded with: `salt -G bcm:roles:…` would match as before.
+        __salt__["saltutil.refresh_matchers"]()
     return found
 
 

@@ -42,6 +42,7 @@ def module(load, tmp_path):
         __grains__={"id": "x99", "host": "DGX-01"},
         __salt__={
             "saltutil.refresh_grains": lambda **how: refreshed.append(how),
+            "saltutil.refresh_matchers": lambda: refreshed.append("matchers"),
             "saltutil.is_running": lambda pattern: running,
         },
         refreshed=refreshed,
@@ -53,7 +54,7 @@ def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
     said = module.role_call(1, NODES, 7)
     assert (said["changed"], said["roles"], said["state"]) == (True, ["slurmclient"], "idle")
     assert module.role_call(1, NODES, 8)["changed"] is False
-    assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}]
+    assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}, "matchers"]
 
 
 def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) -> None:
@@ -64,7 +65,10 @@ def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) ->
             "_modules/bcm.py",
             __opts__={"superpod_dcgm_state": str(tmp_path / number)},
             __grains__={"id": f"prod.dgx-{number}", "host": f"dgx-{number}"},
-            __salt__={"saltutil.refresh_grains": lambda **how: None, "saltutil.is_running": lambda pattern: []},
+            __salt__={
+                **{"saltutil.refresh_grains": lambda **how: None, "saltutil.refresh_matchers": lambda: None},
+                "saltutil.is_running": lambda pattern: [],
+            },
         )
         taken[number] = module.role_call(1, nodes, 1)["roles"]
     assert taken == {"01": ["slurmclient"], "02": []}
