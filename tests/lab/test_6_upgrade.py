@@ -6,12 +6,12 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import former
 import pytest
-from product import Applied, Cluster
+from product import FOLLOWING, Applied, Cluster
 
 from superpod.lab import Lab
 
@@ -52,7 +52,7 @@ def prologs(cluster: Cluster) -> int:
 
 
 def look(cluster: Cluster) -> Found:
-    table = cluster.shell(NODE, "grep -v '^made ' /run/superpod-dcgm/devices")
+    table = cluster.shell(NODE, "grep -vE '^(made|fingerprint) ' /run/superpod-dcgm/devices")
     user = cluster.shell(NODE, "ps -o uid=,user= -p $(systemctl show -P MainPID dcgm-exporter)")
     return Found(cluster.started(NODE), user, table, prologs(cluster))
 
@@ -135,8 +135,14 @@ def test_the_job_kept_running_with_its_label(cluster: Cluster, upgrade: Upgrade)
     assert (mapped(cluster, upgrade.job), labelled(cluster, upgrade.job)) == (gpus, gpus)
 
 
-def test_exporter_table_and_counters_survived(cluster: Cluster, upgrade: Upgrade) -> None:
-    assert look(cluster) == upgrade.before
+def test_user_table_and_counters_survived(cluster: Cluster, upgrade: Upgrade) -> None:
+    found = look(cluster)
+    assert replace(found, exporter=upgrade.before.exporter) == upgrade.before
+
+
+def test_the_exporter_was_restarted_because_its_unit_changed(upgrade: Upgrade) -> None:
+    assert "Write dcgm-exporter.service" in upgrade.nodes.changed(NODE)
+    assert upgrade.nodes.states(NODE)[FOLLOWING]["changes"]["service"]["new"] == "restarted"
 
 
 def test_prolog_and_epilog_are_the_nodes_own_now(cluster: Cluster, upgrade: Upgrade) -> None:
