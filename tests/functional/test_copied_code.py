@@ -17,7 +17,9 @@ def copied(loaders: Any, tmp_path: Path) -> Any:
     for folder in ("_runners", "_utils/superpod_dcgm/base"):
         (root / folder).mkdir(parents=True)
         (root / folder / "one.py").write_text("ONE = 1\n")
-    options = copy.deepcopy(dict(loaders.opts)) | {"file_roots": {"base": [str(root)]}, "test": False}
+    # A cache of its own: Salt keeps the list of a file root for 20 s, whichever file root it was.
+    own = {"file_roots": {"base": [str(root)]}, "cachedir": str(tmp_path / "cache"), "test": False}
+    options = copy.deepcopy(dict(loaders.opts)) | own
     low = {
         **{"state": "dcgm_path", "fun": "copied", "name": str(tmp_path / "code"), "source": "salt://"},
         **{"folders": ["_runners", "_utils"], "__id__": "Copy", "__sls__": "test", "__env__": "base", "order": 1},

@@ -43,7 +43,7 @@ def test_the_oldest_that_nobody_needs_go(
 ) -> None:
     here.link(linked)
     if good:
-        (here.root / "var/running.json").write_text(f'{{"release": "{good}"}}')
+        (here.root / "var/running.json").write_text(f'{{"release": "{good}", "files": {{}}}}')
     assert installed.surplus(keep, wanted) == expected
 
 
