@@ -119,7 +119,7 @@ def status(ask: bool = False, tgt: str | None = None) -> dict[str, Any]:
     nodes = {**known.nodes, **chosen.nodes}
     problems = {**known.problems, **chosen.problems}
     found = watcher_status.status(watcher_settings, remembered, nodes, heads, problems, known.remarks)
-    for name, why in pending.rollouts(__opts__, remembered["applied"], nodes).items():
+    for name, why in pending.rollouts(__opts__, remembered, nodes).items():
         found["nodes"][name]["problem"] = found["nodes"][name]["problem"] or why
     if tgt is not None:
         found["nodes"] = {name: found["nodes"][name] for name in sorted({**chosen.nodes, **chosen.problems})}

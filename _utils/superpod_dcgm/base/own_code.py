@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -22,6 +23,15 @@ def _sources(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
         for name in sorted(os.listdir(os.path.join(_ROOT, folder))):
             if name.endswith(".py"):
                 yield os.path.join(_NAME, folder, name), os.path.join(_ROOT, folder, name)
+
+
+def digest() -> str:
+    """Return by what this copy of the package is told from another: SHA-256 of its files, in hexadecimal digits."""
+    parts = sorted(entry.name for entry in os.scandir(_ROOT) if entry.is_dir() and entry.name != "__pycache__")
+    told = hashlib.sha256()
+    for path, source in _sources(parts):
+        told.update(f"{path} {files.sha256(source)}\n".encode())
+    return told.hexdigest()
 
 
 def _present(directory: str) -> set[str]:

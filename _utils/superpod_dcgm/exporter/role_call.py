@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from superpod_dcgm.base import boot, files, maintenance, paths, roles, systemd
+from superpod_dcgm.base import boot, files, maintenance, own_code, paths, roles, systemd
 from superpod_dcgm.exporter import installed, last_good, service
 
 # What a caller of another version asks for is not guessed.
@@ -95,6 +95,7 @@ def condition(state: str = "") -> dict[str, Any]:
         "deployed": bool(record or last),
         "applied": last.get("digest"),
         "release": installed.linked_release(),
+        "code": own_code.digest(),
         "lacking": lacking(state),
     }
 

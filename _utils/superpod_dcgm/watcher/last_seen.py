@@ -8,7 +8,7 @@ from typing import Any
 from superpod_dcgm.watcher import device_list
 from superpod_dcgm.watcher.snapshot import Seen, Snapshot
 
-NEVER: Seen = {"at": None, "service": None, "release": None, "silent": None}
+NEVER: Seen = {"at": None, "service": None, "release": None, "code": None, "silent": None}
 
 
 def note(snapshot: Snapshot, asked: Collection[str], health: Mapping[str, Any], now: str) -> None:
@@ -26,8 +26,8 @@ def note(snapshot: Snapshot, asked: Collection[str], health: Mapping[str, Any], 
             continue
         # One without our modules answers with a sentence.
         answer = health[name] if isinstance(health[name], dict) else {}
-        said = {key: device_list.text(answer.get(key)) for key in ("service", "release")}
-        seen[name] = {"at": now, "service": said["service"], "release": said["release"], "silent": None}
+        said = {key: device_list.text(answer.get(key)) for key in ("service", "release", "code")}
+        seen[name] = {**NEVER, **said, "at": now}  # type: ignore[typeddict-item]
 
 
 def forget(snapshot: Snapshot, members: Collection[str]) -> None:

@@ -73,12 +73,13 @@ class Seen(TypedDict):
     """
     What a node last said of itself, and when; None as long as it said nothing.
 
-    ``silent``: since when it does not answer, or None.
+    ``code``: digest of the package that it runs (base/own_code). ``silent``: since when it does not answer, or None.
     """
 
     at: str | None
     service: str | None
     release: str | None
+    code: str | None
     silent: str | None
 
 

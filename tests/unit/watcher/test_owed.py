@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from superpod_dcgm.watcher import belief, owed
+from superpod_dcgm.watcher import belief, last_seen, owed
 from superpod_dcgm.watcher.owed import News, claim, claimed, note, note_all, settle
 from superpod_dcgm.watcher.snapshot import empty_snapshot
 
@@ -164,6 +164,6 @@ def test_settling_a_forgotten_node_does_no_harm(snapshot) -> None:
 
 def test_what_a_removed_node_said_is_forgotten(snapshot) -> None:
     snapshot["deployed"]["a"] = "2026-01-01T00:00:00Z"
-    snapshot["seen"]["a"] = {"at": "2026-01-01T00:00:00Z", "service": "running", "release": "x", "silent": None}
+    snapshot["seen"]["a"] = {**last_seen.NEVER, "at": "2026-01-01T00:00:00Z", "service": "running", "release": "x"}
     note(snapshot, News(removed={"a"}), ["a"], "2026-01-01T00:01:00Z")
     assert "a" not in snapshot["seen"] and "a" not in snapshot["deployed"]
