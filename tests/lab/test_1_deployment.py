@@ -25,6 +25,10 @@ def head(cluster: Cluster, from_nothing: None) -> None:
 
 @pytest.fixture(scope="module")
 def dry_run(cluster: Cluster, head: None) -> dict[str, set[str]]:
+    # Salt syncs the modules also for a dry run. As soon as they are there the watcher's role calls leave the roles.
+    cluster.lab.salt("dgx-*", "saltutil.sync_all")
+    cluster.shell("head", "salt-run bcm.sync >/dev/null 2>&1")
+    wait_delivered(cluster.lab)
     before = {node: cluster.places(node) for node in NODES}
     applied = cluster.apply("dgx-*", test=True)
     assert applied.code == 0
@@ -36,8 +40,6 @@ def dry_run(cluster: Cluster, head: None) -> dict[str, set[str]]:
 def first(cluster: Cluster, dry_run: dict[str, set[str]]) -> dict[str, set[str]]:
     applied = cluster.apply("dgx-*")
     applied.succeeded()
-    # Nobody tells nodes their roles on which nothing is deployed.
-    wait_delivered(cluster.lab)
     for node in NODES:
         cluster.wait(f"{node} serves", lambda node=node: cluster.lab.http(f"http://{node}:9400/metrics")[0] == 200)
     return {node: applied.changed(node) for node in NODES}
