@@ -43,11 +43,16 @@ def missed(
             found["strayed"].append(name)
         elif not _knows_roles(snapshot, name, said):
             found["roleless"].append(name)
-        elif said.get("lacking") or not said.get("right", True) or said.get("deployed") is False:
+        elif said.get("lacking") or _does_not_follow(said) or said.get("deployed") is False:
             found["strayed"].append(name)
         if isinstance(said, dict) and said.get("applied") and said["applied"] != snapshot["applied"].get(name):
             found["applied"].append(name)
     return found
+
+
+def _does_not_follow(answer: dict[str, Any]) -> bool:
+    """Whether the exporter is not as the roles want it; where no release is, none was deployed, or it is lacking."""
+    return not answer.get("right", True) and bool(answer.get("release"))
 
 
 def _says_deployed(said: Any) -> bool:

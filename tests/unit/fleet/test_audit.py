@@ -54,6 +54,10 @@ CASES = {
         {"strayed": ["b"]},
     ),
     "a node that lacks a file": (Nodes(b={**GOOD, "lacking": ["/usr/bin/dcgm-exporter"]}), {"strayed": ["b"]}),
+    "a node to which all but the exporter is deployed": (
+        Nodes(c={**GOOD, "service": "stopped", "release": None, "right": False}),
+        NOTHING,
+    ),
     "a node whose service is not as its roles want it": (
         Nodes(c={**GOOD, "service": "stopped", "right": False}),
         {"strayed": ["c"]},
