@@ -98,7 +98,7 @@ def test_on_the_port_of_the_site_ours_is_refused_before_anything_is_changed(
     pillar()
     steps, code = apply(cluster, test=test)
     (sentence,) = failed(steps)
-    assert "dcgm:prometheus:port: on 9090 listens prometheus (process" in sentence
+    assert "dcgm:prometheus:port: on 9090 listens /usr/bin/prometheus (process" in sentence
     assert "prometheus.service)" in sentence
     assert (changed(steps), code) == ([], 1)
     assert cluster.shell("head", STATE) == site
