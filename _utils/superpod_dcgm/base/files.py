@@ -91,18 +91,6 @@ def make_directory(path: str, mode: int = 0o755) -> None:
         os.chmod(folder, mode if folder == missing[0] else 0o755)
 
 
-def open_directory(path: str, mode: int = 0o755) -> bool:
-    """
-    Give a directory of ours the mode that it should have; return whether it had another.
-
-    :raises OSError: it is not there, or belongs to somebody else.
-    """
-    if stat.S_IMODE(os.stat(path).st_mode) == mode:
-        return False
-    os.chmod(path, mode)
-    return True
-
-
 def head(path: str, most: int, follow: bool = False) -> bytes:
     """
     Return the first ``most`` bytes of a plain file; what is none is not waited for.

@@ -177,7 +177,6 @@ def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
         },
         "longest_apply": watcher["deadline"] + build["timeout"] + build["wait"],
         "snapshot": paths.SNAPSHOT,
-        "states": {"changed": "dcgm.exporter.service", "started": "dcgm"},
     }
 
 

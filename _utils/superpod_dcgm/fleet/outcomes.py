@@ -98,15 +98,6 @@ def is_bare(answer: dict[str, Any] | None) -> bool:
     return any(words in _reason(said) for words in _NOT_THERE)
 
 
-def judge_call(answer: dict[str, Any] | None) -> Outcome:
-    """Return how a function call went, from a minion's full return."""
-    if not answer or "ret" not in answer:
-        return Outcome("failed", "no answer")
-    if answer.get("retcode"):
-        return Outcome("failed", _reason(answer["ret"]))
-    return Outcome("ok", _reason(answer["ret"]))
-
-
 def _reason(value: Any) -> str:
     """Return in one line what a return says: its first line, but where that only announces what follows."""
     text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
