@@ -52,7 +52,8 @@ def prologs(cluster: Cluster) -> int:
 
 
 def look(cluster: Cluster) -> Found:
-    table = cluster.shell(NODE, "grep -vE '^(made|fingerprint) ' /run/superpod-dcgm/devices")
+    # The old code does not know which kinds of gres Slurm counts: that line is new.
+    table = cluster.shell(NODE, "grep -vE '^(made|fingerprint|gres) ' /run/superpod-dcgm/devices")
     user = cluster.shell(NODE, "ps -o uid=,user= -p $(systemctl show -P MainPID dcgm-exporter)")
     return Found(cluster.started(NODE), user, table, prologs(cluster))
 

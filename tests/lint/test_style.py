@@ -167,3 +167,9 @@ def test_subjects_of_commits_are_short() -> None:
 
 def test_a_long_subject_is_found() -> None:
     assert long_subjects(["x" * SUBJECT, "x" * (SUBJECT + 1)]) == ["x" * (SUBJECT + 1)]
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    # Without packages, pytest imports each by its bare name, and one worker may be given both.
+    names = Counter(path.name for path in REPOSITORY.glob("tests/**/test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
