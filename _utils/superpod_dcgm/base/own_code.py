@@ -1,11 +1,18 @@
-"""Copies parts of this package to where programs run them without Salt."""
+"""
+Copies parts of this package to where programs run them without Salt, compiled for the Python that copies.
+
+A tick's program runs for a fifth of a second; compiling its sources each time took a third of that.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import py_compile
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 
 from superpod_dcgm.base import files
@@ -15,6 +22,10 @@ _NAME = os.path.basename(_ROOT)
 _MODE = 0o644
 # Whatever the umask: the server of the metrics runs as another user.
 _FOLDER_MODE = 0o755
+_CACHE = "__pycache__"
+# importlib trusts what is compiled as long as it has the hash of its source: whoever copies an image may lose times.
+_COMPILED = py_compile.PycInvalidationMode.CHECKED_HASH
+_COMPILED_FLAGS = (0b11).to_bytes(4, "little")
 
 
 def _sources(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -27,7 +38,7 @@ def _sources(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def digest() -> str:
     """Return by what this copy of the package is told from another: SHA-256 of its files, in hexadecimal digits."""
-    parts = sorted(entry.name for entry in os.scandir(_ROOT) if entry.is_dir() and entry.name != "__pycache__")
+    parts = sorted(entry.name for entry in os.scandir(_ROOT) if entry.is_dir() and entry.name != _CACHE)
     told = hashlib.sha256()
     for path, source in _sources(parts):
         told.update(f"{path} {files.sha256(source)}\n".encode())
@@ -45,16 +56,36 @@ def _present(directory: str) -> set[str]:
 
 def _same(path: str, source: str) -> bool:
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != _MODE or found.st_uid != os.geteuid():
-            return False
-        return files.sha256(path) == files.sha256(source)
+        return _is_our_file(path) and files.sha256(path) == files.sha256(source)
+    except OSError:
+        return False
+
+
+def _is_our_file(path: str) -> bool:
+    found = os.lstat(path)
+    return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == _MODE and found.st_uid == os.geteuid()
+
+
+def _compiled(path: str) -> str:
+    """Where this Python looks for what is compiled from a source, whatever the environment says of that."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, _CACHE, f"{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc")
+
+
+def _is_compiled(path: str, source: str) -> bool:
+    """Whether importlib would take a file for what this Python made of a source."""
+    try:
+        with open(source, "rb") as stream:
+            head = importlib.util.MAGIC_NUMBER + _COMPILED_FLAGS + importlib.util.source_hash(stream.read())
+        with open(path, "rb") as stream:
+            return _is_our_file(path) and stream.read(len(head)) == head
     except OSError:
         return False
 
 
 def _folders(parts: Sequence[str]) -> list[str]:
-    return ["", *(os.path.join(_NAME, part) for part in ("", *parts))]
+    inner = [os.path.join(_NAME, part) for part in ("", *parts)]
+    return ["", *inner, *(os.path.join(folder, _CACHE) for folder in inner)]
 
 
 def _can_be_entered(path: str) -> bool:
@@ -68,10 +99,12 @@ def _can_be_entered(path: str) -> bool:
 def differences(directory: str, parts: Sequence[str]) -> set[str]:
     """Return the paths below ``directory`` that are missing, differ, or belong to no part."""
     sources = dict(_sources(parts))
+    compiled = {_compiled(path): source for path, source in sources.items()}
     present = _present(directory)
     wrong = {path for path, source in sources.items() if not _same(os.path.join(directory, path), source)}
+    wrong |= {path for path, source in compiled.items() if not _is_compiled(os.path.join(directory, path), source)}
     closed = {folder for folder in _folders(parts) if not _can_be_entered(os.path.join(directory, folder))}
-    return wrong | (present - sources.keys()) | (closed if os.path.isdir(directory) else set())
+    return wrong | (present - sources.keys() - compiled.keys()) | (closed if os.path.isdir(directory) else set())
 
 
 def copy(directory: str, parts: Sequence[str]) -> None:
@@ -88,6 +121,10 @@ def copy(directory: str, parts: Sequence[str]) -> None:
         files.make_directory(os.path.dirname(target))
         with open(source, encoding="utf-8") as stream:
             files.write_atomic(target, stream.read(), _MODE)
+        # Tracebacks shall name where it will lie.
+        where, compiled = os.path.join(directory, path), _compiled(target)
+        py_compile.compile(target, compiled, where, doraise=True, optimize=0, invalidation_mode=_COMPILED)
+        os.chmod(compiled, _MODE)
     for folder in _folders(parts):
         os.chmod(os.path.join(fresh, folder), _FOLDER_MODE)
     files.replace_directory(fresh, directory)

@@ -13,6 +13,9 @@ import salt.client
 _PAUSE = 0.05
 # Between two looks into the job cache, which are a directory listing each.
 _LOOK_PAUSE = 0.2
+# Seconds after which Salt asks those that are silent whether the job still runs, which costs a busy minion as much as
+# the job. Its own default of 5 is too little where many start or stop a service at once.
+_ASK_AGAIN = 10
 # (minion ids, function, arguments, keyword arguments) -> {minion id: full return}; silent minions are left out.
 Run = Callable[[Sequence[str], str, Sequence[Any], dict[str, Any]], dict[str, dict[str, Any]]]
 
@@ -71,7 +74,8 @@ def client(conf_file: str, seconds: float) -> Iterator[Run]:
     with salt.client.get_local_client(conf_file) as local:
 
         def run(ids: Sequence[str], fun: str, arg: Sequence[Any], kwarg: dict[str, Any]) -> dict[str, dict[str, Any]]:
-            returns = local.cmd_iter_no_block(list(ids), fun, list(arg), tgt_type="list", kwarg=kwarg)
+            patience = min(seconds, _ASK_AGAIN)
+            returns = local.cmd_iter_no_block(list(ids), fun, list(arg), patience, "list", kwarg=kwarg)
             return collected(returns, time.monotonic() + seconds)
 
         yield run

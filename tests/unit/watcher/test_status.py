@@ -206,6 +206,14 @@ def test_a_node_whose_apply_may_be_at_work_is_asked_until_it_is_right(what, minu
     assert asked_again(found, minutes_ago, enabled=False) == []
 
 
+def test_a_node_that_gets_a_role_call_now_is_not_asked_besides() -> None:
+    found = known(STOPPED)
+    found["tries"]["a"] = {"seq": 1, "count": 1, "next": 0.0, "problem": None, "claimed": True}
+    assert asked_again(found, 1) == []
+    found["tries"]["a"]["claimed"] = False
+    assert asked_again(found, 1) == ["a"]
+
+
 ODD = [
     {"seq": "x", "updated": 5, "nodes": [], "tries": None, "target_problems": {"a": 1}, "deployed": "all"},
     {
