@@ -56,10 +56,11 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
     if found["changed"]:
-        # Not the pillar: a render per node for something that every state run renders anyway.
-        __salt__["saltutil.refresh_grains"](refresh_pillar=False)
+        # As saltutil.refresh_grains does, but without the pillar, a render per node for something that every state run
+        # renders anyway; and past the minion's `grains_cache`, which would keep the roles before for minutes.
+        __salt__["event.fire"]({"force_refresh": bool(__opts__.get("grains_cache"))}, "module_refresh")
         # The matchers keep the grains that they were loaded with: `salt -G bcm:roles:…` would match as before.
-        __salt__["saltutil.refresh_matchers"]()
+        __salt__["event.fire"]({}, "matchers_refresh")
     return found
 
 

@@ -41,8 +41,7 @@ def module(load, tmp_path):
         __opts__={"superpod_dcgm_state": str(tmp_path)},
         __grains__={"id": "x99", "host": "DGX-01"},
         __salt__={
-            "saltutil.refresh_grains": lambda **how: refreshed.append(how),
-            "saltutil.refresh_matchers": lambda: refreshed.append("matchers"),
+            "event.fire": lambda data, tag: refreshed.append((tag, data)),
             "saltutil.is_running": lambda pattern: running,
         },
         refreshed=refreshed,
@@ -54,7 +53,14 @@ def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
     said = module.role_call(1, NODES, 7)
     assert (said["changed"], said["roles"], said["state"]) == (True, ["slurmclient"], "idle")
     assert module.role_call(1, NODES, 8)["changed"] is False
-    assert module.roles()["seq"] == 8 and module.refreshed == [{"refresh_pillar": False}, "matchers"]
+    assert module.roles()["seq"] == 8
+    assert module.refreshed == [("module_refresh", {"force_refresh": False}), ("matchers_refresh", {})]
+
+
+def test_a_minion_that_caches_its_grains_asks_for_them_again(module) -> None:
+    module.__opts__["grains_cache"] = True
+    module.role_call(1, NODES, 7)
+    assert module.refreshed[0] == ("module_refresh", {"force_refresh": True})
 
 
 def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) -> None:
@@ -66,7 +72,7 @@ def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) ->
             __opts__={"superpod_dcgm_state": str(tmp_path / number)},
             __grains__={"id": f"prod.dgx-{number}", "host": f"dgx-{number}"},
             __salt__={
-                **{"saltutil.refresh_grains": lambda **how: None, "saltutil.refresh_matchers": lambda: None},
+                "event.fire": lambda data, tag: True,
                 "saltutil.is_running": lambda pattern: [],
             },
         )
