@@ -44,7 +44,9 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+def node(loaders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    # All modules share the context: a test before may have left its exit code there.
+    retcode(loaders)
     found = Node()
     places = ("NODE_RUNTIME", "GPUS_FREED", "RUNTIME_UNITS", "JOB_MAP_CONFIG", "ENABLED_FLAG", "MAY_START")
     for name in (*places, "NODE_STATE", "ROLES_FILE", "SERVICE_LOCK", "DEVICES", "DEVICES_STATUS", "UNIT_FILE"):

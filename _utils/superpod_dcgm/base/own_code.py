@@ -99,12 +99,13 @@ def _can_be_entered(path: str) -> bool:
 def differences(directory: str, parts: Sequence[str]) -> set[str]:
     """Return the paths below ``directory`` that are missing, differ, or belong to no part."""
     sources = dict(_sources(parts))
-    compiled = {_compiled(path): source for path, source in sources.items()}
+    compiled = {path: _compiled(path) for path in sources}
     present = _present(directory)
     wrong = {path for path, source in sources.items() if not _same(os.path.join(directory, path), source)}
-    wrong |= {path for path, source in compiled.items() if not _is_compiled(os.path.join(directory, path), source)}
+    # One that is not compiled counts as one that differs.
+    wrong |= {path for path, at in compiled.items() if not _is_compiled(os.path.join(directory, at), sources[path])}
     closed = {folder for folder in _folders(parts) if not _can_be_entered(os.path.join(directory, folder))}
-    return wrong | (present - sources.keys() - compiled.keys()) | (closed if os.path.isdir(directory) else set())
+    return wrong | (present - sources.keys() - set(compiled.values())) | (closed if os.path.isdir(directory) else set())
 
 
 def copy(directory: str, parts: Sequence[str]) -> None:
