@@ -43,6 +43,33 @@ def facts(release: str, compatibility: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def table(compatibility: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the facts of all listed releases, with the architectures whose SHA-256 of Go is known (``go_sha256``)."""
+    return {
+        release: {**found, "go_sha256": sorted(compatibility["go"].get(found["go"], {}))}
+        for release, found in ((release, facts(release, compatibility)) for release in compatibility["releases"])
+    }
+
+
+def notice(release: str, found: dict[str, Any]) -> str:
+    """
+    Return in a sentence what is assumed of ``release``; nothing where its source was read.
+
+    :param found: its ``facts``.
+    """
+    if found["assumed"]:
+        return (
+            f"dcgm-exporter {release} is not in compatibility.yaml: it is taken to read job map and counters, "
+            f"and to need of DCGM and driver, what {found['assumed']} does (docs/compatibility.md)"
+        )
+    if found["inferred"]:
+        return (
+            f"what is known of dcgm-exporter {release} comes from release notes, its source was never read "
+            "(docs/compatibility.md)"
+        )
+    return ""
+
+
 def _before(release: str, releases: dict[str, dict[str, Any]]) -> str:
     older = [name for name in releases if version(name) <= version(release)]
     if not older:

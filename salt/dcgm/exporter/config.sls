@@ -42,6 +42,6 @@ extend:
       - watch:
         - dcgm_release: {{ installed }}
         - file: Link {{ dcgm.paths.exporter_link }} to the current release
-        - file: Install the counters of dcgm-exporter
+        - dcgm_counters: Install the counters of dcgm-exporter
         - file: Write the environment of dcgm-exporter
         - file: Write dcgm-exporter.service

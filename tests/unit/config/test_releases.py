@@ -48,6 +48,8 @@ BEHAVIOUR = {
     "empty_hides": {release: config_releases.version(release) < (4, 4, 0) for release in RELEASES},
     "metrics": {release: 2 if release == "4.9.0" else 1 for release in RELEASES},
     "nvml": {release: release in ("4.4.1-4.6.0", "4.4.2-4.7.0", "4.4.2-4.7.1") for release in RELEASES},
+    "ipv6": {release: config_releases.version(release) >= (4, 0, 3) for release in RELEASES},
+    "unix_socket": {release: release in RELEASES[RELEASES.index("4.6.0-4.8.3") :] for release in RELEASES},
     "libdcgm": {release: "libdcgm.so" if release.startswith("3.3") else "libdcgm.so.4" for release in RELEASES},
 }
 
@@ -85,7 +87,7 @@ def test_dcgm_is_what_the_tag_begins_with(release: str, dcgm: str) -> None:
 
 @pytest.mark.parametrize("release", ["3.3.5-3.4.1", "2.4.7-2.6.11", "main"])
 def test_a_release_before_job_mapping_is_refused(release: str) -> None:
-    with pytest.raises(ValueError, match="older than 3.3.6-3.4.2"):
+    with pytest.raises(ValueError, match=r"older than 3\.3\.6-3\.4\.2"):
         config_releases.facts(release, COMPATIBILITY)
 
 
