@@ -76,7 +76,7 @@ class ExporterNode:
         # Nobody looks at what a power failure would leave, and a busy disk makes these tests slow.
         monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
         for folder in ("var", "run", "opt", "etc", "usr"):
-            (root / folder).mkdir()
+            (root / folder).mkdir(parents=True)
         self.up = self.enabled = self.failed = False
         self.calls: list[str] = []
         self.silent: set[str] = set()
@@ -171,7 +171,7 @@ class ExporterNode:
             "ActiveEnterTimestampMonotonic": str(int(self.since * 1e6)),
         }
 
-    def look(self, url: str, patience: float) -> rows.Shown:
+    def look(self, url: str, patience: float = rows.PATIENCE) -> rows.Shown:
         if not self.up or self.silent.intersection(self.loaded):
             return rows.Shown(fault="down")
         shown = next((self.pages[key] for key in map(str, self.loaded) if key in self.pages), self.page)

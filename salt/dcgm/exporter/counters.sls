@@ -4,7 +4,7 @@
 
 include:
   - dcgm.directories
-  - dcgm.exporter.install
+  - dcgm.exporter.preflight
 
 Install the counters of dcgm-exporter:
   dcgm_counters.installed:
@@ -15,7 +15,7 @@ Install the counters of dcgm-exporter:
     - renamed: {{ exporter.facts.renamed | tojson }}
     - require:
       - file: Create the directories of this project
-      - dcgm_release: Install dcgm-exporter {{ exporter.release }}
+      - dcgm_preflight: Check that this node can run dcgm-exporter {{ exporter.release }}
 
 Write down the digest of the counters of dcgm-exporter:
   dcgm_ownership.noted:
