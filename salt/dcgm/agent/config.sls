@@ -1,10 +1,9 @@
-# Configuration that prolog, epilog and the agent read on the node.
+# Configuration that prolog, epilog and the agent read on the node, and the job map directory, now and at every boot.
 {%- from "dcgm/map.jinja" import dcgm with context %}
 
 include:
   - dcgm.directories
   - dcgm.agent.former
-  - dcgm.agent.map
 
 Write job-map.conf:
   file.managed:
@@ -18,3 +17,24 @@ Write job-map.conf:
     - mode: '0644'
     - require:
       - file: Create the directories of this project
+
+Create the job map directory at boot:
+  file.managed:
+    - name: {{ dcgm.paths.tmpfiles_config }}
+    - contents:
+      - '# The job map that dcgm-exporter reads. Written by the Salt state dcgm.agent.config.'
+      - d {{ dcgm.job_map.directory }} 0755 root root -
+      - d {{ dcgm.paths.node_runtime }} 0755 root root -
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: True
+    - dir_mode: '0755'
+
+Create the job map directory:
+  file.directory:
+    - names: {{ ([dcgm.job_map.directory] + ([dcgm.paths.textfile_directory] if dcgm.node.serves_metrics else [])) | tojson }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: True

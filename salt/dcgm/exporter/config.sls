@@ -10,7 +10,6 @@ include:
   - dcgm.exporter.preflight
   - dcgm.exporter.counters
   - dcgm.exporter.service
-  - dcgm.agent.map
 
 Write the environment of dcgm-exporter:
   file.managed:
@@ -44,7 +43,6 @@ extend:
       - deploying: True
       - require:
         - dcgm_preflight: {{ checked }}
-        - file: Create the job map directory
       - watch:
         - dcgm_release: {{ installed }}
         - file: Link {{ dcgm.paths.exporter_link }} to the current release
