@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import paths, state
-from superpod_dcgm.exporter import artifacts
+from superpod_dcgm.exporter import artifacts, preflight
 from superpod_dcgm.exporter import counters as reader
 
 # Given by Salt's loader.
@@ -92,12 +92,17 @@ def _written(
 
 
 def _problems(text: str, release: str, own: str) -> list[str]:
-    names = set(__salt__["dcgm_config.field_names"](release, __env__))
-    if names and os.path.exists(own):
-        # A fork may have more.
+    names, brought = set(__salt__["dcgm_config.field_names"](release, __env__)), set[str]()
+    if os.path.exists(own):
         with open(own, encoding="utf-8") as stream:
-            names |= {row.name for row in reader.rows(stream.read())}
-    return reader.problems(text, names.__contains__ if names else None, names)
+            brought = {row.name for row in reader.rows(stream.read())}
+    if names:
+        # A fork may have more.
+        names |= brought
+        return reader.problems(text, names.__contains__, names)
+    return reader.problems(
+        text, preflight.knows(os.path.join(os.path.dirname(own), artifacts.BINARY), brought), brought
+    )
 
 
 def _old_names(text: str, release: str, renamed: dict[str, str]) -> list[str]:

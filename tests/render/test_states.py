@@ -184,9 +184,13 @@ def test_nothing_of_the_exporter_is_changed_before_it_is_known_that_it_can_run_h
         steps = compile_states.low("dcgm.exporter")
     (check,) = [step for step in steps if step["state"] == "dcgm_preflight"]
     assert (check["libdcgm"], check["nvml"], check["validates"]) == ("libdcgm.so.4", True, True)
-    need = {"dcgm_preflight": check["__id__"]}
-    changing = ("Write the environment of dcgm-exporter", "Write dcgm-exporter.service")
-    changing += ("Install the counters of dcgm-exporter", "Start or stop dcgm-exporter as the node's roles say")
-    for name in changing:
+    checked, counters = {"dcgm_preflight": check["__id__"]}, {"dcgm_counters": "Install the counters of dcgm-exporter"}
+    changing = {
+        "Install the counters of dcgm-exporter": checked,
+        "Write the environment of dcgm-exporter": counters,
+        "Write dcgm-exporter.service": counters,
+        "Start or stop dcgm-exporter as the node's roles say": checked,
+    }
+    for name, need in changing.items():
         (step,) = [step for step in steps if step["__id__"] == name and step["fun"] != "mod_watch"]
         assert need in step["require"], name

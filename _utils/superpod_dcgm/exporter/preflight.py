@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from superpod_dcgm.base import process
 from superpod_dcgm.exporter import trouble
@@ -120,15 +120,22 @@ def lacks(
     return [sentence for sentence in found if sentence]
 
 
-def knows(binary: str) -> Callable[[str], bool]:
+def knows(binary: str, brought: Collection[str]) -> Callable[[str], bool] | None:
     """
-    Return a function that says whether an installed binary may know a field by that name.
+    Return a function that says whether an installed binary may know a field by that name; None if it cannot be told.
 
     All names are constants in it. A name that another one begins with is there as well, so this refuses too little
     rather than too much.
 
-    :raises OSError: it cannot be read.
+    :param brought: names that it knows, of the counters file that comes with it.
     """
-    with open(binary, "rb") as stream:
-        content = stream.read()
-    return lambda name: content.find(name.encode()) >= 0
+    try:
+        with open(binary, "rb") as stream:
+            content = stream.read()
+    except OSError:
+        return None
+
+    def known(name: str) -> bool:
+        return content.find(name.encode()) >= 0
+
+    return known if brought and all(map(known, brought)) else None

@@ -149,10 +149,15 @@ def test_an_engine_that_was_just_started_is_waited_for(tmp_path: Path, monkeypat
 def test_the_names_of_fields_are_looked_for_in_the_binary(tmp_path: Path) -> None:
     binary = tmp_path / "dcgm-exporter"
     binary.write_bytes(b"\x7fELF\x00\xffDCGM_FI_DEV_GPU_UTILDCGM_FI_DEV_FB_USED\x00")
-    known = preflight.knows(str(binary))
+    known = preflight.knows(str(binary), ["DCGM_FI_DEV_FB_USED"])
+    assert known is not None
     assert [known(name) for name in ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_NO_SUCH")] == [
         *(True, True, False)
     ]
+    # One that is packed, or none at all, tells nothing.
+    assert preflight.knows(str(binary), ["DCGM_FI_DEV_FB_FREE"]) is None
+    assert preflight.knows(str(binary), []) is None
+    assert preflight.knows(str(tmp_path / "none"), ["x"]) is None
 
 
 ROLES = {"source": "bcm", "run_on": ["slurmclient"]}

@@ -114,7 +114,9 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "EXPORTER_ENVIRONMENT", str(tmp_path / "env"))
     monkeypatch.setattr(paths, "UNIT_FILE", str(tmp_path / "unit"))
     (tmp_path / "env").write_text('DCGM_REMOTE_HOSTENGINE_INFO="localhost:1"\n')
-    (tmp_path / "unit").write_text("[Unit]\nAfter=network-online.target systemd-x.service nvidia-persistenced.service a.service b.service\n")
+    (tmp_path / "unit").write_text(
+        "[Unit]\nAfter=network-online.target systemd-x.service nvidia-persistenced.service a.service b.service\n"
+    )
     return tmp_path
 
 
