@@ -85,7 +85,7 @@ def lacking(state: str = "") -> list[str]:
         record = os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD)
         return [*found, f"the content of {record}"] if last and os.path.lexists(record) else found
     if installed.counters_edited():
-        found.append(f"the content of {paths.EXPORTER_COUNTERS}")
+        found.append(f"the content that the states gave {paths.EXPORTER_COUNTERS}")
     binary = os.path.join(paths.EXPORTER_ROOT, installed.linked_release() or "-", "dcgm-exporter")
     return [*found, *(path for path in (paths.UNIT_FILE, binary) if path not in found and not os.path.lexists(path))]
 
