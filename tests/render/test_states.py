@@ -177,20 +177,3 @@ def test_users_come_before_all_else_and_stop_all_else(applied) -> None:
     (users,) = [step for step in steps["dcgm"] if step["state"] == "dcgm_user"]
     assert users["failhard"] is True
     assert {user["number"] for user in users["users"]} <= set(range(101, 1000))
-
-
-def test_nothing_of_the_exporter_is_changed_before_it_is_known_that_it_can_run_here(compiler) -> None:
-    with compiler(UBUNTU, {"dcgm": {"exporter": {"release": "4.4.2-4.7.1", "method": "artifact"}}}) as compile_states:
-        steps = compile_states.low("dcgm.exporter")
-    (check,) = [step for step in steps if step["state"] == "dcgm_preflight"]
-    assert (check["libdcgm"], check["nvml"], check["validates"]) == ("libdcgm.so.4", True, True)
-    checked, counters = {"dcgm_preflight": check["__id__"]}, {"dcgm_counters": "Install the counters of dcgm-exporter"}
-    changing = {
-        "Install the counters of dcgm-exporter": checked,
-        "Write the environment of dcgm-exporter": counters,
-        "Write dcgm-exporter.service": counters,
-        "Start or stop dcgm-exporter as the node's roles say": checked,
-    }
-    for name, need in changing.items():
-        (step,) = [step for step in steps if step["__id__"] == name and step["fun"] != "mod_watch"]
-        assert need in step["require"], name
