@@ -31,5 +31,9 @@ def oddities(state: str = "", unit: Callable[[str, str, int], service.Unit] = se
         return {"shortages": [f"/metrics does not answer within {_LOOK_SECONDS} s"], "profiling_lost": False}
     lost = verdict.lost_profiling(asked, now)
     found = gate.shortages(now, rows.wanted(), verdict.known_gpus())
-    others = [text for text in found if not lost or "DCGM_FI_PROF_" not in text]
+    others = [
+        text
+        for text in found
+        if not lost or not text.startswith(("/metrics has no DCGM_FI", "/metrics has no row of any"))
+    ]
     return {"shortages": [lost, *others] if lost else others, "profiling_lost": bool(lost)}

@@ -87,7 +87,8 @@ def lost_profiling(unit: Unit, now: rows.Shown | None = None) -> str:
     Return that the exporter lost its profiling rows since it started, and why, or ``""``; a restart brings them back.
 
     From 4.8.0 on every reload loses them: a SIGHUP, and any change of the date of the counters file. Where they never
-    were, or did not come back with the last start and nobody touched that file since, nothing is lost.
+    were, or did not come back with the last start and nobody touched that file since, nothing is lost. All rows are
+    lost where it started again while the host engine had no GPUs: it lists them once.
 
     :param now: what the page shows, where somebody looked already.
     """
@@ -95,7 +96,7 @@ def lost_profiling(unit: Unit, now: rows.Shown | None = None) -> str:
     if known not in ("shown", "gone") or not rows.wanted().profiling:
         return ""
     now = now or unit.shows()
-    if now.fault or now.profiled or not now.gpus:
+    if now.fault or now.profiled or (not now.gpus and not known_gpus()):
         return ""
     # systemd's clock and this one are the same.
     started = int(unit.show(unit.name).get("ActiveEnterTimestampMonotonic") or 0) / 1e6
@@ -104,4 +105,6 @@ def lost_profiling(unit: Unit, now: rows.Shown | None = None) -> str:
     if not started or age < _second_sample() or (known == "gone" and not touched):
         return ""
     why = f": {paths.EXPORTER_COUNTERS} was changed since it started" if touched else ""
+    if not now.gpus:
+        return f"{unit.name} has no row of any GPU: it started when the host engine had none"
     return f"{unit.name} has lost its DCGM_FI_PROF_ rows since it started{why}"

@@ -276,11 +276,20 @@ def test_profiling_rows_are_lost_only_where_they_were(
     assert ("was changed since it started" in told) is (bool(told) and touched)
 
 
-@pytest.mark.parametrize("page", [Shown(), Shown(fault="slow"), Shown(fault="hidden")])
-def test_a_page_without_gpus_or_out_of_sight_has_lost_nothing(here: ExporterNode, page: Shown) -> None:
+@pytest.mark.parametrize("page", [Shown(fault="down"), Shown(fault="slow"), Shown(fault="hidden")])
+def test_a_page_out_of_sight_has_lost_nothing(here: ExporterNode, page: Shown) -> None:
     last_good.note_profiling("shown")
     here.page = page
     assert lost(here) == ""
+
+
+def test_an_exporter_that_started_without_gpus_is_started_once_more(here: ExporterNode) -> None:
+    last_good.note_profiling("shown")
+    here.page = Shown()
+    assert "has no row of any GPU: it started when" in lost(here)
+    assert service.verdicts.profiling(last_good.read(), here.page) == "gone"
+    Path(paths.DEVICES).write_text("made 1\n")
+    assert lost(here) == "", "the node has none"
 
 
 def test_rows_that_nobody_asks_for_are_not_lost(here: ExporterNode) -> None:

@@ -239,7 +239,10 @@ def test_counters_that_a_hand_edited_are_lacking(deployed: ExporterNode) -> None
     assert call(deployed, WANTED)["state"] == "ok"
     deployed.counters.write_text("# by hand\n")
     said = call(deployed, WANTED)
-    assert (said["state"], said["lacking"]) == ("lacking", [f"the content that the states gave {paths.EXPORTER_COUNTERS}"])
+    assert (said["state"], said["lacking"]) == (
+        "lacking",
+        [f"the content that the states gave {paths.EXPORTER_COUNTERS}"],
+    )
 
 
 def test_a_slow_page_takes_nothing_back(deployed: ExporterNode, monkeypatch: pytest.MonkeyPatch) -> None:
