@@ -12,8 +12,9 @@ from typing import Any
 
 import salt.config
 from salt.exceptions import CommandExecutionError
-from superpod_dcgm.base import maintenance, names, paths
+from superpod_dcgm.base import maintenance, names, paths, systemd
 from superpod_dcgm.base import roles as node_roles
+from superpod_dcgm.exporter import page
 from superpod_dcgm.exporter import role_call as call
 
 # Given by Salt's loader.
@@ -89,7 +90,10 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
 
     Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``; and ``freed``:
     since when its GPUs are free for maintenance (``dcgm_gpu.free``), which is right without the exporter. ``at_work``
-    is the state run that is at work here, or empty.
+    is the state run that is at work here, or empty. ``shortages`` says what is odd with what the exporter shows: GPUs
+    without rows, no profiling rows although its counters file has them, an answer that takes seconds.
+    ``profiling_lost``: they were there after its start, and a restart brings them back, which the watcher's next audit
+    or an apply does.
 
     :param roles: the section ``roles`` of a configuration; by default that of this node's last apply.
 
@@ -110,8 +114,17 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
         "service": "running" if runs else "stopped",
         "freed": (freed or {}).get("since"),
         "at_work": _at_work(),
+        **_page(bool(runs) and freed is None),
         "right": freed is not None or wanted in ("unknown", "running" if runs else "stopped"),
     }
+
+
+def _page(shown: bool) -> dict[str, Any]:
+    """What is odd with the exporter's page; nothing where none is to be expected."""
+    try:
+        return page.oddities(_state()) if shown else page.NONE
+    except systemd.UnitError:
+        return page.NONE
 
 
 def applied(known: Sequence[str] = ()) -> dict[str, Any]:

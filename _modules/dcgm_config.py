@@ -18,7 +18,7 @@ import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths
 from superpod_dcgm.config import applied as applied_before
-from superpod_dcgm.config import derive, releases, scrape
+from superpod_dcgm.config import counters, derive, releases, scrape
 from superpod_dcgm.config import resolve as pillar_over_defaults
 from superpod_dcgm.exporter import installed
 
@@ -32,7 +32,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm6
 _FILES = ("defaults", "schema", "compatibility")
 _COPIES = (
     *("utils/superpod_dcgm", "runners/bcm.py", "runners/dcgm.py", "engines/bcm_watcher.py"),
-    *("output/bcm_status.py", "output/dcgm_devices.py"),
+    *("output/bcm_status.py", "output/dcgm_devices.py", "output/dcgm_releases.py"),
 )
 _ANSWER = "superpod_dcgm.configuration"
 _RUN = "superpod_dcgm.files"
@@ -203,6 +203,21 @@ def job_map_conf(wanted: dict[str, str], release: str, label: bool, saltenv: str
     except ValueError:
         return wanted
     return {**wanted, **derive.of_release(facts, label)}
+
+
+def field_names(release: str, saltenv: str = "base") -> list[str]:
+    """
+    Return the names that a counters file of a release may have; nothing where its source was never read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'dgx-01' dcgm_config.field_names 4.5.3-4.8.2
+    """
+    facts = releases.facts(release, _read(_files(saltenv)["paths"][_FILES.index("compatibility")]))
+    path = __salt__["cp.cache_file"]("salt://dcgm/fields.yaml", saltenv)
+    return sorted(counters.names(release, facts, _read(path))) if path else []
 
 
 def project_checkout() -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltClientError, SaltReqTimeoutError
 from superpod_dcgm.base import files, names, paths, process
-from superpod_dcgm.config import resolve
+from superpod_dcgm.config import counters, resolve
+from superpod_dcgm.config import releases as known_releases
 from superpod_dcgm.exporter import artifacts
 from superpod_dcgm.fleet import cached_grain, health, judge, minions, outcomes, role_calls, rollout
 from superpod_dcgm.fleet import members as fleet_members
@@ -172,12 +173,15 @@ def check() -> dict[str, Any]:
 
         salt-run dcgm.check
     """
-    files = judge.served(__opts__, ("defaults", "schema", "compatibility"))
-    found, plan = judge.judged(
-        __opts__,
-        lambda pillar: resolve.configuration(files["defaults"], files["schema"], files["compatibility"], pillar),
-        _missing_to_build,
-    )
+    files = judge.served(__opts__, ("defaults", "schema", "compatibility", "fields"))
+
+    def resolved(pillar: Any) -> dict[str, Any]:
+        found = resolve.configuration(files["defaults"], files["schema"], files["compatibility"], pillar)
+        if wrong := counters.problems(found["exporter"], files["fields"], judge.reader(__opts__)):
+            raise resolve.ConfigurationError("\n".join(wrong))
+        return found
+
+    found, plan = judge.judged(__opts__, resolved, _missing_to_build)
     if not found:
         return {"right": True, "plan": plan}
     __context__["retcode"] = 1
@@ -189,6 +193,22 @@ def _missing_to_build(configuration: dict[str, Any], arch: str) -> list[str]:
     exporter = configuration["exporter"]
     stored = artifacts.is_stored(exporter["store"], exporter["release"], arch, exporter["facts"]["commit"])
     return [] if stored else resolve.build_errors(configuration, arch)
+
+
+def releases() -> dict[str, Any]:
+    """
+    Show what is known of each release of dcgm-exporter, and what only release notes say. Nothing is asked or changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run dcgm.releases
+        salt-run dcgm.releases --out=json
+    """
+    files = judge.served(__opts__, ("compatibility",))
+    # By this key Salt prints the return as a table, unless the command line asks for another outputter.
+    return {"outputter": "dcgm_releases", "releases": known_releases.table(files["compatibility"])}
 
 
 def report(tgt: str | None = None, short: bool = False) -> dict[str, Any]:

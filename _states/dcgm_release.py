@@ -104,7 +104,7 @@ def go_usable(name: str, minimum: str) -> dict[str, Any]:
     Make sure that a Go compiler is new enough for the release of dcgm-exporter that is to be built.
 
     :param name: path of the ``go`` command.
-    :param minimum: oldest release that builds it, such as ``1.26.0``.
+    :param minimum: oldest release that builds it, such as ``1.26.0``. Empty: it is not known, and any will do.
 
     .. code-block:: yaml
 
@@ -122,7 +122,8 @@ def go_usable(name: str, minimum: str) -> dict[str, Any]:
     if not compiler.is_new_enough(found, minimum):
         hint = "Set dcgm:go:method: archive, or dcgm:go:version to a newer one"
         return state.result(name, False, f"{name} is Go {found}; this release needs {minimum} or newer. {hint}")
-    return state.result(name, True, f"{name} is Go {found}; {minimum} or newer is needed")
+    needed = f"{minimum} or newer is needed" if minimum else "what is needed is not known"
+    return state.result(name, True, f"{name} is Go {found}; {needed}")
 
 
 def built(

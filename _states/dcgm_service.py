@@ -37,7 +37,8 @@ def follows_roles(
     Make sure that the exporter runs if the node's roles want it, with this release and its configuration, and else not.
 
     Unknown roles change neither whether it runs nor whether it starts at boot. A release or configuration that does
-    not answer on ``/metrics`` in time is taken back, and the state fails.
+    not answer on ``/metrics`` in time, or does not show the GPUs and profiling rows that this node showed just before,
+    is taken back, and the state fails. What else is odd with the page is a warning.
 
     :param name: the unit.
     :param release: the release that shall be current.
@@ -111,18 +112,25 @@ def _changed(
     unit: service.Unit, decision: node_roles.Decision, desired: dict[str, Any], changes: dict[str, Any], sentence: str
 ) -> dict[str, Any]:
     try:
-        problem = service.act(unit, decision, desired, changes)
+        done = service.act(unit, decision, desired, changes)
     except _ERRORS as exc:
-        problem = str(exc)
-    if problem and installed.linked_release() != desired["release"]:
+        done = service.Done(str(exc))
+    if done.problem and installed.linked_release() != desired["release"]:
         changes = {key: change for key, change in changes.items() if key != "release"}
-    return state.result(unit.name, not problem, problem or sentence, changes)
+    return _told(state.result(unit.name, not done.problem, done.problem or sentence, changes), done.notes)
+
+
+def _told(ret: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """What is odd with the node, and no reason to fail."""
+    return {**ret, "warnings": notes} if notes else ret
 
 
 def _unchanged(unit: service.Unit, decision: node_roles.Decision, sentence: str, deploying: bool) -> dict[str, Any]:
-    problem = unit.problem() if decision == "running" and not __opts__["test"] else ""
-    ret = state.result(unit.name, not problem, problem or sentence)
-    return {**ret, "warnings": [_ROLES_MISSING]} if decision == "unknown" and deploying else ret
+    if decision == "running" and not __opts__["test"]:
+        done = service.looked_at(unit)
+        return _told(state.result(unit.name, not done.problem, done.problem or sentence), done.notes)
+    notes = [_ROLES_MISSING] if decision == "unknown" and deploying else []
+    return _told(state.result(unit.name, True, sentence), notes)
 
 
 def _choose(release: str, deploying: bool) -> str | None:

@@ -78,12 +78,16 @@ dcgm:
     # auto: remote when one of engine_units is installed, else embedded. Also: remote, embedded.
     engine: auto
     engine_units: [nvidia-dcgm.service, cuda-dcgm.service, nv-hostengine.service]
+    # Where a remote engine is asked: host:port, and where the release takes it [IPv6 address]:port or unix:///path.
     engine_address: localhost:5555
     # Name of the user of the service with a remote engine, number: users:exporter. An embedded one runs as root
     # (profiling needs CAP_SYS_ADMIN).
     user: dcgm-exporter
-    # Counters file: salt:// or absolute path. Empty: the release's own default-counters.csv.
-    counters: ''
+    # Which metrics. default: the release's own default-counters.csv. extended: those and what alerts need (XIDs, ECC,
+    # throttling, temperature margin, power limits, health, NVLink errors). Or a file of yours: salt:// or absolute path.
+    counters: default
+    # Rows that are added to any of them: 'DCGM_FI_PROF_SM_ACTIVE, gauge, SMs in use (ratio).'
+    counter_rows: []
     # Further environment of the service, as in exporter.env.
     environment: {}
     # Seconds in which /metrics must answer after a start or upgrade; then the previous release is put back.

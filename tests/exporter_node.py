@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from superpod_dcgm.base import files, paths, systemd
-from superpod_dcgm.exporter import artifacts, installed, last_good, service
+from superpod_dcgm.exporter import artifacts, gate, installed, last_good, rows, service
 
 OLD, NEW = "4.5.2-4.8.1", "4.5.3-4.8.2"
 URL = "http://127.0.0.1:9400/metrics"
 SECONDS = 7
+COUNTERS = "DCGM_FI_DEV_GPU_UTIL, gauge, Utilisation\nDCGM_FI_PROF_GR_ENGINE_ACTIVE, gauge, Engine\n"
 _PATHS = {
     "NODE_STATE": "var",
     "RUNNING_FILE": "var/running.json",
@@ -25,6 +27,8 @@ _PATHS = {
     "MAY_START": "run/may-start",
     "SERVICE_LOCK": "run/service.lock",
     "STARTED_RECORD": "run/started.json",
+    "SHOWN_RECORD": "run/shown.json",
+    "DEVICES": "run/devices",
     "GPUS_FREED": "run/gpus-freed.json",
     "EXPORTER_ROOT": "opt",
     "EXPORTER_CURRENT": "opt/current",
@@ -32,14 +36,35 @@ _PATHS = {
     "EXPORTER_ENVIRONMENT": "etc/exporter.env",
     "EXPORTER_COUNTERS": "etc/default-counters.csv",
 }
+GPU_A, GPU_B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"
 _FILES = ("UNIT_FILE", "EXPORTER_ENVIRONMENT", "EXPORTER_COUNTERS")
+
+
+class Clock:
+    """A clock that goes on when somebody sleeps, and a little when he looks."""
+
+    CLOCK_BOOTTIME = time.CLOCK_BOOTTIME
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        self.now += 0.01
+        return self.now
+
+    def clock_gettime(self, kind: int) -> float:
+        return self.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class ExporterNode:
     """
     What the code finds on a node: files, and a unit that is up or not, enabled or not.
 
-    A restart takes release and environment as they are. The exporter answers unless one of them is in ``silent``.
+    A restart takes release and environment as they are. The exporter answers unless one of them is in ``silent``. What
+    it shows is ``pages`` of one of them, else ``page``; ``reloaded`` since its start, it shows no profiling rows.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,10 +76,14 @@ class ExporterNode:
         # Nobody looks at what a power failure would leave, and a busy disk makes these tests slow.
         monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
         for folder in ("var", "run", "opt", "etc", "usr"):
-            (root / folder).mkdir()
+            (root / folder).mkdir(parents=True)
         self.up = self.enabled = self.failed = False
         self.calls: list[str] = []
         self.silent: set[str] = set()
+        both = frozenset({GPU_A, GPU_B})
+        self.page, self.pages = rows.Shown(both, both), dict[str, rows.Shown]()
+        self.reloaded, self.since, self.clock = False, time.monotonic(), Clock()
+        monkeypatch.setattr(gate, "time", self.clock)
         self.refused = self.words = self.in_the_way = ""
         # Addresses at which the exporter was asked, and where it was looked whether it could listen.
         self.asked: list[tuple[str, float]] = []
@@ -69,7 +98,7 @@ class ExporterNode:
         folder = self.root / "opt" / release
         folder.mkdir(exist_ok=True)
         (folder / artifacts.BINARY).write_text(content or release)
-        (folder / artifacts.COUNTERS).write_text(f"{release}\n")
+        (folder / artifacts.COUNTERS).write_text(f"# {release}\n{COUNTERS}")
         return folder
 
     def link(self, release: str | None) -> None:
@@ -96,6 +125,7 @@ class ExporterNode:
         return good
 
     def _load(self) -> None:
+        self.reloaded, self.since = False, time.monotonic()
         self.loaded = (installed.linked_release(), self.environment.read_text())
 
     def unit(self) -> service.Unit:
@@ -105,7 +135,7 @@ class ExporterNode:
         """Return how systemd, the exporter, its journal and its port are reached."""
         return {
             **{"systemctl": self.systemctl, "show": self.show, "await_metrics": self.await_metrics},
-            **{"explain": self.explain, "obstacle": self.obstacle},
+            **{"explain": self.explain, "obstacle": self.obstacle, "look": self.look},
         }
 
     def explain(self, unit: str, since: float) -> str:
@@ -138,9 +168,16 @@ class ExporterNode:
         return {
             "ActiveState": "active" if self.up else "failed" if self.failed else "inactive",
             "UnitFileState": "enabled" if self.enabled else "disabled",
+            "ActiveEnterTimestampMonotonic": str(int(self.since * 1e6)),
         }
 
-    def await_metrics(self, unit: str, url: str, seconds: float) -> str:
+    def look(self, url: str, patience: float = rows.PATIENCE) -> rows.Shown:
+        if not self.up or self.silent.intersection(self.loaded):
+            return rows.Shown(fault="down")
+        shown = next((self.pages[key] for key in map(str, self.loaded) if key in self.pages), self.page)
+        return replace(shown, profiled=frozenset()) if self.reloaded else shown
+
+    def await_metrics(self, unit: str, url: str, seconds: float, patience: float) -> str:
         assert unit == paths.UNIT
         self.asked.append((url, seconds))
         silent = self.silent.intersection(self.loaded)

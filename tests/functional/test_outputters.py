@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import salt.output
+import yaml
 from saltfactories.utils.functional import Loaders
+from superpod_dcgm.config import releases
 
 GPU = "GPU-750765d0-cc56-59c7-85bb-7b4285502105"
 MIG = "MIG-11111111-cc56-59c7-85bb-7b428550210"
@@ -63,6 +65,20 @@ def test_what_is_no_table_is_printed_as_it_is(loaders, answer) -> None:
 
 def test_salt_knows_which_outputter_the_device_table_has(modules) -> None:
     assert modules["dcgm_devices.show"].__outputter__ == "dcgm_devices"
+
+
+def test_the_releases_are_a_table_with_what_is_not_known_and_what_is_inferred(loaders, repository: Path) -> None:
+    compatibility = yaml.safe_load((repository / "salt/dcgm/compatibility.yaml").read_text())
+    data = {"outputter": "dcgm_releases", "releases": releases.table(compatibility)}
+    lines = printed(loaders, data, "dcgm_releases").splitlines()
+    assert max(map(len, lines)) <= 140
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[1 : len(compatibility["releases"]) + 1]}
+    assert list(rows) == list(compatibility["releases"])
+    assert rows["3.3.6-3.4.2"] == "dd3001a70045 1.21.5 1.21 ? 3.3.6 libdcgm.so - - hides - 1 read"
+    assert rows["4.4.2-4.7.1"] == "b921c57eb700 1.24.5 1.24.0 ? 4.4.2 libdcgm.so.4 start - - ipv6 1 read"
+    assert rows["4.6.0-4.8.3"] == "? ? ? ? 4.6.0 libdcgm.so.4 - read - ipv6 unix 1 inferred"
+    assert "amd64 arm64" in lines[1 + list(rows).index("4.5.3-4.8.2")]
+    assert printed(loaders, "Exception occurred", "dcgm_releases") == "Exception occurred"
 
 
 def test_the_status_is_a_table_and_whatever_else_is_printed_as_it_is(loaders) -> None:

@@ -21,16 +21,17 @@ import requests  # noqa: F401
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLES = (
     "tests/unit/base/test_decision.py",
-    *(f"tests/unit/exporter/test_{name}.py" for name in ("service", "last_good")),
+    *(f"tests/unit/exporter/test_{name}.py" for name in ("service", "gate", "last_good")),
 )
 SERVICE, GOOD, ROLES = "exporter/service.py", "exporter/last_good.py", "base/roles.py"
+UNIT, VERDICT, GATE = "exporter/unit.py", "exporter/verdict.py", "exporter/gate.py"
 # fault: (file, text that is there once, what stands there instead)
 FAULTS = {
     "an unknown decision stops": (SERVICE, '"unknown": up}', '"unknown": False}'),
     "an unknown decision starts": (SERVICE, '"unknown": up}', '"unknown": True}'),
     "an unknown decision changes the boot": (SERVICE, 'decision != "unknown" and (enabled', "(enabled"),
-    "a stale configuration is no reason": (SERVICE, "(changed or found or _stale(desired))", "(changed or found)"),
-    "a watched change is no reason": (SERVICE, "(changed or found or", "(found or"),
+    "a stale configuration is no reason": (SERVICE, "is_stale(desired) or (mend", "(mend"),
+    "a watched change is no reason": (SERVICE, "elif up and (changed or found", "elif up and (found"),
     "the flag does not count": (SERVICE, "(enabled, flag) != (target, target)", "enabled != target"),
     "the release is not linked": (SERVICE, 'if "release" in changes:', "if False:"),
     "the unit is not restarted": (
@@ -47,8 +48,8 @@ FAULTS = {
     "the unit is not enabled": (SERVICE, 'unit.systemctl("enable", unit.name)', "pass"),
     "the flag stays": (SERVICE, "os.unlink(paths.ENABLED_FLAG)", "pass"),
     "nobody waits for an answer": (
-        SERVICE,
-        "reason = self.await_metrics(self.name, self.url, self.timeout)",
+        UNIT,
+        "reason = self.await_metrics(self.name, self.url, self.timeout, patience)",
         'reason = ""',
     ),
     "remembered before it answered": (
@@ -56,18 +57,36 @@ FAULTS = {
         "    since = time.monotonic()\n    switch(",
         "    last_good.remember(desired)\n    since = time.monotonic()\n    switch(",
     ),
-    "never remembered": (SERVICE, '    last_good.remember(desired, {"url": unit.url, "timeout": unit.timeout})\n', ""),
-    "how it was asked is forgotten": (SERVICE, ', {"url": unit.url, "timeout": unit.timeout})', ")"),
-    "going back asks what failed": (SERVICE, "unit.as_in(good, longest).problem(since)", "unit.problem(since)"),
+    "never remembered": (SERVICE, "    last_good.remember(desired, asked)\n", ""),
+    "how it was asked is forgotten": (SERVICE, "last_good.remember(desired, asked)", "last_good.remember(desired)"),
+    "going back asks what failed": (SERVICE, "unit, put_back = unit.as_in(good, longest), ", "unit, put_back = unit, "),
     "where it listened is not looked up": (
-        SERVICE,
+        UNIT,
         "environment.metrics_url(environment.read()) or self.url",
         "self.url",
     ),
     "a held port is no obstacle": (SERVICE, 'if "service" in found and target:', "if False:"),
     "a port is looked at although nothing starts": (SERVICE, 'if "service" in found and target:', "if True:"),
     "another's program is started": (SERVICE, "if os.path.lexists(paths.EXPORTER_LINK) and", "if False and"),
-    "why it does not answer is not asked": (SERVICE, "self.explain(self.name, since) if reason", "'' if reason"),
+    "why it does not answer is not asked": (UNIT, "self.explain(self.name, since) if reason", "'' if reason"),
+    "what is missing is not taken back": (SERVICE, "if verdict.is_bad else", "if False else"),
+    "everything is taken back": (SERVICE, "if verdict.is_bad else", "if True else"),
+    "what was noted before counts for ever": (SERVICE, "os.unlink(paths.SHOWN_RECORD)", "pass"),
+    "nobody looks before the change": (SERVICE, "if before is None and systemd.is_up", "if False and systemd.is_up"),
+    "a GPU that is gone is not missed": (GATE, "if lost := before.gpus - now.gpus:", "if lost := now.gpus - now.gpus:"),
+    "a dead GPU is missed": (GATE, "if lost := before.gpus - now.gpus:", "if lost := before.gpus:"),
+    "profiling rows that nobody wants are missed": (GATE, "if wanted.profiling and (lost :=", "if (lost :="),
+    "nobody waits for late rows": (GATE, "or time.monotonic() > deadline:", "or True:"),
+    "an empty page is good": (VERDICT, "if gate.is_empty(now, wanted, known) and before is None:", "if False:"),
+    "an empty page gets no second start": (
+        VERDICT,
+        "if gate.is_empty(now, wanted, known) and not (before",
+        "if False and not (before",
+    ),
+    "what is slow is dead": (VERDICT, "if now.fault or now.seconds <= patience:", "if True:"),
+    "what failed before is taken back": (VERDICT, "same = now.fault ==", "same = None =="),
+    "lost profiling rows are restarted for ever": (VERDICT, 'or (known == "gone" and not touched)', ""),
+    "profiling rows that never were are lost": (VERDICT, 'if known not in ("shown", "gone") or not', "if not"),
     "no way back": (SERVICE, "if not last_good.can_go_back(good, bad):", "if True:"),
     "a way back to nothing": (SERVICE, "if not last_good.can_go_back(good, bad):", "if not good:"),
     "files are not put back": (

@@ -23,7 +23,12 @@ def test_the_unit_follows_the_engine(compiler, engine, user) -> None:
     unit = "dcgm/exporter/files/dcgm-exporter.service.jinja"
     with compiler(UBUNTU, {"dcgm": {"exporter": {"engine": engine}}}) as compile_states:
         texts = compile_states.templates(compile_states.low("dcgm.exporter.config"))
-    assert user in texts[unit].splitlines()
+    lines = texts[unit].splitlines()
+    assert user in lines
+    (after,) = [line.split() for line in lines if line.startswith("After=")]
+    assert {"nvidia-persistenced.service", "nvidia-dcgm.service"} <= set(after)
+    # From 4.8.0 on a reload loses the profiling metrics until the next start.
+    assert [line for line in lines if line.startswith("ExecReload")] == []
 
 
 def test_prometheus_gets_its_configuration_as_yaml_that_promtool_checks(compiler) -> None:

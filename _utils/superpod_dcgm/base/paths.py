@@ -15,6 +15,8 @@ NODE_RUNTIME = "/run/superpod-dcgm"
 # Held while somebody works on the exporter's unit; and what it was started with, until it answers.
 SERVICE_LOCK = f"{NODE_RUNTIME}/service.lock"
 STARTED_RECORD = f"{NODE_RUNTIME}/started.json"
+# What the exporter's page showed just before the states began to change something.
+SHOWN_RECORD = f"{NODE_RUNTIME}/shown.json"
 # Says that the unit need not wait any more in this boot: the service state lets it start, or it waited in vain.
 MAY_START = f"{NODE_RUNTIME}/may-start"
 # What prolog and epilog look GPUs up in, made outside of any job, and how the last attempt to make it went.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import matches, releases
+from superpod_dcgm.config import counters, engine_address, matches, releases
 
 # Taken on BCM nodes and heads whatever the pillar says.
 _FOREIGN_PORTS = {
@@ -45,6 +45,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[s
         *_ports(merged, pillar),
         *_release(merged, pillar, compatibility),
         *_exporter(merged["exporter"]),
+        *counters.errors(merged["exporter"]["counter_rows"]),
         *_pairs(merged),
         *_places(merged),
         *_labels(merged["targets"]["labels"]),
@@ -71,14 +72,11 @@ def _listening(merged: dict[str, Any]) -> dict[str, int]:
 
 def _ports(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
     ports = _listening(merged)
-    engine = merged["exporter"]["engine_address"].rpartition(":")[2]
     foreign = {
         **_FOREIGN_PORTS,
-        int(engine): "the DCGM host engine",
+        engine_address.port(merged["exporter"]["engine_address"]): "the DCGM host engine",
         merged["watcher"]["port"]: "BCM's CMDaemon",
     }
-    if int(engine) > 65535 or int(engine) == 0:
-        yield f"dcgm:exporter:engine_address: {engine} is no port; it must be from 1 to 65535"
     for section, port in ports.items():
         if port in foreign:
             yield f"dcgm:{section}:port: {port} belongs to {foreign[port]}; choose another"
@@ -110,10 +108,12 @@ def _release(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict
         return
     builds = exporter["enabled"] and exporter["method"] == "build"
     if builds and not facts["known"] and not commit:
+        needed = ["exporter:commit", *([] if facts["go"] else ["go:version", "go:sha256"])]
         yield (
-            f"dcgm:exporter:release: {release!r} is unknown; known are {', '.join(known)}. "
-            "For another one give its 40 hexadecimal digits in exporter:commit"
+            f"dcgm:exporter:release: {release!r} is unknown; known are {', '.join(known)}. For another one give "
+            f"{' and '.join(needed)}; it is then taken to behave as {facts['assumed']} (docs/compatibility.md)"
         )
+    yield from engine_address.errors(exporter["engine_address"], release, facts)
     others = [name for name, entry in known.items() if commit and entry["commit"] == commit and name != release]
     if others:
         yield f"dcgm:exporter:commit: {commit} is the commit of release {others[0]}, not of {release}"
@@ -126,8 +126,9 @@ def _go(go: dict[str, Any], minimum: str, release: str, compatibility: dict[str,
     if not go["enabled"] or go["method"] != "archive":
         return
     # Of one that a release names, the build says for which architecture the checksum is missing.
-    known = list(dict.fromkeys([*compatibility["go"], *(entry["go"] for entry in compatibility["releases"].values())]))
-    if _numbers(go["version"]) < _numbers(minimum):
+    of_releases = (entry["go"] for entry in compatibility["releases"].values() if entry["go"])
+    known = list(dict.fromkeys([*compatibility["go"], *of_releases]))
+    if minimum and _numbers(go["version"]) < _numbers(minimum):
         yield f"dcgm:go:version: {go['version']} is older than {minimum}, which release {release} needs"
     elif go["version"] not in known and not go["sha256"]:
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from superpod_dcgm.config import contradictions, releases
+from superpod_dcgm.config import contradictions, counters, releases
 from superpod_dcgm.config import schema as validator
 
 
@@ -32,7 +32,9 @@ def configuration(
 
     Between the two stands what ``slurm:layout`` presets.
 
-    ``exporter.facts`` is added: what is known of the release, with ``commit`` and Go version filled in.
+    ``exporter.facts`` is added: what is known of the release, with ``commit`` and Go version filled in; what is assumed
+    of it (``notice``); and for its counters file the rows to add (``rows``) and names that it calls otherwise
+    (``renamed``).
 
     :raises ConfigurationError: names every wrong key, its value, and what is allowed.
     """
@@ -44,7 +46,11 @@ def configuration(
         raise ConfigurationError("\n".join(wrong))
     facts = releases.facts(merged["exporter"]["release"], compatibility)
     facts["commit"] = merged["exporter"]["commit"] or facts["commit"]
+    facts["notice"] = releases.notice(merged["exporter"]["release"], facts)
+    facts["renamed"] = counters.renamed(facts, compatibility)
+    merged["exporter"]["counters"] = merged["exporter"]["counters"] or counters.DEFAULT
     merged["exporter"]["facts"] = facts
+    facts["rows"] = counters.rows(merged["exporter"], compatibility)
     merged["go"]["version"] = merged["go"]["version"] or facts["go"]
     known = compatibility["go"].get(merged["go"]["version"], {})
     merged["go"]["sha256"] = {**known, **merged["go"]["sha256"]}
@@ -60,7 +66,14 @@ def build_errors(configuration: dict[str, Any], arch: str) -> list[str]:
         found.append(
             f"dcgm:exporter:commit: the commit of release {release} is not known; give its 40 hexadecimal digits"
         )
-    if go["enabled"] and go["method"] == "archive" and arch not in go["sha256"]:
+    if not go["enabled"] or go["method"] != "archive":
+        return found
+    if not go["version"]:
+        found.append(
+            f"dcgm:go:version: the release of Go that builds {exporter['release']} is not known; "
+            f"give GOLANG_VERSION of its Makefile, and the SHA-256 of its archive in go:sha256:{arch}"
+        )
+    elif arch not in go["sha256"]:
         found.append(
             f"dcgm:go:sha256:{arch}: the SHA-256 of Go {go['version']} is not known; "
             "give the one that go.dev/dl publishes"

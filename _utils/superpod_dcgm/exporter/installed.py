@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from superpod_dcgm.base import files, paths
+from superpod_dcgm.base import files, ownership, paths
 from superpod_dcgm.exporter import artifacts, claims, last_good
 
 
@@ -35,6 +35,18 @@ def surplus(keep: int, wanted: str) -> list[str]:
         others = [name for name in releases if name not in needed]
         return others[max(0, keep - len(set(needed))) :]
     return []
+
+
+def counters_edited() -> bool:
+    """Return whether the counters file has another content than the states left: the release's, or what was noted."""
+    path = paths.EXPORTER_COUNTERS
+    with contextlib.suppress(OSError, artifacts.ReleaseError):
+        if os.path.islink(path):
+            # It leads into the release, and through it an editor writes there.
+            folder = os.path.dirname(os.path.realpath(path))
+            return files.sha256(path) != artifacts.read_sums(folder).get(artifacts.COUNTERS)
+        return ownership.noted().get(path, "") not in ("", files.sha256(path))
+    return False
 
 
 def is_installed(artifact: str, directory: str, commit: str = "") -> bool:

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from types import NoneType
 from typing import Any
 
-from superpod_dcgm.base import files, paths
+from superpod_dcgm.base import files, ownership, paths
 from superpod_dcgm.exporter import artifacts
 
 _GOOD = paths.GOOD
@@ -77,11 +77,25 @@ def restore(good: dict[str, Any]) -> None:
     """
     files.link_atomic(good["release"], paths.EXPORTER_CURRENT)
     for path, digest in good["files"].items():
-        kept = os.path.join(_GOOD, _flat(path))
+        kept = copy_of(path)
         if digest and not os.path.lexists(kept):
             raise OSError(f"{kept}, the copy of the last good {path}, is missing")
         if os.path.lexists(kept):
             _replace(kept, path)
+            if path in ownership.noted() and not os.path.islink(path):
+                # Else it would count as edited by somebody.
+                ownership.note(path)
+
+
+def note_profiling(how: str) -> None:
+    """
+    Note whether the exporter has profiling rows since its last start: ``shown``, ``gone`` (it had), or ``never``.
+
+    :raises OSError: the record cannot be written.
+    """
+    record = read()
+    if record and record.get("profiling") != how:
+        files.write_atomic(paths.RUNNING_FILE, json.dumps({**record, "profiling": how}, indent=2) + "\n")
 
 
 def _replace(source: str, target: str) -> None:
@@ -102,6 +116,11 @@ def _copy(source: str, target: str) -> None:
     shutil.copy2(source, target, follow_symlinks=False)
     found = os.lstat(source)
     os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
+
+
+def copy_of(path: str) -> str:
+    """Return where the copy of a file lies that was good."""
+    return os.path.join(_GOOD, _flat(path))
 
 
 def _flat(path: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.5
 _PROBE_TIMEOUT = 5
-_ANSWER_TIMEOUT = 10
+ANSWER_TIMEOUT = 10
 # Of an answer that is none.
 _SHOWN = 200
 # What OpenSSL says when the other side speaks no TLS, and when it wants a client certificate (TLS 1.3, TLS 1.2).
@@ -25,50 +25,51 @@ _PLAIN_HTTP = "WRONG_VERSION_NUMBER"
 _CERTIFICATE_WANTED = re.compile(r"ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)")
 
 
-def await_metrics(unit: str, url: str, timeout: float) -> str:
+def await_metrics(unit: str, url: str, timeout: float, patience: float = ANSWER_TIMEOUT) -> str:
     """
     Wait until ``url`` answers with metrics from the main process of ``unit``.
 
     :param timeout: seconds.
+    :param patience: seconds that one answer may take.
     :return: an empty string, or the last reason why it did not.
     """
     port = int(re.findall(r":(\d+)/", url)[0])
     deadline = time.monotonic() + timeout
     while True:
-        reason = _no_metrics(unit, url, port)
+        reason = _no_metrics(unit, url, port, patience)
         if not reason or time.monotonic() > deadline:
             return reason
         time.sleep(_PAUSE)
 
 
-def _no_metrics(unit: str, url: str, port: int) -> str:
+def _no_metrics(unit: str, url: str, port: int, patience: float) -> str:
     state = systemd.show(unit)
     if state["ActiveState"] != "active":
         return f"{unit} is {state['ActiveState']} ({state['SubState']}, result {state['Result']})"
-    if reason := _no_answer(url):
+    if reason := _no_answer(url, patience):
         return reason
     if not listens(int(state["MainPID"]), port):
         return f"{url} is answered by another process than {unit}'s"
     return ""
 
 
-def _no_answer(url: str) -> str:
+def _no_answer(url: str, patience: float = ANSWER_TIMEOUT) -> str:
     """Return why ``url`` does not answer. With a web_config, being refused without a credential is an answer."""
     # Loaded here: it takes longer than all the rest of a role call that stops the exporter, and asks nothing.
     import requests
 
     try:
-        return _refused(url)
+        return _refused(url, patience)
     except requests.RequestException as exc:
         if _PLAIN_HTTP in str(exc):
             # A web_config without TLS, for basic authentication alone.
-            return _no_answer(url.replace("https:", "http:"))
+            return _no_answer(url.replace("https:", "http:"), patience)
         if not isinstance(exc, requests.Timeout) and _wants_certificate(url):
             return ""
         return f"{url} does not answer: {_cause(exc)}"
 
 
-def _refused(url: str) -> str:
+def _refused(url: str, patience: float) -> str:
     """
     Return what ``url`` answers if that is neither metrics nor the question for a credential, else ``""``.
 
@@ -81,7 +82,7 @@ def _refused(url: str) -> str:
         session.trust_env = False
         # The name in the certificate is the node's, and no secret is sent.
         session.verify = False
-        with session.get(url, timeout=_ANSWER_TIMEOUT, allow_redirects=False, stream=True) as answer:
+        with session.get(url, timeout=patience, allow_redirects=False, stream=True) as answer:
             if answer.status_code in (200, 401):
                 return ""
             return f"{url} answers {answer.status_code}: {_beginning(answer)}".rstrip(": ")

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from superpod_dcgm.base import boot, files, maintenance, own_code, paths, roles, systemd
-from superpod_dcgm.exporter import installed, last_good, service
+from superpod_dcgm.exporter import gate, installed, last_good, rows, service, verdict
 
 # What a caller of another version asks for is not guessed.
 VERSION = 1
 # A start that takes longer is looked at again by the next call: no node waits for another.
 _ANSWER_SECONDS = 10
+# State, text, and what is odd with the page where somebody looked.
+_Told = tuple[str, str] | tuple[str, str, list[str]]
 
 
 @contextlib.contextmanager
@@ -71,7 +73,7 @@ def applied(state: str = "") -> dict[str, Any]:
 
 def lacking(state: str = "") -> list[str]:
     """
-    Return what the last apply put on this node and is not there any more.
+    Return what the last apply put on this node and is not there any more, or not as it left it.
 
     Links count by themselves: what they lead to may be on shared storage, which may hang.
     """
@@ -82,6 +84,8 @@ def lacking(state: str = "") -> list[str]:
     if not recall(state):
         record = os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD)
         return [*found, f"the content of {record}"] if last and os.path.lexists(record) else found
+    if installed.counters_edited():
+        found.append(f"the content that the states gave {paths.EXPORTER_COUNTERS}")
     binary = os.path.join(paths.EXPORTER_ROOT, installed.linked_release() or "-", "dcgm-exporter")
     return [*found, *(path for path in (paths.UNIT_FILE, binary) if path not in found and not os.path.lexists(path))]
 
@@ -109,7 +113,7 @@ def answer(
     unit: Callable[[str, str, int], service.Unit] = service.Unit,
 ) -> dict[str, Any]:
     """
-    Take roles in, and start or stop the exporter as they say.
+    Take roles in, and start or stop the exporter as they say; one that lost its profiling rows is restarted.
 
     :param entry: ``{"roles": [...], "category": ...}``
     :param seq: number of the change set.
@@ -117,7 +121,8 @@ def answer(
     :param at_work: why the service may not be touched at this moment, such as a state run; or empty.
     :param unit: makes the exporter's unit of name, address and seconds; tests give their own.
     :return: ``condition``, and ``changed`` (the roles are new), ``state`` and ``text``. ``state``: ``ok``, ``idle``
-        (nothing is deployed here), ``busy``, ``starting``, ``lacking``, or ``failed``.
+        (nothing is deployed here), ``busy``, ``starting``, ``lacking``, or ``failed``. ``shortages`` where it runs:
+        what is odd with what it shows, in sentences.
     :raises OSError: the roles cannot be stored.
     :raises ValueError: the entry has no list of role names.
     """
@@ -125,14 +130,19 @@ def answer(
     record = recall(state)
     if at_work:
         # The first apply too: what it has not put here yet is not missing.
-        how, text = "busy", at_work
+        how, text, odd = "busy", at_work, list[list[str]]()
     else:
-        how, text = ("idle", "nothing is deployed here") if record is None else _follow(record, unit)
+        how, text, *odd = ("idle", "nothing is deployed here") if record is None else _follow(record, unit)
     found = condition(state)
     if found["lacking"] and how != "busy":
         how, text = "lacking", f"{', '.join(found['lacking'])} is missing"
     told = {"changed": changed, "roles": sorted(entry["roles"]), "state": how, "text": text}
-    return {**found, **told, "service": _service(unit) if record else "stopped"}
+    return {
+        **found,
+        **told,
+        **({"shortages": odd[0]} if odd else {}),
+        "service": _service(unit) if record else "stopped",
+    }
 
 
 def _service(make: Callable[[str, str, int], service.Unit]) -> str | None:
@@ -142,7 +152,7 @@ def _service(make: Callable[[str, str, int], service.Unit]) -> str | None:
         return None
 
 
-def _follow(record: dict[str, Any], make: Callable[[str, str, int], service.Unit]) -> tuple[str, str]:
+def _follow(record: dict[str, Any], make: Callable[[str, str, int], service.Unit]) -> _Told:
     if not os.path.lexists(paths.UNIT_FILE):
         return "lacking", f"{paths.UNIT_FILE} is missing"
     unit = make(record["unit"], record["url"], min(record["timeout"], _ANSWER_SECONDS))
@@ -176,8 +186,8 @@ def _noted(unit: service.Unit, decision: roles.Decision, sentence: str) -> tuple
 
 
 def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str, Any]) -> str:
-    """Start or stop the unit, and return what was done. A role call never restarts one that runs."""
-    changes = service.plan(unit, decision, desired, False)
+    """Start or stop the unit, and return what was done. One that runs is restarted for lost profiling rows alone."""
+    changes = service.plan(unit, decision, desired, False, False)
     if changes.get("service", {}).get("new") == "restarted":
         del changes["service"]
     if decision != "stopped":
@@ -185,28 +195,47 @@ def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str
     if not changes:
         return ""
     if "service" in changes and decision == "running":
-        started = {"at": time.clock_gettime(time.CLOCK_BOOTTIME), "desired": desired}
-        files.write_atomic(paths.STARTED_RECORD, json.dumps(started) + "\n")
+        _note_start(desired)
     service.switch(unit, decision, "service" in changes)
     what = changes.get("service") or changes["boot"]
     return f"{unit.name}: {what['old']} -> {what['new']}"
 
 
-def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: str) -> tuple[str, str]:
+def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: str) -> _Told:
     """Whether it answers. What was started and does not answer in the time that an apply gives it is taken back."""
     started = files.read_json(paths.STARTED_RECORD)
     ours = isinstance(started, dict) and started.get("desired") == desired and isinstance(started.get("at"), float)
     if problem := unit.problem():
         if not ours or time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
             return ("starting" if ours else "failed"), problem
+        if unit.look(unit.url, unit.timeout).fault == "slow":
+            return "failed", f"{problem}. It is slow and may be right: nothing is taken back"
         with alone():
             _forget_start()
             back = service.go_back(unit, last_good.read(), desired, unit.timeout)
             return "failed", f"{problem}. {back}"
+    now = unit.look(unit.url, unit.timeout)
+    how = verdict.profiling(last_good.read(), now)
     if ours:
-        last_good.remember(desired, {"url": unit.url, "timeout": timeout})
+        # They come with the second sample.
+        if how == "gone" and time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
+            return "starting", f"{unit.name} runs and answers, without its DCGM_FI_PROF_ rows so far"
+        last_good.remember(desired, {"url": unit.url, "timeout": timeout, "profiling": how})
         _forget_start()
-    return "ok", done or f"{unit.name} runs and answers"
+    # What is not as it was last good would be rolled out by a restart: that is for an apply, or a repair.
+    elif not service.is_stale(desired) and (lost := verdict.lost_profiling(unit, now)):
+        with alone():
+            _note_start(desired)
+            unit.systemctl("restart", unit.name)
+        return "starting", f"{lost}: restarted"
+    elif how == "shown":
+        last_good.note_profiling(how)
+    return "ok", done or f"{unit.name} runs and answers", gate.shortages(now, rows.wanted(), verdict.known_gpus())
+
+
+def _note_start(desired: dict[str, Any]) -> None:
+    started = {"at": time.clock_gettime(time.CLOCK_BOOTTIME), "desired": desired}
+    files.write_atomic(paths.STARTED_RECORD, json.dumps(started) + "\n")
 
 
 def _forget_start() -> None:

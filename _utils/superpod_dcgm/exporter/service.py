@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from superpod_dcgm.base import files, paths, systemd
 from superpod_dcgm.base.roles import Decision
-from superpod_dcgm.exporter import claims, environment, installed, last_good, listener, probe, trouble
+from superpod_dcgm.exporter import claims, environment, gate, installed, last_good, probe, rows
+from superpod_dcgm.exporter import verdict as verdicts
+from superpod_dcgm.exporter.unit import Unit as Unit
 
 _COMPARED = ("release", "binary", "files")
 
@@ -25,52 +26,21 @@ class InTheWay(systemd.UnitError):
 
 
 @dataclass(frozen=True)
-class Unit:
-    """
-    The exporter's unit, the address of its ``/metrics``, and the seconds in which it must answer.
+class Done:
+    """What came of a change: why it did not succeed and what was put back, and what is odd with the node besides."""
 
-    The rest is how systemd and the exporter are reached; tests give their own.
-    """
-
-    name: str
-    url: str
-    timeout: int
-    systemctl: Callable[..., str] = systemd.systemctl
-    show: Callable[[str], dict[str, str]] = systemd.show
-    await_metrics: Callable[[str, str, float], str] = probe.await_metrics
-    explain: Callable[[str, float], str] = trouble.explain
-    obstacle: Callable[[str, str], str] = listener.obstacle
-
-    def problem(self, since: float | None = None) -> str:
-        """
-        Return why the exporter does not answer in time, or an empty string.
-
-        :param since: moment of ``time.monotonic`` at which it was started; by default now.
-        """
-        since = time.monotonic() if since is None else since
-        reason = self.await_metrics(self.name, self.url, self.timeout)
-        why = self.explain(self.name, since) if reason else ""
-        return f"{reason} after {self.timeout} s{f'. {why}' if why else ''}" if reason else ""
-
-    def as_in(self, good: dict[str, Any], longest: int | None = None) -> Unit:
-        """
-        Return the unit as it is asked with what was good, whose address and patience may be others.
-
-        :param longest: most seconds that it may take.
-        """
-        # A record of an earlier release has neither: the file that was put back says where it listens.
-        url = good.get("url") or environment.metrics_url(environment.read()) or self.url
-        timeout = good.get("timeout") or self.timeout
-        return replace(self, url=url, timeout=min(timeout, longest or timeout))
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
-def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool) -> dict[str, Any]:
+def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool, mend: bool = True) -> dict[str, Any]:
     """
     Return what is to be done so that the unit is as decided; empty when it is.
 
     :param decision: what ``base.roles.decide`` says.
     :param desired: the fingerprint to run with (``last_good.fingerprint``).
     :param changed: restart it in any case when it runs.
+    :param mend: restart it where it lost its profiling rows.
     :raises UnitError: systemd does not answer.
     :raises InTheWay: it would be started, and could not listen, or its program is another's.
     """
@@ -85,7 +55,7 @@ def plan(unit: Unit, decision: Decision, desired: dict[str, Any], changed: bool)
         found["service"] = {"old": "failed", "new": "stopped"}
     elif up != target:
         found["service"] = {"old": "running" if up else "stopped", "new": "running" if target else "stopped"}
-    elif up and (changed or found or _stale(desired)):
+    elif up and (changed or found or is_stale(desired) or (mend and verdicts.lost_profiling(unit))):
         found["service"] = {"old": "running", "new": "restarted"}
     if "service" in found and target:
         _check_free(unit)
@@ -104,7 +74,8 @@ def _check_free(unit: Unit) -> None:
         raise InTheWay(obstacle)
 
 
-def _stale(desired: dict[str, Any]) -> bool:
+def is_stale(desired: dict[str, Any]) -> bool:
+    """Return whether the exporter was last good with something else than ``desired`` (a fingerprint)."""
     good = last_good.read()
     return any(good.get(key) != desired[key] for key in _COMPARED)
 
@@ -119,25 +90,55 @@ def let_start() -> None:
     files.write_atomic(paths.MAY_START, "")
 
 
-def act(unit: Unit, decision: Decision, desired: dict[str, Any], changes: dict[str, Any]) -> str:
+def act(unit: Unit, decision: Decision, desired: dict[str, Any], changes: dict[str, Any]) -> Done:
     """
     Carry out ``changes`` (of ``plan``).
 
-    :return: why it did not succeed and what was put back, or an empty string.
+    What does not answer, or does not show what this node showed just before, is taken back.
+
     :raises UnitError: systemd refused.
     :raises OSError: a file cannot be written.
     """
     good = last_good.read()
+    restarts = "service" in changes and decision != "stopped"
+    before = _shown_before(unit) if restarts else None
     if "release" in changes:
         files.link_atomic(desired["release"], paths.EXPORTER_CURRENT)
     since = time.monotonic()
     switch(unit, decision, "service" in changes)
-    if decision == "stopped" or "service" not in changes:
-        return ""
-    if problem := unit.problem(since):
-        return f"dcgm-exporter {desired['release']}: {problem}. {go_back(unit, good, desired)}"
-    last_good.remember(desired, {"url": unit.url, "timeout": unit.timeout})
-    return ""
+    if not restarts:
+        return Done()
+    verdict = verdicts.judged(unit, since, before)
+    if verdict.problem:
+        back = go_back(unit, good, desired, before=before) if verdict.is_bad else "Nothing is taken back."
+        return Done(f"dcgm-exporter {desired['release']}: {verdict.problem}. {back}")
+    asked = {"url": unit.url, "timeout": unit.timeout, "profiling": verdicts.profiling(good, verdict.shown)}
+    last_good.remember(desired, asked)
+    return Done(notes=gate.shortages(verdict.shown, rows.wanted(), verdicts.known_gpus(), before))
+
+
+def looked_at(unit: Unit) -> Done:
+    """
+    Return how a unit is that runs and is not changed; one that is slow is waited for.
+
+    :raises OSError: what it shows cannot be noted.
+    """
+    if problem := unit.problem(patience=rows.PATIENCE):
+        return Done(problem)
+    now = unit.shows()
+    if verdicts.profiling(last_good.read(), now) == "shown":
+        last_good.note_profiling("shown")
+    return Done(notes=gate.shortages(now, rows.wanted(), verdicts.known_gpus()))
+
+
+def _shown_before(unit: Unit) -> rows.Shown | None:
+    """What the page showed just before the change; None where nothing ran that could tell."""
+    before = gate.noted()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(paths.SHOWN_RECORD)
+    if before is None and systemd.is_up(unit.show(unit.name)):
+        before = unit.shows()
+    return None if before is None or before.fault in ("down", "hidden") else before
 
 
 def switch(unit: Unit, decision: Decision, restart: bool) -> None:
@@ -164,13 +165,20 @@ def switch(unit: Unit, decision: Decision, restart: bool) -> None:
         unit.systemctl("restart", unit.name)
 
 
-def go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any], longest: int | None = None) -> str:
+def go_back(
+    unit: Unit,
+    good: dict[str, Any],
+    bad: dict[str, Any],
+    longest: int | None = None,
+    before: rows.Shown | None = None,
+) -> str:
     """
     Put the last good state back, if there is one, and return what came of it.
 
     :param good: its fingerprint (``last_good.read``).
     :param bad: the one that does not answer.
     :param longest: most seconds in which it must answer; by default those in which it did.
+    :param before: what the page showed before the change.
     :raises UnitError: systemd refused.
     :raises OSError: a file cannot be written.
     """
@@ -181,8 +189,11 @@ def go_back(unit: Unit, good: dict[str, Any], bad: dict[str, Any], longest: int 
     since = time.monotonic()
     unit.systemctl("daemon-reload")
     unit.systemctl("restart", unit.name)
-    if problem := unit.as_in(good, longest).problem(since):
-        return (
-            f"Release {good['release']} and its configuration were put back and do not answer either: {problem}. {log}"
-        )
-    return f"Release {good['release']} and its configuration were put back and answer. {log}"
+    unit, put_back = unit.as_in(good, longest), f"Release {good['release']} and its configuration were put back"
+    if problem := unit.problem(since, gate.patience(before, probe.ANSWER_TIMEOUT)):
+        return f"{put_back} and do not answer either: {problem}. {log}"
+    if before and (
+        gone := gate.gone(before, gate.settle(unit.shows, before, rows.wanted(), unit.timeout), rows.wanted())
+    ):
+        return f"{put_back} and answer, and it is the same with them: {gone}. {log}"
+    return f"{put_back} and answer. {log}"

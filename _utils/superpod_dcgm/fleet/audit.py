@@ -24,7 +24,8 @@ def missed(
     Return the nodes of which an event was missed, by what a poll does with them.
 
     ``deployed`` are so by their own word, and not known to be. ``roleless`` have other roles than those that are known
-    here, or none; ``strayed`` have the right ones and do not run, or not run, what those want, or lack something;
+    here, or none; ``strayed`` have the right ones and do not run, or not run, what those want, lack something, or lost
+    their profiling rows;
     ``applied`` were applied to with a configuration that is not known here. Nodes that are down or owed something
     anyway are not among them.
 
@@ -43,16 +44,20 @@ def missed(
             found["strayed"].append(name)
         elif not _knows_roles(snapshot, name, said):
             found["roleless"].append(name)
-        elif said.get("lacking") or _does_not_follow(said) or said.get("deployed") is False:
+        elif said.get("lacking") or _is_off(said) or said.get("deployed") is False:
             found["strayed"].append(name)
         if isinstance(said, dict) and said.get("applied") and said["applied"] != snapshot["applied"].get(name):
             found["applied"].append(name)
     return found
 
 
-def _does_not_follow(answer: dict[str, Any]) -> bool:
-    """Whether the exporter is not as the roles want it; where no release is, none was deployed, or it is lacking."""
-    return not answer.get("right", True) and bool(answer.get("release"))
+def _is_off(answer: dict[str, Any]) -> bool:
+    """
+    Whether the exporter is not as the roles want it, or lost its profiling rows, which a role call brings back.
+
+    Where no release is, none was deployed, or it is lacking.
+    """
+    return (not answer.get("right", True) or answer.get("profiling_lost") is True) and bool(answer.get("release"))
 
 
 def _says_deployed(said: Any) -> bool:

@@ -145,7 +145,9 @@ def plan(configuration: Mapping[str, Any], fleet: Fleet) -> list[str]:
         "roles": roles["source"] + ("" if roles["source"] == "none" else f", one of {', '.join(roles['run_on'])}"),
         "monitoring": monitoring if prometheus["enabled"] and fleet.matched["monitoring"] else "nobody",
     }
-    return [f"{key}: {line}" for key, line in lines.items()] + list(_notes(configuration["hosts"], fleet))
+    notice = exporter["facts"]["notice"] if exporter["enabled"] else ""
+    notes = [*_notes(configuration["hosts"], fleet), *([f"note: {notice}"] if notice else [])]
+    return [*(f"{key}: {line}" for key, line in lines.items()), *notes]
 
 
 def _notes(hosts: Mapping[str, str], fleet: Fleet) -> Iterator[str]:

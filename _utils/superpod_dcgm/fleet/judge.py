@@ -42,6 +42,19 @@ def served(opts: dict[str, Any], names: Sequence[str]) -> dict[str, dict[str, An
     return content
 
 
+def reader(opts: dict[str, Any]) -> Callable[[str], str | None]:
+    """Return a function that returns the text of a file by its salt:// address; None where the master has none."""
+
+    def read(address: str) -> str | None:
+        path = salt.fileserver.Fileserver(opts).find_file(address.removeprefix("salt://"), "base").get("path")
+        if not path:
+            return None
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+
+    return read
+
+
 def judged(
     opts: dict[str, Any], resolve: Resolve, missing_to_build: Callable[[dict[str, Any], str], list[str]]
 ) -> tuple[list[str], list[str]]:

@@ -8,7 +8,9 @@ from typing import Any
 from superpod_dcgm.watcher import device_list
 from superpod_dcgm.watcher.snapshot import Seen, Snapshot
 
-NEVER: Seen = {"at": None, "service": None, "release": None, "code": None, "silent": None}
+NEVER: Seen = {"at": None, "service": None, "release": None, "code": None, "silent": None, "odd": None}
+# Characters of what is odd with a node.
+_LONGEST = 300
 
 
 def note(snapshot: Snapshot, asked: Collection[str], health: Mapping[str, Any], now: str) -> None:
@@ -27,7 +29,16 @@ def note(snapshot: Snapshot, asked: Collection[str], health: Mapping[str, Any], 
         # One without our modules answers with a sentence.
         answer = health[name] if isinstance(health[name], dict) else {}
         said = {key: device_list.text(answer.get(key)) for key in ("service", "release", "code")}
-        seen[name] = {**NEVER, **said, "at": now}  # type: ignore[typeddict-item]
+        seen[name] = {**NEVER, **said, "at": now, "odd": _odd(answer, seen.get(name, NEVER))}  # type: ignore[typeddict-item]
+
+
+def _odd(answer: Mapping[str, Any], old: Seen) -> str | None:
+    """What is odd with what its exporter shows; as before, where the node had no look at that."""
+    told = answer.get("shortages")
+    if not isinstance(told, list):
+        return old.get("odd")
+    text = "; ".join(one for one in told if isinstance(one, str) and one.isprintable())
+    return text[:_LONGEST] or None
 
 
 def forget(snapshot: Snapshot, members: Collection[str]) -> None:

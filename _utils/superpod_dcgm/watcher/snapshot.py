@@ -74,6 +74,7 @@ class Seen(TypedDict):
     What a node last said of itself, and when; None as long as it said nothing.
 
     ``code``: digest of the package that it runs (base/own_code). ``silent``: since when it does not answer, or None.
+    ``odd``: what is odd with what its exporter shows.
     """
 
     at: str | None
@@ -81,6 +82,7 @@ class Seen(TypedDict):
     release: str | None
     code: str | None
     silent: str | None
+    odd: str | None
 
 
 class Snapshot(TypedDict):
@@ -162,7 +164,7 @@ _RECORDS: dict[str, dict[str, Any]] = {
     "tries": {"seq": int, **_PLAN},
     "repairs": {"why": str, "jid": _WORD, "since": _NUMBER, **_PLAN},
     "repaired": {"at": str, "why": str},
-    "seen": dict.fromkeys(("at", "service", "release", "silent"), _WORD),
+    "seen": dict.fromkeys(("at", "service", "release", "silent", "odd"), _WORD),
 }
 
 

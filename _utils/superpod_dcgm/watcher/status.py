@@ -164,6 +164,8 @@ def _problem(
         # Its roles alone change nothing on a node where nothing is.
         is_bare = not line["deployed"] and seen["release"] is None
         found.append(_BARE if is_bare else "waits for its role call, which the watcher makes by itself")
+    if seen.get("odd") and seen["service"] == "running":
+        found.append(str(seen["odd"]))
     if doubt:
         found.append(f"its roles are taken to be as before: {doubt}")
     return "; ".join(found) or None

@@ -6,3 +6,9 @@ Check that no other exporter is in the way:
     - name: {{ dcgm.paths.unit }}
     - endpoint: {{ dcgm.node.environment.DCGM_EXPORTER_LISTEN | tojson }}
     - roles: {{ dcgm.roles | tojson }}
+{%- if dcgm.exporter.facts.notice %}
+
+Check what is known of dcgm-exporter {{ dcgm.exporter.release }}:
+  test.show_notification:
+    - text: {{ dcgm.exporter.facts.notice | tojson }}
+{%- endif %}

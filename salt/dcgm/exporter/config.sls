@@ -21,7 +21,7 @@ Write the environment of dcgm-exporter:
     - context: {{ {"environment": dcgm.node.environment} | tojson }}
     - require:
       - file: Create the directories of this project
-      - dcgm_release: {{ installed }}
+      - dcgm_counters: Install the counters of dcgm-exporter
 
 Write dcgm-exporter.service:
   file.managed:
@@ -33,15 +33,17 @@ Write dcgm-exporter.service:
     - follow_symlinks: False
     - context: {{ {"mode": dcgm.node.engine.mode, "boot_wait": dcgm.node.boot_wait, "exporter": exporter, "paths": dcgm.paths} | tojson }}
     - require:
-      - dcgm_release: {{ installed }}
+      - dcgm_counters: Install the counters of dcgm-exporter
 
 extend:
   Start or stop dcgm-exporter as the node's roles say:
     dcgm_service:
       - deploying: True
+      - require:
+        - dcgm_preflight: Check that this node can run dcgm-exporter {{ exporter.release }}
       - watch:
         - dcgm_release: {{ installed }}
         - file: Link {{ dcgm.paths.exporter_link }} to the current release
-        - file: Install the counters of dcgm-exporter
+        - dcgm_counters: Install the counters of dcgm-exporter
         - file: Write the environment of dcgm-exporter
         - file: Write dcgm-exporter.service

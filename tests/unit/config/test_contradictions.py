@@ -51,7 +51,14 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an engine's port that is none": ({"exporter": {"engine_address": "h:70000"}}, ("engine_address", "70000")),
     "an unknown release": (
         {"exporter": {"release": "4.5.9-4.8.2"}},
-        ("dcgm:exporter:release: '4.5.9-4.8.2' is unknown; known are 3.3.6-3.4.2,", "exporter:commit"),
+        (
+            "dcgm:exporter:release: '4.5.9-4.8.2' is unknown; known are 3.3.6-3.4.2,",
+            "give exporter:commit; it is then taken to behave as 4.5.3-4.8.2",
+        ),
+    ),
+    "one of which no Go is known either": (
+        {"exporter": {"release": "4.7.1-4.9.1"}},
+        ("'4.7.1-4.9.1'", "give exporter:commit and go:version and go:sha256", "taken to behave as 4.9.0"),
     ),
     "a release before the first": ({"exporter": {"release": "2.0.0-1.0.0"}}, ("release", "known are 3.3.6")),
     "the commit of another release": (
@@ -113,6 +120,14 @@ ALLOWED = {
         "prometheus": {"mode": "existing", "port": 9400},
     },
     "an unlisted release whose commit is given": {"exporter": {"release": "4.5.9-4.8.2", "commit": "a" * 40}},
+    "a new release with all that is asked for": {
+        "exporter": {"release": "4.7.1-4.9.1", "commit": "a" * 40},
+        "go": {"version": "1.27.4", "sha256": {"amd64": "b" * 64}},
+    },
+    "an old Go where nothing is known of what is needed": {
+        "exporter": {"release": "4.7.1-4.9.1", "commit": "a" * 40},
+        "go": {"version": "1.26.2"},
+    },
     "an unlisted release that is not built": {"exporter": {"release": "4.5.9-4.8.2", "method": "artifact"}},
     "a fork of a known release": {"exporter": {"commit": "b" * 40}},
     "a newer Go with its checksum": {"go": {"version": "1.30", "sha256": {"amd64": "c" * 64}}},

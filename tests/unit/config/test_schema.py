@@ -155,3 +155,31 @@ def test_a_build_without_known_commit_or_checksum_says_which_keys_are_missing() 
     found = resolve.build_errors(resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar), "arm64")
     assert "dcgm:exporter:commit" in found[0]
     assert "dcgm:go:sha256:arm64" in found[1]
+
+
+def test_a_build_of_a_release_whose_go_is_not_known_asks_for_it() -> None:
+    pillar: dict[str, Any] = {"exporter": {"release": "4.7.1-4.9.1", "commit": "a" * 40}}
+    (found,) = resolve.build_errors(resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar), "arm64")
+    assert "dcgm:go:version: the release of Go that builds 4.7.1-4.9.1 is not known" in found
+    assert "go:sha256:arm64" in found
+    pillar["go"] = {"version": "1.27.4", "sha256": {"arm64": "b" * 64}}
+    configuration = resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar)
+    assert resolve.build_errors(configuration, "arm64") == []
+    assert configuration["exporter"]["facts"]["assumed"] == "4.9.0"
+    pillar["go"] = {"method": "package"}
+    assert resolve.build_errors(resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar), "arm64") == []
+
+
+@pytest.mark.parametrize(
+    ("release", "words"),
+    [
+        ("4.5.3-4.8.2", ""),
+        ("4.4.1-4.6.0", ""),
+        ("4.7.1-4.9.1", "4.7.1-4.9.1 is not in compatibility.yaml: it is taken to read job map and counters"),
+        ("4.9.0", "what is known of dcgm-exporter 4.9.0 comes from release notes"),
+    ],
+)
+def test_what_is_assumed_of_a_release_is_a_sentence(release: str, words: str) -> None:
+    pillar = {"exporter": {"release": release, "method": "artifact"}}
+    notice = resolve.configuration(DEFAULTS, SCHEMA, COMPATIBILITY, pillar)["exporter"]["facts"]["notice"]
+    assert words in notice and bool(words) == bool(notice)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from superpod_dcgm.base import boot, files, paths
-from superpod_dcgm.exporter import last_good, role_call, service
+from superpod_dcgm.exporter import last_good, page, role_call, rows, service
 
 from tests.exporter_node import NEW, OLD, SECONDS, URL, ExporterNode
 
@@ -186,3 +186,78 @@ def test_a_damaged_record_is_told_and_spoils_no_call(deployed: ExporterNode, nam
         expected = "lacking" if name == paths.SERVICE_RECORD else "ok"
         assert (found["state"], found["changed"]) == (expected, text == texts[0]), text
         assert name != paths.SERVICE_RECORD or f"{name} is missing" in found["text"]
+
+
+def start_long_ago(here: ExporterNode) -> None:
+    here.since -= 500
+
+
+def test_lost_profiling_rows_are_brought_back_once(deployed: ExporterNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(deployed, WANTED)["state"] == "ok"
+    assert last_good.read()["profiling"] == "shown"
+    start_long_ago(deployed)
+    deployed.reloaded = True
+    said = page.oddities(unit=lambda *_: deployed.unit())
+    assert said["profiling_lost"] and "has lost its DCGM_FI_PROF_ rows" in said["shortages"][0]
+    mended = call(deployed, WANTED)
+    assert mended["state"] == "starting" and mended["text"].endswith("restarted")
+    assert (deployed.calls.count("restart"), deployed.reloaded) == (1, False)
+    assert call(deployed, WANTED)["state"] == "ok"
+    assert page.oddities(unit=lambda *_: deployed.unit()) == page.NONE
+
+
+def test_a_restart_that_brings_no_profiling_rows_back_is_not_repeated(
+    deployed: ExporterNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(deployed, WANTED)
+    start_long_ago(deployed)
+    deployed.page = rows.Shown(deployed.page.gpus)
+    assert call(deployed, WANTED)["state"] == "starting"
+    assert call(deployed, WANTED)["text"].endswith("without its DCGM_FI_PROF_ rows so far")
+    clock = role_call.time.clock_gettime
+    monkeypatch.setattr(role_call.time, "clock_gettime", lambda kind: clock(kind) + SECONDS + 1)
+    said = call(deployed, WANTED)
+    assert said["state"] == "ok" and "no DCGM_FI_PROF_ row, and" in said["shortages"][0]
+    start_long_ago(deployed)
+    monkeypatch.setattr(rows, "counters_changed", lambda: 0.0)
+    assert (call(deployed, WANTED)["state"], deployed.calls.count("restart")) == ("ok", 1)
+
+
+def test_a_newer_configuration_is_not_rolled_out_for_profiling_rows(deployed: ExporterNode) -> None:
+    call(deployed, WANTED)
+    start_long_ago(deployed)
+    deployed.reloaded = True
+    deployed.environment.write_text("second")
+    assert call(deployed, WANTED)["state"] == "ok"
+    assert deployed.loaded == (NEW, "first")
+
+
+def test_counters_that_a_hand_edited_are_lacking(deployed: ExporterNode) -> None:
+    folder = deployed.root / "opt" / NEW
+    digest = files.sha256(str(folder / "default-counters.csv"))
+    (folder / "SHA256SUMS").write_text(f"{digest}  default-counters.csv\n")
+    assert call(deployed, WANTED)["state"] == "ok"
+    deployed.counters.write_text("# by hand\n")
+    said = call(deployed, WANTED)
+    assert (said["state"], said["lacking"]) == (
+        "lacking",
+        [f"the content that the states gave {paths.EXPORTER_COUNTERS}"],
+    )
+
+
+def test_a_slow_page_takes_nothing_back(deployed: ExporterNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    call(deployed, UNWANTED)
+    deployed.configure("second")
+    deployed.silent = {"second"}
+    monkeypatch.setattr(deployed, "look", lambda url, patience: rows.Shown(fault="slow"))
+    assert call(deployed, WANTED)["state"] == "starting"
+    clock = role_call.time.clock_gettime
+    monkeypatch.setattr(role_call.time, "clock_gettime", lambda kind: clock(kind) + SECONDS + 1)
+    said = call(deployed, WANTED)
+    assert said["state"] == "failed" and "nothing is taken back" in said["text"]
+    assert deployed.loaded == (NEW, "second")
+    assert page.oddities(unit=lambda *_: deployed.unit())["shortages"] == ["/metrics does not answer within 20 s"]
+
+
+def test_a_node_to_which_nothing_was_deployed_shows_nothing(here: ExporterNode) -> None:
+    assert page.oddities(unit=lambda *_: here.unit()) == page.NONE

@@ -85,7 +85,10 @@ def test_the_plan_in_every_state_of_a_node(here: ExporterNode, decision: Decisio
 def test_a_node_that_never_answered_is_started_and_remembered(here: ExporterNode) -> None:
     here.install(NEW)
     desired = last_good.fingerprint(NEW)
-    assert service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False)) == ""
+    assert (
+        service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False))
+        == service.Done()
+    )
     assert last_good.read().items() >= desired.items()
 
 
@@ -119,7 +122,7 @@ def upgrade(here: ExporterNode, silent: str, decision: Decision = "running") -> 
     here.counters.write_text("own\n")
     here.silent = {silent}
     desired = last_good.fingerprint(NEW)
-    return service.act(here.unit(), decision, desired, service.plan(here.unit(), decision, desired, False))
+    return service.act(here.unit(), decision, desired, service.plan(here.unit(), decision, desired, False)).problem
 
 
 @pytest.mark.parametrize("decision", ["running", "unknown"])
@@ -156,7 +159,7 @@ def test_what_does_not_answer_either_is_said(here: ExporterNode) -> None:
     here.runs(OLD)
     here.silent = {OLD, NEW}
     desired = (here.install(NEW), last_good.fingerprint(NEW))[1]
-    problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False))
+    problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False)).problem
     assert f"Release {OLD} and its configuration were put back and do not answer either: {OLD}: no" in problem
     assert last_good.read()["release"] == OLD
 
@@ -187,7 +190,7 @@ def test_without_an_earlier_good_state_the_release_stays_and_that_is_said(here: 
 def test_what_was_good_until_now_is_not_gone_back_to(here: ExporterNode) -> None:
     desired = here.runs(NEW)
     here.up, here.silent = False, {NEW}
-    problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False))
+    problem = service.act(here.unit(), "running", desired, service.plan(here.unit(), "running", desired, False)).problem
     assert "There is no earlier good state" in problem
     assert here.calls.count("restart") == 1
 
@@ -229,7 +232,7 @@ def test_what_is_planned_is_done_and_then_nothing_is_left_to_do(
         plan = service.plan(here.unit(), decision, desired, False)
         assert here.picture() == before, "a plan changes nothing"
         if plan:
-            assert service.act(here.unit(), decision, desired, plan) == ""
+            assert service.act(here.unit(), decision, desired, plan) == service.Done()
         check(here, decision, plan, was)
         assert service.plan(here.unit(), decision, desired, False) == {}
 
@@ -255,12 +258,12 @@ def changed_address(here: ExporterNode) -> str:
     here.silent = {"second"}
     unit = dataclasses.replace(here.unit(), url=OTHER_URL, timeout=OTHER_SECONDS)
     desired = last_good.fingerprint(NEW)
-    return service.act(unit, "running", desired, service.plan(unit, "running", desired, False))
+    return service.act(unit, "running", desired, service.plan(unit, "running", desired, False)).problem
 
 
 def test_going_back_asks_as_was_asked_when_it_answered(here: ExporterNode) -> None:
     here.runs(NEW)
-    assert service.act(here.unit(), "running", last_good.fingerprint(NEW), {"service": RESTARTED}) == ""
+    assert service.act(here.unit(), "running", last_good.fingerprint(NEW), {"service": RESTARTED}) == service.Done()
     here.asked.clear()
     problem = changed_address(here)
     assert problem.startswith(f"dcgm-exporter {NEW}: second: no answer after {OTHER_SECONDS} s. Release {NEW} and")
@@ -279,7 +282,7 @@ def test_what_the_exporter_itself_says_is_told(here: ExporterNode) -> None:
     here.runs(OLD)
     here.words = "It says: no libdcgm"
     problem = upgrade(here, NEW)
-    assert f"{NEW}: no answer after {SECONDS} s. It says: no libdcgm. Release {OLD} and" in problem
+    assert f"dcgm-exporter {NEW}: It says: no libdcgm. {NEW}: no answer after {SECONDS} s. Release {OLD} and" in problem
 
 
 def test_a_port_that_is_held_stops_a_start_before_anything_is_changed(here: ExporterNode) -> None:

@@ -22,6 +22,54 @@ def line(message: Any, seconds: float, own: bool = True) -> str:
 
 # the journal: what is told of it since second 100
 JOURNAL = {
+    "an unknown field": (
+        [
+            line('time=2026-11-27T10:00:00.000Z level=INFO msg="Starting dcgm-exporter" Version=4.5.3-4.8.2', 101),
+            line(
+                "time=2026-11-27T10:00:00.100Z level=ERROR "
+                "msg=\"could not find DCGM field; err: unknown ExporterCounter field 'DCGM_FI_DEV_X'\"",
+                101,
+            ),
+            line("dcgm-exporter.service: Main process exited, code=exited, status=1/FAILURE", 101, own=False),
+        ],
+        "could not find DCGM field; err: unknown ExporterCounter field 'DCGM_FI_DEV_X'",
+    ),
+    "NVML, told in full before its bare reason": (
+        [
+            line(
+                'time=2026-11-27T10:00:00Z level=ERROR msg="Cannot init NVML library; err: ERROR_LIBRARY_NOT_FOUND"',
+                101,
+            ),
+            line("time=2026-11-27T10:00:00Z level=ERROR msg=ERROR_LIBRARY_NOT_FOUND", 101),
+        ],
+        "Cannot init NVML library; err: ERROR_LIBRARY_NOT_FOUND",
+    ),
+    "an engine, with its attributes": (
+        [
+            line(
+                'time=2026-11-27T10:00:00Z level=ERROR msg="Failed to connect to remote hostengine" '
+                'address=localhost:5555 error="error connecting to nv-hostengine: Host engine connection invalid" '
+                'hint="Verify \\"x\\""',
+                101,
+            ),
+            line('time=x level=ERROR msg="Failed to write response." error="broken pipe"', 102),
+            line('time=2026-11-27T10:00:00Z level=ERROR msg="Encountered a failure." stacktrace="goroutine 1"', 103),
+        ],
+        "Failed to connect to remote hostengine: error connecting to nv-hostengine: Host engine connection invalid",
+    ),
+    "JSON": (
+        [
+            line('{"time":"x","level":"ERROR","msg":"Could not read metrics file","err":"no such file"}', 101),
+            line('{"time":"x","level":"INFO","msg":"could not find"}', 102),
+            line("{ERROR", 103),
+        ],
+        "Could not read metrics file: no such file",
+    ),
+    "logrus": (
+        [line('time="2026-01-01T00:00:00Z" level=fatal msg="libdcgm.so was not found"', 101)],
+        "libdcgm.so was not found",
+    ),
+    "an error whose quotes are broken": ([line('level=error msg="a \\x b"', 101)], "a \\x b"),
     "the last error of this start": (
         [
             line("level=fatal msg=old", 99),
@@ -30,7 +78,7 @@ JOURNAL = {
             line("level=INFO msg=Exiting", 103),
             line("dcgm-exporter.service: Failed with result 'exit-code'.", 104, own=False),
         ],
-        "ERROR host engine localhost:5555: connection refused",
+        "host engine localhost:5555: connection refused",
     ),
     "systemd's words where there are no others": (
         [
@@ -66,7 +114,9 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "EXPORTER_ENVIRONMENT", str(tmp_path / "env"))
     monkeypatch.setattr(paths, "UNIT_FILE", str(tmp_path / "unit"))
     (tmp_path / "env").write_text('DCGM_REMOTE_HOSTENGINE_INFO="localhost:1"\n')
-    (tmp_path / "unit").write_text("[Unit]\nAfter=network-online.target systemd-x.service a.service b.service\n")
+    (tmp_path / "unit").write_text(
+        "[Unit]\nAfter=network-online.target systemd-x.service nvidia-persistenced.service a.service b.service\n"
+    )
     return tmp_path
 
 

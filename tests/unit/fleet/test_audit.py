@@ -62,6 +62,8 @@ CASES = {
         Nodes(c={**GOOD, "service": "stopped", "right": False}),
         {"strayed": ["c"]},
     ),
+    "a node whose exporter lost its profiling rows": (Nodes(c={**GOOD, "profiling_lost": True}), {"strayed": ["c"]}),
+    "a node with a dead GPU": (Nodes(c={**GOOD, "profiling_lost": False, "shortages": ["no row of GPU-a"]}), NOTHING),
     "a node that knows other roles than BCM": (Nodes(c={**GOOD, "roles": []}), {"roleless": ["c"]}),
     "a node that knows no roles": (Nodes(c={**GOOD, "roles": None}), {"roleless": ["c"]}),
     "an apply that nobody heard of": (Nodes(c={**GOOD, "applied": "d2"}), {"applied": ["c"]}),

@@ -109,6 +109,13 @@ def test_what_would_happen_is_a_few_lines() -> None:
     ]
 
 
+def test_what_is_assumed_of_a_release_is_noted() -> None:
+    lines = check.plan(configuration(exporter={"release": "4.9.1", "method": "artifact"}), fleet())
+    assert lines[-1].startswith("note: dcgm-exporter 4.9.1 is not in compatibility.yaml")
+    off = configuration(exporter={"release": "4.9.1", "method": "artifact", "enabled": False})
+    assert not any(line.startswith("note: ") for line in check.plan(off, fleet()))
+
+
 def test_what_may_not_be_meant_is_noted() -> None:
     found = fleet(nodes=["bcm-01", "dgx-01"])
     lines = check.plan(configuration(hosts={"nodes": "*", "monitoring": "L@bcm-01,mon-01"}), found)

@@ -315,6 +315,10 @@ def test_the_report_of_a_node_says_what_is_and_what_should_be() -> None:
     assert (judge_health(well).state, judge_health(well, "1.0").state) == ("ok", "ok")
     assert str(judge_health(well, "2.0")).startswith("failed: release 1.0 (the pillar has 2.0), running")
     assert judge_health({"ret": "boom", "retcode": 1}).state == "failed"
+    dead = {"ret": {**health, "right": True, "service": "running", "shortages": ["no row of GPU-a"]}, "retcode": 0}
+    assert str(judge_health(dead)).startswith("ok: ") and str(judge_health(dead)).endswith("; no row of GPU-a")
+    dead["ret"]["profiling_lost"] = True
+    assert judge_health(dead).state == "failed"
 
 
 ODD = [5, "x", {"a": 1}, [1, None], None]

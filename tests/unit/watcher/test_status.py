@@ -77,6 +77,14 @@ CASES = {
     "owed before the first apply": (known(deployed=False, delivered=False), "running", None, APPLY),
     "owed and told before it": (known(NOTHING, deployed=False, delivered=False), "running", "stopped", APPLY),
     "a delivery that failed": (known(RUNS, delivered=False, problem="no room"), "running", "running", "no room"),
+    "a page that lacks something": (
+        known({**RUNS, "shortages": ["no row of GPU-a", "x"]}),
+        "running",
+        "running",
+        "no row of GPU-a; x",
+    ),
+    "and nothing runs": (known({**STOPPED, "shortages": ["x"]}, roles=[]), "stopped", "stopped", None),
+    "odd words on the page": (known({**RUNS, "shortages": [5, "a\x1b", {}]}), "running", "running", None),
     "without our modules": (known("'bcm.health' is not available.", deployed=False), "running", None, None),
 }
 
@@ -118,6 +126,14 @@ def test_silence_is_dated_by_its_begin_and_ends_with_an_answer() -> None:
     assert snapshot["seen"]["a"]["silent"] == since
     last_seen.note(snapshot, ["a"], {"a": RUNS}, moment(0))
     assert snapshot["seen"]["a"]["silent"] is None
+
+
+def test_what_is_odd_with_a_page_stays_known_until_the_node_looked_again() -> None:
+    snapshot = known({**RUNS, "shortages": ["no row of GPU-a"]})
+    last_seen.note(snapshot, ["a"], {"a": RUNS}, moment(0))
+    assert snapshot["seen"]["a"]["odd"] == "no row of GPU-a"
+    last_seen.note(snapshot, ["a"], {"a": {**RUNS, "shortages": []}}, moment(0))
+    assert snapshot["seen"]["a"]["odd"] is None
 
 
 def test_heads_are_known_by_bcm_or_by_the_pillar_and_nothing_is_wanted_of_them() -> None:
