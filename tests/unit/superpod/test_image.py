@@ -15,7 +15,7 @@ import pytest
 
 from superpod.errors import SuperpodError
 from superpod.lab import sources
-from superpod.lab.image import image_key, locked, user_ids
+from superpod.lab.image import INPUTS, image_key, locked, user_ids
 from superpod.lab.layout import GO_CACHE, HEAD, Layout
 from superpod.lab.machine import Machine
 
@@ -28,21 +28,26 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def test_the_key_is_the_same_for_the_same_inputs(inputs: Path) -> None:
-    assert image_key(inputs) == image_key(inputs)
+    assert image_key([inputs]) == image_key([inputs])
 
 
 @pytest.mark.parametrize(("name", "text"), [("build.sh", "other"), ("packages.txt", ""), ("more.txt", "")])
 def test_the_key_changes_with_any_input(inputs: Path, name: str, text: str) -> None:
-    before = image_key(inputs)
+    before = image_key([inputs])
     (inputs / name).write_text(text)
-    assert image_key(inputs) != before
+    assert image_key([inputs]) != before
 
 
 def test_text_that_moves_from_one_file_to_the_next_changes_the_key(inputs: Path) -> None:
-    before = image_key(inputs)
+    before = image_key([inputs])
     (inputs / "build.sh").write_text("on")
     (inputs / "packages.txt").write_text("etwo")
-    assert image_key(inputs) != before
+    assert image_key([inputs]) != before
+
+
+def test_the_libraries_that_are_compiled_into_the_image_are_part_of_its_key() -> None:
+    assert "libdcgm" in {folder.name for folder in INPUTS}
+    assert image_key() == image_key(INPUTS) != image_key(INPUTS[:1])
 
 
 def test_user_numbers_are_read_from_the_image(tmp_path: Path) -> None:
