@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from superpod.errors import SuperpodError
-from superpod.lab import sources
+from superpod.lab import sources, upstream
 from superpod.lab.image import INPUTS, image_key, locked, user_ids
 from superpod.lab.layout import GO_CACHE, HEAD, Layout
 from superpod.lab.machine import Machine
@@ -119,7 +119,7 @@ def test_the_pinned_go_is_found() -> None:
 
 def test_builds_of_all_nodes_and_labs_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPERPOD_LAB_CACHE", str(tmp_path))
-    offered = sources.ensure_upstream(tmp_path / "lab", None)
+    offered = upstream.ensure(tmp_path / "lab", "", [], print)
     assert json.loads(offered["build_environment"]) == {"GOCACHE": GO_CACHE}
     holder = SimpleNamespace(layout=Layout("one"), group=tmp_path)
     options = {name: Machine(name, holder, tmp_path)._nspawn() for name in (HEAD, "dgx-02")}  # type: ignore[arg-type]
