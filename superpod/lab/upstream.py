@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from superpod.errors import SuperpodError
-from superpod.lab.layout import GO_CACHE, LAB
+from superpod.lab.image import locked
+from superpod.lab.layout import GO_CACHE, GO_MODULES, LAB, cache_dir, go_modules, go_proxy
 from superpod.process import output
 
 MAKE_REPOSITORY = LAB / "upstream/make-repository"
 REPOSITORY = "upstream/dcgm-exporter.git"
 RELEASE = "4.5.3-4.8.2"
-# Go's own layout of a module proxy, as the nodes see it.
-MODULES = "modules/cache/download"
 GIT = ("git", "-c", "safe.directory=*")
 NOT_SERVED = (
-    "Go asks where GOPROXY says (go env GOPROXY). If that does not serve a module, put a place that does first, "
-    "for example GOPROXY=file:///DIRECTORY,https://proxy.golang.org (docs/lab.md)"
+    "Go asks where GOPROXY of this machine says; if that does not serve a module, put a place that does first, "
+    "as in GOPROXY=file:///DIRECTORY,https://proxy.golang.org (docs/lab.md)."
 )
+
+Progress = Callable[[str], None]
 
 
 def place_of(source: str) -> str:
@@ -30,7 +34,7 @@ def place_of(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def ensure(directory: Path, source: str, releases: Sequence[str], progress: Callable[[str], None]) -> dict[str, str]:
+def ensure(directory: Path, source: str, releases: Sequence[str], progress: Progress) -> dict[str, str]:
     """
     Make the bare repository, and for a mirror fetch the modules of all releases: what is there is not asked for again.
 
@@ -43,15 +47,12 @@ def ensure(directory: Path, source: str, releases: Sequence[str], progress: Call
     environment = {"GOCACHE": GO_CACHE}
     if source:
         _mirror(source, target, wanted)
-        environment |= {"GOPROXY": f"file:///cm/shared/lab/{MODULES}", "GOSUMDB": "off"}
+        environment |= {"GOPROXY": f"file://{GO_MODULES}", "GOSUMDB": "off"}
     else:
         output([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
     commits = {release: _commit(target, release, source or "The stand-in") for release in wanted}
     for release, commit in commits.items() if source else ():
-        if not (done := directory / "modules" / f".{commit}").exists():
-            progress(f"Go modules of dcgm-exporter {release}")
-            _download_modules(target, directory, release)
-            done.touch()
+        _ensure_modules(target, directory, release, commit, progress)
     return {
         "upstream": source,
         "release": wanted[0],
@@ -88,6 +89,17 @@ def _mirror(source: str, target: Path, releases: Sequence[str]) -> None:
         output(fetch, f"{source} could not be fetched")
 
 
+def _ensure_modules(repository: Path, directory: Path, release: str, commit: str, progress: Progress) -> None:
+    """Have a release's modules in the cache of all labs."""
+    with locked(cache_dir() / "go-modules.lock"):
+        done = go_modules() / f".{commit}"
+        if not done.exists():
+            progress(f"Go modules of dcgm-exporter {release}")
+            go_proxy().mkdir(parents=True, exist_ok=True)
+            _download_modules(repository, directory, release)
+            done.touch()
+
+
 def _download_modules(repository: Path, directory: Path, release: str) -> None:
     """Have Go fetch a release's modules, as this machine's own settings say; go.sum of the release checks them."""
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
@@ -95,9 +107,25 @@ def _download_modules(repository: Path, directory: Path, release: str) -> None:
             archive.extractall(scratch)
         clone = [*GIT, "clone", "--quiet", "--branch", release, str(repository), f"{scratch}/source"]
         output(clone, f"{release} could not be checked out")
-        places = {"GOMODCACHE": f"{directory}/modules", "GOPATH": f"{scratch}/path", "GOCACHE": f"{scratch}/cache"}
+        places = {"GOMODCACHE": str(go_modules()), "GOPATH": f"{scratch}/path", "GOCACHE": f"{scratch}/cache"}
         command = [f"{scratch}/go/bin/go", "-C", f"{scratch}/source", "mod", "download"]
-        try:
-            output(command, f"The Go modules of {release} could not be downloaded", {**places, "GOTOOLCHAIN": "local"})
-        except SuperpodError as exc:
-            raise SuperpodError(f"{exc}. {NOT_SERVED}") from exc
+        environment = {**os.environ, **places, "GOTOOLCHAIN": "local"}
+        # The nodes' builders are other users.
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, umask=0o022)
+    _remove_unpacked()
+    if done.returncode:
+        raise SuperpodError(f"The Go modules of {release} could not be downloaded: {_reason(done)}. {NOT_SERVED}")
+
+
+def _remove_unpacked() -> None:
+    """Builds unpack for themselves what the proxy's part has."""
+    for place in go_modules().iterdir():
+        if place.is_dir() and place.name != "cache":
+            shutil.rmtree(place)
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Go's first error; what a server said of it is indented and comes after."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+    errors = [line for line in lines if line.startswith("go: ") and not line.startswith("go: downloading ")]
+    return (errors or lines)[0].removeprefix("go: ").rstrip(".")

