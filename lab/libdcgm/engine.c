@@ -96,8 +96,14 @@ static int dial_tcp(const char *address, unsigned int patience) {
     return fd;
 }
 
+static void hang_up(void) {
+    if (connection >= 0) close(connection);
+    connection = -1;
+}
+
 static int attach(int fd, handle *into) {
     if (fd < 0) return CONNECTION_NOT_VALID;
+    hang_up();
     connection = fd;
     return begin(REMOTE, into);
 }
@@ -117,11 +123,6 @@ API int dcgmConnect_v3(const char *address, struct connect_v3 *how, handle *into
     unsigned int patience = how->timeout_ms ? how->timeout_ms : PATIENCE_MS;
     if (!strncasecmp(address, "unix://", 7)) return attach(dial_unix(address + 7, patience), into);
     return strncasecmp(address, "tcp://", 6) ? NOT_SUPPORTED : attach(dial_tcp(address + 6, patience), into);
-}
-
-static void hang_up(void) {
-    if (connection >= 0) close(connection);
-    connection = -1;
 }
 
 API int dcgmDisconnect(handle engine) {
