@@ -130,7 +130,7 @@ class Lab:
 
     def _offer(self, source: str, releases: Sequence[str]) -> dict[str, str]:
         """Put on the shared storage what a site's mirror has; how the record names it."""
-        place, wanted = self.layout.shared / "lab", releases or [self.record.get("release", upstream.RELEASE)]
+        place, wanted = self.layout.shared / "lab", list(releases) or [self.record.get("release", upstream.RELEASE)]
         self.progress("Go archive and upstream repository on the shared storage")
         go = sources.ensure_go(place)
         return {**go, **upstream.ensure(place, source, wanted, self.progress)}
