@@ -47,6 +47,7 @@ def ensure(directory: Path, source: str, releases: Sequence[str], progress: Prog
     environment = {"GOCACHE": GO_CACHE}
     if source:
         _mirror(source, target, wanted)
+        _open_to_all(target)
         environment |= {"GOPROXY": f"file://{GO_MODULES}", "GOSUMDB": "off"}
     else:
         output([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
@@ -78,7 +79,9 @@ def _commit(repository: Path, release: str, source: str) -> str:
 def _mirror(source: str, target: Path, releases: Sequence[str]) -> None:
     """Clone, or fetch where a release is not there."""
     if not (target / "HEAD").exists():
-        output([*GIT, "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
+        # Without hard links, since the modes of its files are changed.
+        clone = [*GIT, "clone", "--quiet", "--mirror", "--no-hardlinks", source, str(target)]
+        output(clone, f"{source} could not be cloned")
         return
     get = [*GIT, "-C", str(target), "config", "--default", "the stand-in", "--get", "remote.origin.url"]
     there = output(get, f"{target} could not be read").strip()
@@ -87,6 +90,13 @@ def _mirror(source: str, target: Path, releases: Sequence[str]) -> None:
     if not set(releases) <= set(_tags(target)):
         fetch = [*GIT, "-C", str(target), "fetch", "--quiet", "--prune", source, "+refs/*:refs/*"]
         output(fetch, f"{source} could not be fetched")
+
+
+def _open_to_all(repository: Path) -> None:
+    """The nodes' builders are other users; git keeps modes of a clone that it copies, and some are root's alone."""
+    for path in (repository, *repository.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | (0o555 if path.is_dir() else 0o444))
 
 
 def _ensure_modules(repository: Path, directory: Path, release: str, commit: str, progress: Progress) -> None:
@@ -110,7 +120,6 @@ def _download_modules(repository: Path, directory: Path, release: str) -> None:
         places = {"GOMODCACHE": str(go_modules()), "GOPATH": f"{scratch}/path", "GOCACHE": f"{scratch}/cache"}
         command = [f"{scratch}/go/bin/go", "-C", f"{scratch}/source", "mod", "download"]
         environment = {**os.environ, **places, "GOTOOLCHAIN": "local"}
-        # The nodes' builders are other users.
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, umask=0o022)
     _remove_unpacked()
     if done.returncode:

@@ -154,6 +154,19 @@ def test_a_release_that_there_is_not_is_refused_with_those_that_there_are(source
     assert error.value.exit_code == 2
 
 
+def test_every_user_of_a_node_can_clone_what_only_root_could_read(source: Path, shared: Path, proxy: Path) -> None:
+    """As the marks of a partial clone, which git copies with their modes; the original keeps its own."""
+    git(source, "gc", "--quiet")
+    (pack,) = (source / ".git/objects/pack").glob("*.pack")
+    mark = pack.with_suffix(".promisor")
+    mark.touch()
+    mark.chmod(0o600)
+    ensure(shared, str(source), FIRST)
+    closed = [path for path in (shared / upstream.REPOSITORY).rglob("*") if path.stat().st_mode & 0o444 != 0o444]
+    assert (closed, stat.S_IMODE(mark.stat().st_mode)) == ([], 0o600)
+    assert list((shared / upstream.REPOSITORY).rglob("*.promisor"))
+
+
 def test_a_repository_that_there_is_not_is_an_error_in_git_s_words(shared: Path) -> None:
     with pytest.raises(SuperpodError, match=r"nowhere could not be cloned: fatal: repository 'nowhere' does not exist"):
         ensure(shared, "nowhere", FIRST)
