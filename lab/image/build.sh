@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the disk of the lab's machines (Debian trixie, Slurm, Prometheus, Salt) in DIRECTORY.
+# Builds the disk of the lab's machines (Debian trixie, Slurm, Prometheus, Salt, the lab's libdcgm) in DIRECTORY.
 # usage: build.sh DIRECTORY CA-BUNDLE   (as root, in a mount namespace of its own; lines that begin with "==> " are progress)
 set -euo pipefail
 
@@ -51,6 +51,10 @@ inside install -d -o root -g root -m 755 /etc/salt/master.d /etc/salt/minion.d /
 inside install -d -o slurm -g slurm -m 755 /var/log/slurm /var/spool/slurmctld /var/spool/slurmd
 inside install -d -o salt -g salt -m 750 /etc/salt/pki/master /var/cache/salt/master
 inside install -d -o salt -g salt -m 755 /var/log/salt
+
+step "libdcgm and libnvidia-ml of the lab"
+cp -r "$here/../libdcgm" "$root/tmp/libdcgm"
+inside make --silent -C /tmp/libdcgm OUT=/tmp/libdcgm install
 umount "$root/proc"
 
 step "Nothing starts by itself and no machine has an identity yet"
@@ -62,6 +66,6 @@ ln -sf /dev/null "$root/etc/systemd/system/systemd-timesyncd.service"
 : > "$root/etc/machine-id"
 : > "$root/etc/resolv.conf"
 rm -rf "$root/etc/munge/munge.key" "$root/etc/hostname" "$root/etc/hosts" "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* \
-    "$root/tmp/ca.pem" "$root/tmp/requirements.txt" "$root"/var/log/*.log
+    "$root/tmp/ca.pem" "$root/tmp/requirements.txt" "$root/tmp/libdcgm" "$root"/var/log/*.log
 find "$root/opt/salt" -name '*.a' -delete
 step "done"

@@ -41,16 +41,30 @@ def _lab(context: click.Context) -> Lab:
     "--upstream", metavar="URL|PATH", help="Repository of the true NVIDIA/dcgm-exporter instead of the stand-in."
 )
 @click.option(
+    "--release",
+    "releases",
+    metavar="TAG",
+    multiple=True,
+    help="What to deploy (4.5.3-4.8.2, or what was deployed); more of them can then be built in the lab.",
+)
+@click.option(
     "--deploy/--no-deploy", default=True, help="Apply the states, or stop where an administrator would begin."
 )
 @click.option("--bare-config", is_flag=True, help="Stop where README begins: nothing of this project is configured.")
 @click.pass_context
-def up(context: click.Context, nodes: int | None, upstream: str | None, deploy: bool, bare_config: bool) -> None:
+def up(
+    context: click.Context,
+    nodes: int | None,
+    upstream: str | None,
+    releases: tuple[str, ...],
+    deploy: bool,
+    bare_config: bool,
+) -> None:
     """Start the lab or repair it, deploy into it, and show the result."""
     preflight.check()
     log = ui.open_log(f"lab-{context.obj}-up")
     there = Lab(context.obj, ui.Progress(log), log)
-    deployment.up(there, nodes, upstream, deploy, bare_config)
+    deployment.up(there, nodes, upstream, deploy, bare_config, releases)
     show.result(there, deploy and not there.bare)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from superpod.errors import SuperpodError
+from superpod.lab import building
 from superpod.lab.lab import Lab
 from superpod.lab.layout import CONFIG, HEAD
 
@@ -46,15 +47,22 @@ def put(lab: Lab, path: str, text: str) -> None:
 
 
 def up(
-    lab: Lab, nodes: int | None = None, upstream: str | None = None, deploy: bool = True, bare: bool = False
+    lab: Lab,
+    nodes: int | None = None,
+    source: str | None = None,
+    deploy: bool = True,
+    bare: bool = False,
+    releases: Sequence[str] = (),
 ) -> None:
     """
     Start what is not running, deploy, and leave alone what is right.
 
+    :param source: repository of the true exporter.
+    :param releases: the first is deployed, the others can be built.
     :param bare: stop where README begins. A lab that began so stays so: what is configured in it is not the lab's.
     """
     with lab.locked():
-        lab.start(nodes, upstream, bare)
+        lab.start(nodes, source, bare, releases)
         if lab.bare:
             prepare_bare(lab)
             return
@@ -130,7 +138,8 @@ def apply(lab: Lab) -> None:
     lab.progress(f"salt {HEAD} state.apply")
     apply_head(lab)
     lab.progress("salt 'dgx-*' state.apply")
-    apply_nodes(lab)
+    with building.said(lab):
+        apply_nodes(lab)
     lab.progress("First roles from the watcher")
     wait_delivered(lab)
 

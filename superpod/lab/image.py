@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -16,6 +16,8 @@ from superpod.errors import SuperpodError
 from superpod.lab.layout import LAB, cache_dir
 
 SOURCES = LAB / "image"
+# What is compiled into the image belongs to it as well.
+INPUTS = (SOURCES, LAB / "libdcgm")
 STAMP = ".superpod-lab-image"
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 NEEDED_MB = 2500
@@ -24,10 +26,10 @@ PRIVATE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-pro
 Progress = Callable[[str], None]
 
 
-def image_key(sources: Path = SOURCES) -> str:
+def image_key(inputs: Sequence[Path] = INPUTS) -> str:
     """Twelve digits that change when anything changes from which the image is made."""
     digest = hashlib.sha256()
-    for path in sorted(sources.iterdir()):
+    for path in (path for folder in inputs for path in sorted(folder.iterdir())):
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superpod.errors import SuperpodError
-from superpod.lab import forward, site, sources
+from superpod.lab import forward, site, sources, upstream
 from superpod.lab.holder import Holder
 from superpod.lab.image import ensure_image, locked
 from superpod.lab.layout import HEAD, HEAD_ALIAS, MAX_NODES, Layout, node_names, state_root
@@ -85,11 +85,22 @@ class Lab:
 
     # Up and down
 
-    def start(self, nodes: int | None = None, upstream: str | None = None, bare: bool = False) -> None:
-        """Start what is not running, and leave alone what is right; whoever calls it holds the lock."""
+    def start(
+        self,
+        nodes: int | None = None,
+        source: str | None = None,
+        bare: bool = False,
+        releases: Sequence[str] = (),
+    ) -> None:
+        """
+        Start what is not running, and leave alone what is right; whoever calls it holds the lock.
+
+        :param source: repository of the true exporter; None: as before.
+        :param releases: the first is to run, the others can be built; none: as before.
+        """
         self._refuse(bare)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._make(nodes, upstream, bare)
+        self._make(nodes, source, bare, releases)
         self._boot()
         self._repair()
 
@@ -100,7 +111,7 @@ class Lab:
         if bare and self.record and not self.bare:
             raise SuperpodError(f"The lab '{self.name}' is configured already; for a bare one, take it down first.", 2)
 
-    def _make(self, nodes: int | None, upstream: str | None, bare: bool) -> None:
+    def _make(self, nodes: int | None, source: str | None, bare: bool, releases: Sequence[str]) -> None:
         before = self.record
         count = self._count(nodes, before)
         image = Path(before["image"]) if self.holder.pid and before else ensure_image(self.log, self.progress)
@@ -109,15 +120,20 @@ class Lab:
         os.chmod(self.layout.shared, 0o755)
         # BCM has it before anything of ours.
         (self.layout.shared / "apps").mkdir(mode=0o755, exist_ok=True)
-        self.progress("Go archive and upstream repository on the shared storage")
-        go = sources.ensure_go(self.layout.shared / "lab")
-        source = sources.ensure_upstream(self.layout.shared / "lab", upstream or before.get("upstream"))
+        offered = self._offer(upstream.place_of(source) if source else before.get("upstream", ""), releases)
         site.make_keys(self.layout, count)
         started = before.get("started") or datetime.now(timezone.utc).isoformat(timespec="seconds")
         given = {"nodes": count, "image": str(image), "started": started, "bare": bare or self.bare}
-        self.layout.record.write_text(json.dumps({**given, **go, **source}, indent=2) + "\n")
+        self.layout.record.write_text(json.dumps({**given, **offered}, indent=2) + "\n")
         if before and count > before["nodes"] and self.holder.pid:
             self._grow(count)
+
+    def _offer(self, source: str, releases: Sequence[str]) -> dict[str, str]:
+        """Put on the shared storage what a site's mirror has; how the record names it."""
+        place, wanted = self.layout.shared / "lab", list(releases) or [self.record.get("release", upstream.RELEASE)]
+        self.progress("Go archive and upstream repository on the shared storage")
+        go = sources.ensure_go(place)
+        return {**go, **upstream.ensure(place, source, wanted, self.progress)}
 
     def _count(self, wanted: int | None, before: dict[str, Any]) -> int:
         current = int(before.get("nodes", 0))

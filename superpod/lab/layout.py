@@ -23,6 +23,7 @@ ALIASES = {HEAD: [HEAD_ALIAS, "slurmctl"]}
 HOLDER_ADDRESS = f"{NETWORK}.250"
 MAX_NODES = 32
 GO_CACHE = "/var/cache/go-build"
+GO_MODULES = "/var/cache/go-modules"
 
 
 def cache_dir() -> Path:
@@ -33,6 +34,16 @@ def cache_dir() -> Path:
 def go_cache() -> Path:
     """Directory of Go's build cache, which all labs share; nodes see it as GO_CACHE."""
     return cache_dir() / "go-build"
+
+
+def go_modules() -> Path:
+    """Directory of the Go modules that the true exporter needs, for all labs; nodes see `go_proxy` as GO_MODULES."""
+    return cache_dir() / "go-modules"
+
+
+def go_proxy() -> Path:
+    """The part of it that has the layout of a module proxy."""
+    return go_modules() / "cache/download"
 
 
 def offer_go_cache() -> None:

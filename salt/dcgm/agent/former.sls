@@ -23,7 +23,7 @@ Move the job map from its former directory:
     - former: {{ former.directory }}
     - require:
       - file: Write job-map.conf
-      - file: Create the job map directory
+      - file: Create the directories of this project
 {%- endif %}
 {%- if former.textfile %}
 

@@ -31,7 +31,7 @@ Start the job map timer:
     - watch:
       - dcgm_path: Install the code of the agent
     - require:
-      - file: Create the job map directory
+      - file: Create the directories of this project
     # While the GPUs are free for maintenance it stays down; dcgm_gpu.resume starts it.
     - unless: test -e {{ dcgm.paths.gpus_freed }}
 

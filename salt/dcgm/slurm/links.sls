@@ -18,7 +18,7 @@ Link the {{ kind }} where slurmd runs it:
     - storage: {{ dcgm.shared_storage | tojson }}
     - local: {{ local }}
     - coming: {{ local }}
-    - require: {{ ([{"file": "Write job-map.conf"}, {"file": "Create the job map directory"}]
+    - require: {{ ([{"file": "Write job-map.conf"}, {"file": "Create the directories of this project"}]
                    + ([{"job_map": "Write the local " ~ kind}] if local else [])
                    + ([{"job_map": "Link the epilog where slurmd runs it"}] if kind == "prolog" else [])) | tojson }}
 {%- endfor %}

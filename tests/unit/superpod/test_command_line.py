@@ -158,3 +158,29 @@ def test_the_probe_of_a_machine_is_read_by_key() -> None:
         "failed": "",
         "roles": '["a","b"]',
     }
+
+
+def test_releases_of_another_repository_reach_the_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(preflight, "check", lambda: None)
+    monkeypatch.setattr(lab_cli.ui, "open_log", lambda _verb: tmp_path / "log")
+    monkeypatch.setattr(lab_cli.deployment, "up", lambda _lab, *given: asked.append(given))
+    monkeypatch.setattr(lab_cli.show, "result", lambda _lab, _deployed: None)
+    words = [
+        "lab",
+        "--name",
+        "cli-test",
+        "up",
+        "--upstream",
+        "https://example.org/x.git",
+        "--release",
+        "2",
+        "--release",
+        "1",
+    ]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    assert CliRunner().invoke(main, ["lab", "--name", "cli-test", "up"]).exit_code == 0
+    assert asked == [
+        (None, "https://example.org/x.git", True, False, ("2", "1")),
+        (None, None, True, False, ()),
+    ]

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from superpod.errors import SuperpodError
-from superpod.lab import sources
-from superpod.lab.image import image_key, locked, user_ids
-from superpod.lab.layout import GO_CACHE, HEAD, Layout
+from superpod.lab import sources, upstream
+from superpod.lab.image import INPUTS, image_key, locked, user_ids
+from superpod.lab.layout import GO_CACHE, GO_MODULES, HEAD, Layout
 from superpod.lab.machine import Machine
 
 
@@ -28,21 +28,26 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def test_the_key_is_the_same_for_the_same_inputs(inputs: Path) -> None:
-    assert image_key(inputs) == image_key(inputs)
+    assert image_key([inputs]) == image_key([inputs])
 
 
 @pytest.mark.parametrize(("name", "text"), [("build.sh", "other"), ("packages.txt", ""), ("more.txt", "")])
 def test_the_key_changes_with_any_input(inputs: Path, name: str, text: str) -> None:
-    before = image_key(inputs)
+    before = image_key([inputs])
     (inputs / name).write_text(text)
-    assert image_key(inputs) != before
+    assert image_key([inputs]) != before
 
 
 def test_text_that_moves_from_one_file_to_the_next_changes_the_key(inputs: Path) -> None:
-    before = image_key(inputs)
+    before = image_key([inputs])
     (inputs / "build.sh").write_text("on")
     (inputs / "packages.txt").write_text("etwo")
-    assert image_key(inputs) != before
+    assert image_key([inputs]) != before
+
+
+def test_the_libraries_that_are_compiled_into_the_image_are_part_of_its_key() -> None:
+    assert "libdcgm" in {folder.name for folder in INPUTS}
+    assert image_key() == image_key(INPUTS) != image_key(INPUTS[:1])
 
 
 def test_user_numbers_are_read_from_the_image(tmp_path: Path) -> None:
@@ -114,9 +119,9 @@ def test_the_pinned_go_is_found() -> None:
 
 def test_builds_of_all_nodes_and_labs_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPERPOD_LAB_CACHE", str(tmp_path))
-    offered = sources.ensure_upstream(tmp_path / "lab", None)
+    offered = upstream.ensure(tmp_path / "lab", "", [], print)
     assert json.loads(offered["build_environment"]) == {"GOCACHE": GO_CACHE}
     holder = SimpleNamespace(layout=Layout("one"), group=tmp_path)
     options = {name: Machine(name, holder, tmp_path)._nspawn() for name in (HEAD, "dgx-02")}  # type: ignore[arg-type]
-    bind = f"--bind={tmp_path}/go-build:{GO_CACHE}"
-    assert {name: bind in words for name, words in options.items()} == {HEAD: False, "dgx-02": True}
+    binds = {f"--bind={tmp_path}/go-build:{GO_CACHE}", f"--bind-ro={tmp_path}/go-modules/cache/download:{GO_MODULES}"}
+    assert {name: binds & set(words) for name, words in options.items()} == {HEAD: set(), "dgx-02": binds}

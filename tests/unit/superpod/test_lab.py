@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from superpod.errors import SuperpodError
-from superpod.lab import Lab, site
+from superpod.lab import Lab, site, sources, upstream
 from superpod.lab.layout import HEAD
 
 
@@ -51,3 +51,26 @@ def test_only_a_bare_lab_knows_nothing_of_this_project(lab: Lab, tmp_path: Path,
     site.make_site(lab.layout, HEAD, 2, image, bare)
     found = {path.name for path in (lab.layout.disk(HEAD) / "site/etc/salt/master.d").iterdir()}
     assert found == {"lab.conf", "lab-sources.conf" if bare else "superpod-dcgm.conf"}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "offered"),
+    [
+        ({}, (), [upstream.RELEASE]),
+        ({"release": "1"}, (), ["1"]),
+        ({"release": "1"}, ("2", "1"), ["2", "1"]),
+    ],
+)
+def test_a_lab_keeps_its_release_until_another_is_asked_for(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, recorded: dict[str, str], asked: tuple[str, ...], offered: list[str]
+) -> None:
+    lab.layout.record.write_text(json.dumps({"nodes": 2, "image": "/image", **recorded}))
+    monkeypatch.setattr(sources, "ensure_go", lambda _place: {"go_version": "1.26.2"})
+    monkeypatch.setattr(
+        upstream, "ensure", lambda _place, source, releases, _say: {"upstream": source, "all": releases}
+    )
+    assert lab._offer("https://example.org/x.git", asked) == {
+        "go_version": "1.26.2",
+        "upstream": "https://example.org/x.git",
+        "all": offered,
+    }

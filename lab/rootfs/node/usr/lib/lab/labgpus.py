@@ -15,6 +15,8 @@ DRIVER = "550.54.15"
 CUDA = "12.4"
 MEMORY_MIB = 81559
 BUSES = ("1B", "43", "52", "61", "9D", "C3", "D1", "DF")
+# What whoever asks finds while the driver is away, and with it the description.
+NO_DRIVER: dict[str, Any] = {"profile": "none", "driver": "", "cuda": "", "gpus": []}
 PROFILES = ("identity", "minor-order", "mig")
 # In PCI order, as on HGX boards with AMD hosts.
 MINORS_OUT_OF_ORDER = (2, 3, 0, 1, 6, 7, 4, 5)
@@ -68,6 +70,11 @@ def load(path: Path = DESCRIPTION) -> dict[str, Any]:
     """Return the description that is in force."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def seen(path: Path = DESCRIPTION) -> dict[str, Any]:
+    """Return the description that is in force, without a driver one of nothing."""
+    return load(path) if path.exists() else NO_DRIVER
 
 
 def save(description: dict[str, Any], path: Path = DESCRIPTION) -> None:
