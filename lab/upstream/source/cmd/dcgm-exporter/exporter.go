@@ -15,13 +15,11 @@ import (
 	"dcgm-exporter.lab/internal/host"
 	"dcgm-exporter.lab/internal/page"
 	"dcgm-exporter.lab/internal/release"
+	"dcgm-exporter.lab/internal/watch"
 	"dcgm-exporter.lab/internal/webconfig"
 )
 
-const (
-	lookAtFile     = 200 * time.Millisecond
-	betweenReloads = 2 * time.Second
-)
+const betweenReloads = 2 * time.Second
 
 type exporter struct {
 	settings settings
@@ -29,7 +27,6 @@ type exporter struct {
 	web      webconfig.Config
 	host     string
 
-	changed  time.Time // of the collectors file, used by the loop only
 	reloaded time.Time
 
 	guard    sync.Mutex // over what follows
@@ -96,7 +93,6 @@ func hostLabel(s settings) string {
 
 // build reads the collectors file and asks for the first samples. An engine that does not answer is one without GPUs.
 func (e *exporter) build(profiling bool) error {
-	e.changed = modified(e.settings.collectors)
 	wanted, err := counters.Read(e.settings.collectors, profiling)
 	if err != nil {
 		return err
@@ -143,8 +139,11 @@ func (e *exporter) live(signals <-chan os.Signal) (bool, error) {
 	defer server.stop()
 	collect := time.NewTicker(e.settings.interval)
 	defer collect.Stop()
-	look := time.NewTicker(lookAtFile)
-	defer look.Stop()
+	file, err := e.watch()
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
 	for {
 		reload := false
 		select {
@@ -156,9 +155,8 @@ func (e *exporter) live(signals <-chan os.Signal) (bool, error) {
 				return false, nil
 			}
 			reload = true
-		case <-look.C:
-			when := modified(e.settings.collectors)
-			reload = !when.IsZero() && !when.Equal(e.changed)
+		case <-file.Changed:
+			reload = true
 		case <-collect.C:
 			e.collect()
 		}
@@ -176,7 +174,6 @@ func (e *exporter) live(signals <-chan os.Signal) (bool, error) {
 // reload makes the page anew, and profiling fields are not among what is asked for then. One that comes too soon after
 // another is dropped.
 func (e *exporter) reload() error {
-	e.changed = modified(e.settings.collectors)
 	if time.Since(e.reloaded) < betweenReloads {
 		slog.Warn("Reload dropped: too soon after the last")
 		return nil
@@ -192,10 +189,11 @@ func (e *exporter) reload() error {
 	return nil
 }
 
-func modified(path string) time.Time {
-	about, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}
+// watch: where a reload is a start within, the first event counts even if the file is as it was.
+func (e *exporter) watch() (*watch.Watch, error) {
+	var since time.Time
+	if release.HotReload {
+		since = watch.Modified(e.settings.collectors)
 	}
-	return about.ModTime()
+	return watch.File(e.settings.collectors, since)
 }

@@ -16,12 +16,13 @@ import (
 type Counter struct {
 	Number            int
 	Field, Type, Help string
+	Times             int // how often the field is in the file
 }
 
 // IsLabel tells whether the field becomes a label of all other metrics.
 func (c Counter) IsLabel() bool { return c.Type == "label" }
 
-// Read returns the active lines of the file by their field numbers; of a field that is there twice the first line counts.
+// Read returns the fields of the active lines by their numbers; of a field that is there twice the first line counts.
 // Without profiling the lines of profiling fields are passed over.
 func Read(path string, profiling bool) ([]Counter, error) {
 	file, err := os.Open(path)
@@ -40,8 +41,23 @@ func Read(path string, profiling bool) ([]Counter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("collectors file %s: %w", path, err)
 	}
-	slices.SortStableFunc(found, func(a, b Counter) int { return a.Number - b.Number })
-	return slices.CompactFunc(found, func(a, b Counter) bool { return a.Number == b.Number }), nil
+	return once(found), nil
+}
+
+// once gives each field one counter. DCGM is asked for its own as often as they are there, and each answer is shown.
+func once(lines []Counter) []Counter {
+	slices.SortStableFunc(lines, func(a, b Counter) int { return a.Number - b.Number })
+	var found []Counter
+	for _, line := range lines {
+		last := len(found) - 1
+		if last < 0 || found[last].Number != line.Number {
+			found = append(found, line)
+			found[last+1].Times = 1
+		} else if !fields.IsOwn(line.Number) {
+			found[last].Times++
+		}
+	}
+	return found
 }
 
 func all(records [][]string, profiling bool) ([]Counter, error) {

@@ -1,6 +1,7 @@
 package counters
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,9 @@ func TestLinesThatAreTaken(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"in the order of the numbers", "DCGM_FI_DEV_GPU_UTIL,gauge,a\nDCGM_FI_DEV_SM_CLOCK,gauge,b\n",
 			"DCGM_FI_DEV_SM_CLOCK/gauge/b DCGM_FI_DEV_GPU_UTIL/gauge/a"},
-		{"the first of two", "DCGM_FI_DEV_GPU_UTIL,gauge,a\nDCGM_FI_DEV_GPU_UTIL,counter,b\n", "DCGM_FI_DEV_GPU_UTIL/gauge/a"},
+		{"the first of two", "DCGM_FI_DEV_GPU_UTIL,gauge,a\nDCGM_FI_DEV_GPU_UTIL,counter,b\n", "2×DCGM_FI_DEV_GPU_UTIL/gauge/a"},
+		{"one of its own twice", "DCGM_EXP_XID_ERRORS_COUNT,gauge,a\nDCGM_EXP_XID_ERRORS_COUNT,gauge,b\n",
+			"DCGM_EXP_XID_ERRORS_COUNT/gauge/a"},
 		{"blanks around", "  DCGM_FI_DEV_GPU_UTIL ,  gauge , a b \n", "DCGM_FI_DEV_GPU_UTIL/gauge/a b"},
 		{"comments and empty lines", "# x\n\nDCGM_FI_DEV_GPU_UTIL,gauge,a\n", "DCGM_FI_DEV_GPU_UTIL/gauge/a"},
 		{"a quoted text", "DCGM_FI_DEV_GPU_UTIL,gauge,\"a, b\"\n", "DCGM_FI_DEV_GPU_UTIL/gauge/a, b"},
@@ -67,7 +70,11 @@ func read(t *testing.T, text string, profiling bool) (string, error) {
 	found, err := Read(path, profiling)
 	var words []string
 	for _, counter := range found {
-		words = append(words, counter.Field+"/"+counter.Type+"/"+counter.Help)
+		word := counter.Field + "/" + counter.Type + "/" + counter.Help
+		if counter.Times > 1 {
+			word = fmt.Sprintf("%d×%s", counter.Times, word)
+		}
+		words = append(words, word)
 	}
 	return strings.Join(words, " "), err
 }

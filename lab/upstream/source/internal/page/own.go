@@ -56,11 +56,13 @@ func ownRows(number int, wanted []counters.Counter, all, shown []engine.Entity, 
 	switch number {
 	case fields.XIDErrorsCount:
 		for _, entity := range shown {
-			found = append(found, counted(wanted, entity, options.XIDWindow, "xid", xidsOf(entity))...)
+			value, known := entity.Values[fields.XIDErrors]
+			found = append(found, counted(wanted, entity, options.XIDWindow, "xid", []string{value}, known)...)
 		}
 	case fields.ClockEventsCount:
 		for _, entity := range shown {
-			found = append(found, counted(wanted, entity, options.ClockWindow, "clock_event", eventsOf(entity))...)
+			value, known := entity.Values[fields.ClockEvents]
+			found = append(found, counted(wanted, entity, options.ClockWindow, "clock_event", bits(value), known)...)
 		}
 	case fields.HealthStatus:
 		for _, entity := range gpus {
@@ -74,12 +76,16 @@ func ownRows(number int, wanted []counters.Counter, all, shown []engine.Entity, 
 	return found
 }
 
-// counted: one row per event of the window, or one row 0 that names none.
-func counted(wanted []counters.Counter, entity engine.Entity, window int, label string, events []string) []row {
+// counted: one row per event of the window; where DCGM has no value, one row 0 that names none. The value 0 is an XID like
+// any other, and no clock event.
+func counted(wanted []counters.Counter, entity engine.Entity, window int, label string, events []string, known bool) []row {
 	made := func(value string) row {
 		labels := labelsOf(wanted, entity)
 		labels["window_size_in_ms"] = strconv.Itoa(window)
 		return row{entity: entity, labels: labels, value: value}
+	}
+	if !known {
+		return []row{made("0")}
 	}
 	var found []row
 	for _, event := range events {
@@ -87,27 +93,17 @@ func counted(wanted []counters.Counter, entity engine.Entity, window int, label 
 		one.labels[label] = event
 		found = append(found, one)
 	}
-	if len(found) == 0 {
-		return []row{made("0")}
-	}
 	return found
 }
 
-func xidsOf(entity engine.Entity) []string {
-	if value, known := entity.Values[fields.XIDErrors]; known && value != "0" {
-		return []string{value}
-	}
-	return nil
-}
-
-func eventsOf(entity engine.Entity) []string {
-	bits, err := strconv.Atoi(entity.Values[fields.ClockEvents])
+func bits(value string) []string {
+	set, err := strconv.Atoi(value)
 	if err != nil {
 		return nil
 	}
 	var found []string
 	for place, name := range clockEvents {
-		if bits&(1<<place) != 0 {
+		if set&(1<<place) != 0 {
 			found = append(found, name)
 		}
 	}

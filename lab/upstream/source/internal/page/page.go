@@ -64,7 +64,9 @@ func rowsOf(counter counters.Counter, wanted []counters.Counter, all, shown []en
 		if counter.Number == fields.XIDErrors {
 			made.attributes = map[string]string{"err_code": value, "err_msg": message(value)}
 		}
-		found = append(found, made)
+		for range counter.Times {
+			found = append(found, made)
+		}
 	}
 	return found
 }

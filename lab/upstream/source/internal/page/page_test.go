@@ -13,8 +13,8 @@ import (
 var (
 	wanted = []counters.Counter{
 		{Number: 1, Field: "DCGM_FI_DRIVER_VERSION", Type: "label", Help: "driver"},
-		{Number: 203, Field: "DCGM_FI_DEV_GPU_UTIL", Type: "gauge", Help: "load"},
-		{Number: 206, Field: "DCGM_FI_DEV_ENC_UTIL", Type: "gauge", Help: "encoder"},
+		{Number: 203, Field: "DCGM_FI_DEV_GPU_UTIL", Type: "gauge", Help: "load", Times: 1},
+		{Number: 206, Field: "DCGM_FI_DEV_ENC_UTIL", Type: "gauge", Help: "encoder", Times: 1},
 	}
 	values = map[int]string{203: "97", 1: "550", 230: "0", 112: "0"}
 	boards = []engine.Entity{
@@ -50,7 +50,7 @@ func TestAFieldUnknownToTheEngineHasNoRows(t *testing.T) {
 
 func TestAnXIDHasItsCodeAndWhatItIsCalled(t *testing.T) {
 	for code, called := range map[string]string{"0": "No Error", "79": "GPU has fallen off the bus", "4711": "Unknown Error"} {
-		counter := []counters.Counter{{Number: 230, Field: "DCGM_FI_DEV_XID_ERRORS", Type: "gauge"}}
+		counter := []counters.Counter{{Number: 230, Field: "DCGM_FI_DEV_XID_ERRORS", Type: "gauge", Times: 1}}
 		board := []engine.Entity{{Values: map[int]string{230: code}}}
 		want := `modelName="",err_code="` + code + `",err_msg="` + called + `"} ` + code + "\n"
 		if text := write(t, counter, board, Options{}, "f"); !strings.Contains(text, want) {
@@ -64,19 +64,23 @@ func TestRowsOfOwnCounters(t *testing.T) {
 	if release.HealthOfAll {
 		eleven = 11
 	}
-	busy := []engine.Entity{{GPU: 0, Values: map[int]string{230: "79", 112: "72"}}, {GPU: 1, Values: values}}
+	busy := []engine.Entity{
+		{GPU: 0, Values: map[int]string{230: "79", 112: "72"}}, {GPU: 1, Values: values}, {GPU: 2, Values: map[int]string{}},
+	}
 	for _, c := range []struct {
 		number int
 		part   string
 		count  int
 	}{
 		{9001, `window_size_in_ms="5000",xid="79"} 1`, 1},
-		{9001, `window_size_in_ms="5000"} 0`, 1},
+		{9001, `window_size_in_ms="5000",xid="0"} 1`, 1},
+		{9001, `gpu="2",UUID="",pci_bus_id="",device="nvidia2",modelName="",window_size_in_ms="5000"} 0`, 1},
 		{9002, `clock_event="hw_slowdown",window_size_in_ms="7000"} 1`, 1},
 		{9002, `clock_event="hw_thermal",window_size_in_ms="7000"} 1`, 1},
-		{9002, `modelName="",window_size_in_ms="7000"} 0`, 1},
-		{9003, `health_error_code="DCGM_FR_OK",health_watch=`, 2 * eleven},
-		{9004, `link_status="OK",peer_gpu="1"} 0`, 1},
+		{9002, `gpu="2",UUID="",pci_bus_id="",device="nvidia2",modelName="",window_size_in_ms="7000"} 0`, 1},
+		{9002, `gpu="1"`, 0},
+		{9003, `health_error_code="DCGM_FR_OK",health_watch=`, 3 * eleven},
+		{9004, `link_status="OK",peer_gpu="1"} 0`, 2},
 	} {
 		counter := []counters.Counter{{Number: c.number, Field: "X", Type: "gauge"}}
 		text := write(t, counter, busy, Options{XIDWindow: 5000, ClockWindow: 7000}, "f")
