@@ -287,6 +287,7 @@ def web_file(subject: Subject) -> Any:
 
 QUESTIONS: list[Callable[[Subject], Any]] = [
     counters_files, wrong_counters_while_it_runs, wrong_counters_and_a_signal, reload_by_signal, reload_by_file,
-    reload_by_date, reload_by_touch, second_reload, reload_without_engine, loss_of_the_engine, engine_back_before_a_scrape, signals,
-    no_engine_at_the_start, no_libdcgm, no_driver, no_gpus, own_engine, command_line, version, web_file,
+    reload_by_date, reload_by_touch, second_reload, reload_without_engine, loss_of_the_engine,
+    engine_back_before_a_scrape, signals, no_engine_at_the_start, no_libdcgm, no_driver, no_gpus, own_engine,
+    command_line, version, web_file,
 ]  # fmt: skip
