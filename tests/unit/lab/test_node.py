@@ -197,6 +197,20 @@ def test_the_host_engine_answers_line_by_line(
             assert json.loads(lines.readline()) == answer
 
 
+def test_the_host_engine_gives_no_utilisation_of_a_divided_gpu(
+    host_engine: tuple[subprocess.Popen[bytes], int],
+) -> None:
+    driver, clock, power, load = 1, 100, 155, 203
+    with socket.create_connection(("127.0.0.1", host_engine[1])) as connection, connection.makefile("rwb") as lines:
+        lines.write(json.dumps({"call": "sample", "fields": [driver, clock, power, load, 9999]}).encode() + b"\n")
+        lines.flush()
+        entities = json.loads(lines.readline())["entities"]
+    whole, part = entities[-1], entities[2]
+    assert (part["gpu"], part["instance"], part["id"]) == (0, "5", 1) and "id" not in whole
+    assert set(part["values"]) == {"1", "100", "155"} and set(whole["values"]) == {"1", "100", "155", "203"}
+    assert part["values"]["100"].isdigit() and len(part["values"]["155"].partition(".")[2]) == 6
+
+
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
     """A copy of the dispatchers that looks for scripts and hook in a temporary folder."""

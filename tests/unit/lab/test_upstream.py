@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from standins import UPSTREAM
 
-CURRENT, OLDER = "4.5.3-4.8.2", "4.5.2-4.8.1"
+from tests.standin import FIELDS
+
+CURRENT, OLDER, OLDEST = "4.5.3-4.8.2", "4.5.2-4.8.1", "4.2.3-4.2.0"
 Build = Callable[[str], Path]
 Upstream = tuple[Path, dict[str, str]]
 
@@ -71,6 +74,14 @@ def test_one_release_does_not_build(built: Build) -> None:
     assert b"undefinedOnPurpose" in failure.value.stderr
 
 
-def test_the_default_counters_are_26(built: Build) -> None:
-    lines = (built(CURRENT) / "etc/default-counters.csv").read_text().splitlines()
-    assert len([line for line in lines if line and not line.startswith("#")]) == 26
+@pytest.mark.parametrize(("tag", "number"), [(OLDEST, 25), (OLDER, 26), (CURRENT, 26)])
+def test_the_default_counters_are_those_of_the_release(built: Build, tag: str, number: int) -> None:
+    lines = (built(tag) / "etc/default-counters.csv").read_text().splitlines()
+    assert len([line for line in lines if line and not line.startswith("#")]) == number
+
+
+def test_fields_of_the_lab_have_the_numbers_of_their_names() -> None:
+    rows = (line.split(",") for line in (UPSTREAM / "source/internal/fields/fields.csv").read_text().splitlines())
+    numbers = {name: int(number) for number, name, _ in rows}
+    fields = json.loads(FIELDS.read_text())
+    assert {name: field["number"] for name, field in fields.items()} == {name: numbers[name] for name in fields}

@@ -1,24 +1,25 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"dcgm-exporter.lab/internal/counters"
 	"dcgm-exporter.lab/internal/engine"
-	"dcgm-exporter.lab/internal/jobmap"
+	"dcgm-exporter.lab/internal/fields"
+	"dcgm-exporter.lab/internal/host"
 	"dcgm-exporter.lab/internal/page"
 	"dcgm-exporter.lab/internal/release"
+	"dcgm-exporter.lab/internal/watch"
 	"dcgm-exporter.lab/internal/webconfig"
 )
+
+const betweenReloads = 2 * time.Second
 
 type exporter struct {
 	settings settings
@@ -26,7 +27,7 @@ type exporter struct {
 	web      webconfig.Config
 	host     string
 
-	changed time.Time // of the collectors file, used by the loop only
+	reloaded time.Time
 
 	guard    sync.Mutex // over what follows
 	wanted   []counters.Counter
@@ -34,20 +35,31 @@ type exporter struct {
 }
 
 func newExporter(s settings) (*exporter, error) {
+	if err := prerequisites(s); err != nil {
+		return nil, err
+	}
 	found := &exporter{settings: s}
 	var err error
-	if found.wanted, err = counters.Read(s.collectors); err != nil {
-		return nil, err
-	}
-	found.changed = modified(s.collectors)
-	if found.web, err = webconfig.Read(s.webConfig); err != nil {
-		return nil, err
-	}
 	if found.engine, err = openEngine(s); err != nil {
 		return nil, err
 	}
+	if release.NeedsDriver && !s.noValidate {
+		if err := host.HasDriver(); err != nil {
+			return nil, err
+		}
+	}
+	if found.web, err = webconfig.Read(s.webConfig); err != nil {
+		return nil, err
+	}
 	found.host = hostLabel(s)
-	return found, found.collect()
+	return found, found.build(true)
+}
+
+func prerequisites(s settings) error {
+	if s.noValidate {
+		return nil
+	}
+	return host.HasDCGM()
 }
 
 func openEngine(s settings) (engine.Engine, error) {
@@ -57,25 +69,17 @@ func openEngine(s settings) (engine.Engine, error) {
 	if s.fakeGPUs {
 		return engine.Fake(), nil
 	}
-	found, err := engine.Embed()
-	if err != nil && s.noValidate {
-		slog.Warn("Going on without GPUs", "error", err)
-		return engine.None(), nil
-	}
-	return found, err
+	return engine.Embed()
 }
 
 // hostLabel: with a remote engine early releases show the engine's host as it was given.
 func hostLabel(s settings) string {
-	if s.noHostname {
-		return ""
-	}
 	if s.useRemote && release.RemoteNamesHost {
-		host, _, err := net.SplitHostPort(s.remote)
+		name, _, err := net.SplitHostPort(s.remote)
 		if err != nil {
 			return s.remote
 		}
-		return host
+		return name
 	}
 	if name := os.Getenv("NODE_NAME"); name != "" {
 		return name
@@ -87,102 +91,109 @@ func hostLabel(s settings) string {
 	return name
 }
 
-func (e *exporter) collect() error {
-	e.guard.Lock()
-	fields := make([]string, 0, len(e.wanted))
-	for _, counter := range e.wanted {
-		fields = append(fields, counter.Field)
-	}
-	e.guard.Unlock()
-	entities, err := e.engine.Sample(fields)
+// build reads the collectors file and asks for the first samples. An engine that does not answer is one without GPUs.
+func (e *exporter) build(profiling bool) error {
+	wanted, err := counters.Read(e.settings.collectors, profiling)
 	if err != nil {
 		return err
+	}
+	entities, err := e.engine.Sample(page.Needs(wanted))
+	if err != nil {
+		slog.Info("Not collecting GPU metrics", "error", err)
+	}
+	_, there := e.settings.shown.Of(entities)
+	for _, counter := range wanted {
+		none := counter.Number == fields.HealthStatus && len(entities) == 0
+		if fields.IsOwn(counter.Number) && (none || err != nil || !there) {
+			return errors.New(counter.Field + " cannot be counted without GPUs")
+		}
 	}
 	e.guard.Lock()
 	defer e.guard.Unlock()
-	e.entities = entities
+	e.wanted, e.entities = wanted, entities
 	return nil
 }
 
-func (e *exporter) reloadIfChanged() {
-	if when := modified(e.settings.collectors); !when.IsZero() && !when.Equal(e.changed) {
-		e.reload()
-	}
-}
-
-// reload keeps what it had when the file is wrong.
-func (e *exporter) reload() {
-	e.changed = modified(e.settings.collectors)
-	wanted, err := counters.Read(e.settings.collectors)
-	if err != nil {
-		slog.Error("The collectors were not reloaded", "error", err)
-		return
-	}
+// collect renews the samples. That the engine is lost shows when somebody asks for the page.
+func (e *exporter) collect() {
 	e.guard.Lock()
-	e.wanted = wanted
+	wanted := e.wanted
 	e.guard.Unlock()
-	if err := e.collect(); err != nil {
-		slog.Error("No samples after the reload", "error", err)
-	}
-	slog.Info("The collectors were reloaded", "counters", len(wanted))
-}
-
-func modified(path string) time.Time {
-	about, err := os.Stat(path)
+	entities, err := e.engine.Sample(page.Needs(wanted))
 	if err != nil {
-		return time.Time{}
-	}
-	return about.ModTime()
-}
-
-func (e *exporter) serve(stop context.Context) error {
-	settings, err := e.web.TLS()
-	if err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", e.settings.listen)
-	if err != nil {
-		return err
-	}
-	if settings != nil {
-		listener = tls.NewListener(listener, settings)
-	}
-	routes := http.NewServeMux()
-	routes.HandleFunc("/health", health)
-	routes.HandleFunc("/metrics", e.metrics)
-	routes.HandleFunc("/", front)
-	server := &http.Server{Handler: e.web.Guard(routes), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
-	context.AfterFunc(stop, func() { _ = server.Close() })
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// health says nothing about the metrics: it answers as long as the process lives.
-func health(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK\n")) }
-
-func front(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/" {
-		http.NotFound(w, r)
-		return
-	}
-	_, _ = w.Write([]byte("<html><body><a href=\"/metrics\">metrics</a> <a href=\"/health\">health</a></body></html>\n"))
-}
-
-func (e *exporter) metrics(w http.ResponseWriter, _ *http.Request) {
-	jobs, err := jobmap.Read(e.settings.jobMap, jobmap.OfRelease())
-	if err == nil && !release.ServesMetrics {
-		err = errors.New("this release was made to fail")
-	}
-	if err != nil {
-		slog.Error("No metrics for this scrape", "error", err)
-		http.Error(w, "internal server error", http.StatusInternalServerError)
 		return
 	}
 	e.guard.Lock()
 	defer e.guard.Unlock()
-	options := page.Options{Host: e.host, OldNamespace: e.settings.oldNamespace, Devices: e.settings.shown}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = strings.NewReader(page.Write(e.wanted, e.entities, jobs, options)).WriteTo(w)
+	if len(e.entities) > 0 {
+		e.entities = entities
+	}
+}
+
+// live serves until a signal or an error; true means that the program has to start again within.
+func (e *exporter) live(signals <-chan os.Signal) (bool, error) {
+	server, err := e.serve()
+	if err != nil {
+		return false, err
+	}
+	defer server.stop()
+	collect := time.NewTicker(e.settings.interval)
+	defer collect.Stop()
+	file, err := e.watch()
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	for {
+		reload := false
+		select {
+		case err := <-server.failed:
+			return false, err
+		case received := <-signals:
+			slog.Info("Received signal", "signal", received.String())
+			if received != syscall.SIGHUP {
+				return false, nil
+			}
+			reload = true
+		case <-file.Changed:
+			reload = true
+		case <-collect.C:
+			e.collect()
+		}
+		if reload && !release.HotReload {
+			return true, nil
+		}
+		if reload {
+			if err := e.reload(); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// reload makes the page anew, and profiling fields are not among what is asked for then. One that comes too soon after
+// another is dropped.
+func (e *exporter) reload() error {
+	if time.Since(e.reloaded) < betweenReloads {
+		slog.Warn("Reload dropped: too soon after the last")
+		return nil
+	}
+	e.reloaded = time.Now()
+	e.guard.Lock()
+	e.wanted, e.entities = nil, nil
+	e.guard.Unlock()
+	if err := e.build(false); err != nil {
+		return err
+	}
+	slog.Info("Reloaded", "counters", len(e.wanted), "samples of", len(e.entities))
+	return nil
+}
+
+// watch: where a reload is a start within, the first event counts even if the file is as it was.
+func (e *exporter) watch() (*watch.Watch, error) {
+	var since time.Time
+	if release.HotReload {
+		since = watch.Modified(e.settings.collectors)
+	}
+	return watch.File(e.settings.collectors, since)
 }

@@ -2,70 +2,60 @@
 package main
 
 import (
-	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
+
+	"dcgm-exporter.lab/internal/engine"
+	"dcgm-exporter.lab/internal/release"
 )
 
 // BuildVersion is set by the Makefile.
 var BuildVersion = "unknown"
 
 func main() {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	settings, err := parse(os.Args[1:])
-	if errors.Is(err, errVersion) {
+	switch {
+	case errors.Is(err, errVersion):
 		fmt.Printf("DCGM Exporter version %s\n", BuildVersion)
 		return
-	}
-	if err == nil {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err == nil:
 		err = run(settings)
 	}
 	if err != nil {
 		slog.Error(err.Error())
-		os.Exit(1)
+		os.Exit(code(err))
 	}
 }
 
+func code(err error) int {
+	if errors.Is(err, engine.ErrUnreachable) {
+		return release.UnreachableExit
+	}
+	return 1
+}
+
+// run starts the program, and starts it again within where a reload is that.
 func run(settings settings) error {
-	slog.Info("Starting dcgm-exporter", "version", BuildVersion)
-	exporter, err := newExporter(settings)
-	if err != nil {
-		return err
-	}
-	stop, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer release()
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	failed := make(chan error, 1)
-	go func() { failed <- exporter.serve(stop) }()
-	slog.Info("Listening", "address", settings.listen)
-	return exporter.loop(stop, reload, failed)
-}
-
-func (e *exporter) loop(stop context.Context, reload <-chan os.Signal, failed <-chan error) error {
-	collect := time.NewTicker(e.settings.interval)
-	watch := time.NewTicker(time.Second)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	for {
-		select {
-		case <-stop.Done():
-			slog.Info("Stopped")
-			return nil
-		case err := <-failed:
+		slog.Info("Starting dcgm-exporter", "version", BuildVersion)
+		exporter, err := newExporter(settings)
+		if err != nil {
 			return err
-		case <-e.engine.Lost():
-			return errors.New("the connection to the host engine was lost")
-		case <-reload:
-			e.reload()
-		case <-watch.C:
-			e.reloadIfChanged()
-		case <-collect.C:
-			if err := e.collect(); err != nil {
-				return err
-			}
+		}
+		again, err := exporter.live(signals)
+		exporter.engine.Close()
+		if err != nil || !again {
+			return err
 		}
 	}
 }

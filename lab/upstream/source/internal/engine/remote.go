@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
-	defaultPort = "5555"
-	patience    = 5 * time.Second
+	defaultPort   = "5555"
+	patience      = 5 * time.Second
+	longestAnswer = 60 * time.Second
 )
 
 type request struct {
-	Call   string   `json:"call"`
-	Fields []string `json:"fields,omitempty"`
+	Call   string `json:"call"`
+	Fields []int  `json:"fields,omitempty"`
 }
 
 type reply struct {
@@ -24,61 +26,63 @@ type reply struct {
 	Entities []Entity `json:"entities"`
 }
 
+// remote keeps one connection; once that is lost every call fails, also when the engine is back.
 type remote struct {
+	guard      sync.Mutex
 	connection net.Conn
-	replies    chan reply
-	lost       chan struct{}
+	decoder    *json.Decoder
+	lost       error
 }
 
-// Connect opens a connection to a host engine, which is kept: its end is noticed without a question being asked.
+// Connect opens a connection to a host engine.
 func Connect(address string) (Engine, error) {
+	full := address
 	if !strings.Contains(address, ":") {
-		address = net.JoinHostPort(address, defaultPort)
+		full = net.JoinHostPort(address, defaultPort)
 	}
-	connection, err := net.DialTimeout("tcp", address, patience)
+	connection, err := net.DialTimeout("tcp", full, patience)
 	if err != nil {
-		return nil, fmt.Errorf("host engine %s: %w", address, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, address, err)
 	}
-	found := &remote{connection: connection, replies: make(chan reply), lost: make(chan struct{})}
-	go found.listen()
-	if _, err := found.ask(request{Call: "hello"}); err != nil {
-		return nil, fmt.Errorf("host engine %s: %w", address, err)
+	found := &remote{connection: connection, decoder: json.NewDecoder(connection)}
+	if err := found.Alive(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, address, err)
 	}
 	return found, nil
 }
 
-func (r *remote) listen() {
-	defer close(r.lost)
-	decoder := json.NewDecoder(r.connection)
-	for {
-		var answer reply
-		if err := decoder.Decode(&answer); err != nil {
-			return
-		}
-		r.replies <- answer
-	}
-}
-
 func (r *remote) ask(question request) (reply, error) {
-	if err := json.NewEncoder(r.connection).Encode(question); err != nil {
-		return reply{}, err
+	r.guard.Lock()
+	defer r.guard.Unlock()
+	if r.lost != nil {
+		return reply{}, r.lost
 	}
-	select {
-	case answer := <-r.replies:
-		if answer.Error != "" {
-			return reply{}, errors.New(answer.Error)
-		}
-		return answer, nil
-	case <-r.lost:
-		return reply{}, errors.New("connection lost")
-	case <-time.After(patience):
-		return reply{}, fmt.Errorf("no answer within %s", patience)
+	var answer reply
+	err := r.connection.SetDeadline(time.Now().Add(longestAnswer))
+	if err == nil {
+		err = json.NewEncoder(r.connection).Encode(question)
 	}
+	if err == nil {
+		err = r.decoder.Decode(&answer)
+	}
+	if err != nil {
+		r.lost = fmt.Errorf("the connection to the host engine is not valid: %w", err)
+		return reply{}, r.lost
+	}
+	if answer.Error != "" {
+		return reply{}, errors.New(answer.Error)
+	}
+	return answer, nil
 }
 
-func (r *remote) Sample(fields []string) ([]Entity, error) {
+func (r *remote) Sample(fields []int) ([]Entity, error) {
 	answer, err := r.ask(request{Call: "sample", Fields: fields})
 	return answer.Entities, err
 }
 
-func (r *remote) Lost() <-chan struct{} { return r.lost }
+func (r *remote) Alive() error {
+	_, err := r.ask(request{Call: "hello"})
+	return err
+}
+
+func (r *remote) Close() { _ = r.connection.Close() }

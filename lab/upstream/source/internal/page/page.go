@@ -3,62 +3,111 @@ package page
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"dcgm-exporter.lab/internal/counters"
 	"dcgm-exporter.lab/internal/engine"
+	"dcgm-exporter.lab/internal/fields"
 	"dcgm-exporter.lab/internal/jobmap"
 	"dcgm-exporter.lab/internal/release"
 )
 
 // Options are what the command line says about the page.
 type Options struct {
-	Host         string
-	OldNamespace bool
-	Devices      Selection
+	Host                   string
+	OldNamespace           bool
+	Devices                Selection
+	XIDWindow, ClockWindow int // of the program's own counters in milliseconds
 }
 
-// Write gives the whole page: each counter with one sample per entity and job.
+// row is one sample before the job map is asked.
+type row struct {
+	entity     engine.Entity
+	labels     map[string]string // after the fixed ones, by name
+	attributes map[string]string // after the labels, by name
+	value      string
+}
+
+// Write gives the whole page: each counter with one sample per entity and job. Counters come by their field numbers.
 func Write(wanted []counters.Counter, entities []engine.Entity, jobs jobmap.Map, options Options) string {
 	var page strings.Builder
-	shown := options.Devices.of(entities)
+	shown, _ := options.Devices.Of(entities)
 	for _, counter := range wanted {
 		if counter.IsLabel() {
 			continue
 		}
-		var lines []string
-		for _, entity := range shown {
-			lines = append(lines, samples(counter, wanted, entity, jobs, options)...)
+		rows := rowsOf(counter, wanted, entities, shown, options)
+		if len(rows) == 0 {
+			continue
 		}
-		if len(lines) > 0 {
-			fmt.Fprintf(&page, "# HELP %s %s\n# TYPE %s %s\n", counter.Field, counter.Help, counter.Field, counter.Type)
-			page.WriteString(strings.Join(lines, "\n") + "\n")
+		fmt.Fprintf(&page, "# HELP %s %s\n# TYPE %s %s\n", counter.Field, counter.Help, counter.Field, counter.Type)
+		for _, found := range rows {
+			page.WriteString(lines(counter.Field, found, jobs, options))
 		}
 	}
 	return page.String()
 }
 
-func samples(counter counters.Counter, wanted []counters.Counter, entity engine.Entity, jobs jobmap.Map, options Options) []string {
-	value, known := entity.Values[counter.Field]
-	ids, hidden := jobs.Of(entity.GPU, entity.Instance)
-	if !known || hidden {
-		return nil
+func rowsOf(counter counters.Counter, wanted []counters.Counter, all, shown []engine.Entity, options Options) []row {
+	if fields.IsOwn(counter.Number) {
+		return ownRows(counter.Number, wanted, all, shown, options)
 	}
-	labels := labelsOf(wanted, entity, options)
-	if len(ids) == 0 {
-		return []string{fmt.Sprintf("%s{%s} %s", counter.Field, labels, value)}
+	var found []row
+	for _, entity := range shown {
+		value, known := entity.Values[counter.Number]
+		if !known {
+			continue
+		}
+		made := row{entity: entity, labels: labelsOf(wanted, entity), value: value}
+		if counter.Number == fields.XIDErrors {
+			made.attributes = map[string]string{"err_code": value, "err_msg": message(value)}
+		}
+		for range counter.Times {
+			found = append(found, made)
+		}
 	}
-	var lines []string
-	for _, id := range ids {
-		lines = append(lines, fmt.Sprintf(`%s{%s,hpc_job="%s"} %s`, counter.Field, labels, id, value))
-	}
-	return lines
+	return found
 }
 
-// labelsOf escapes nothing, as the real program: what stands in a job-map file reaches the page as it is.
-func labelsOf(wanted []counters.Counter, entity engine.Entity, options Options) string {
+// labelsOf are the fields that the counters file makes labels.
+func labelsOf(wanted []counters.Counter, entity engine.Entity) map[string]string {
+	found := map[string]string{}
+	for _, counter := range wanted {
+		if value, known := entity.Values[counter.Number]; known && counter.IsLabel() {
+			found[counter.Field] = value
+		}
+	}
+	return found
+}
+
+// lines gives the sample once per job of its GPU, or once without a job.
+func lines(name string, found row, jobs jobmap.Map, options Options) string {
+	ids, hidden := jobs.Of(found.entity.GPU, found.entity.Instance)
+	if hidden {
+		return ""
+	}
+	if len(ids) == 0 {
+		return line(name, found, found.attributes, options)
+	}
+	var text strings.Builder
+	for _, id := range ids {
+		attributes := map[string]string{"hpc_job": id}
+		maps.Copy(attributes, found.attributes)
+		text.WriteString(line(name, found, attributes, options))
+	}
+	return text.String()
+}
+
+// line escapes nothing, as the real program: what stands in a job-map file reaches the page as it is.
+func line(name string, found row, attributes map[string]string, options Options) string {
+	labels := append(fixed(found.entity, options), sorted(found.labels)...)
+	labels = append(labels, sorted(attributes)...)
+	return fmt.Sprintf("%s{%s} %s\n", name, strings.Join(labels, ","), found.value)
+}
+
+func fixed(entity engine.Entity, options Options) []string {
 	uuid := "UUID"
 	if options.OldNamespace {
 		uuid = "uuid"
@@ -74,82 +123,13 @@ func labelsOf(wanted []counters.Counter, entity engine.Entity, options Options) 
 	if options.Host != "" {
 		labels = append(labels, fmt.Sprintf(`%s="%s"`, release.HostLabel, options.Host))
 	}
-	for _, counter := range wanted {
-		if value, known := entity.Values[counter.Field]; known && counter.IsLabel() {
-			labels = append(labels, fmt.Sprintf(`%s="%s"`, counter.Field, value))
-		}
-	}
-	return strings.Join(labels, ",")
+	return labels
 }
 
-// Selection is which entities are shown: f (instances where a GPU has some, else the GPU), g or i, with ids as in g:0,1+i:0.
-type Selection struct {
-	flexible  bool
-	gpus      bool
-	instances bool
-	gpuIDs    []int
-	partIDs   []int
-}
-
-// Select reads the text of the option -d.
-func Select(text string) (Selection, error) {
-	var found Selection
-	for _, part := range strings.Split(text, "+") {
-		kind, list, limited := strings.Cut(part, ":")
-		ids, err := numbers(list, limited)
-		if err != nil {
-			return found, fmt.Errorf("devices %q: %w", text, err)
-		}
-		switch {
-		case kind == "f" && !limited:
-			found.flexible = true
-		case kind == "g":
-			found.gpus, found.gpuIDs = true, ids
-		case kind == "i":
-			found.instances, found.partIDs = true, ids
-		default:
-			return found, fmt.Errorf("devices %q: %q is none of f, g, i, g:IDS, i:IDS", text, part)
-		}
-	}
-	return found, nil
-}
-
-func numbers(list string, wanted bool) ([]int, error) {
-	if !wanted {
-		return nil, nil
-	}
-	var found []int
-	for _, text := range strings.Split(list, ",") {
-		number, err := strconv.Atoi(text)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, number)
-	}
-	return found, nil
-}
-
-func (s Selection) of(entities []engine.Entity) []engine.Entity {
-	divided := map[int]bool{}
-	for _, entity := range entities {
-		divided[entity.GPU] = divided[entity.GPU] || entity.Instance != ""
-	}
-	var found []engine.Entity
-	part := -1
-	for _, entity := range entities {
-		if entity.Instance != "" {
-			part++
-		}
-		if s.shows(entity, divided[entity.GPU], part) {
-			found = append(found, entity)
-		}
+func sorted(labels map[string]string) []string {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		found = append(found, fmt.Sprintf(`%s="%s"`, name, labels[name]))
 	}
 	return found
-}
-
-func (s Selection) shows(entity engine.Entity, divided bool, part int) bool {
-	if entity.Instance == "" {
-		return s.flexible && !divided || s.gpus && (s.gpuIDs == nil || slices.Contains(s.gpuIDs, entity.GPU))
-	}
-	return s.flexible || s.instances && (s.partIDs == nil || slices.Contains(s.partIDs, part))
 }

@@ -14,4 +14,16 @@ const (
 	DuplicateFails = false
 	// ServesMetrics is false in a test release whose /metrics never works.
 	ServesMetrics = true
+	// HotReload: a reload makes the page anew within the running server, without profiling. Else it is a start within.
+	HotReload = true
+	// UnreachableExit is the exit code when the host engine does not answer at the start.
+	UnreachableExit = 1
+	// NeedsDriver: NVML has to start, also with a remote engine.
+	NeedsDriver = false
+	// KnowsNoValidate: there is the option --disable-startup-validate.
+	KnowsNoValidate = true
+	// Health is what /health says, whatever the metrics do.
+	Health = "OK"
+	// HealthOfAll: DCGM_EXP_GPU_HEALTH_STATUS has a row of the watch ALL.
+	HealthOfAll = true
 )

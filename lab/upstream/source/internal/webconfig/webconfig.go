@@ -8,18 +8,22 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // Config is the file's content; without a certificate the server speaks plain HTTP.
 type Config struct {
-	certificate, key, clientCA, clientAuth string
-	users                                  map[string]string
+	path, certificate, key, clientCA, clientAuth string
+	users                                        map[string]string
 }
+
+// sections are what the file may have at its left edge; of those without a meaning here the content is not looked at.
+var sections = []string{"tls_server_config", "basic_auth_users", "http_server_config", "rate_limit"}
 
 // Read reads the file; an empty path is an empty configuration. A key that it does not know is an error, as in the original.
 func Read(path string) (Config, error) {
-	config := Config{users: map[string]string{}}
+	config := Config{path: path, users: map[string]string{}}
 	if path == "" {
 		return config, nil
 	}
@@ -37,7 +41,7 @@ func Read(path string) (Config, error) {
 		value = strings.Trim(strings.TrimSpace(value), `"'`)
 		if !strings.HasPrefix(line, " ") {
 			section = key
-			if value == "" && (key == "tls_server_config" || key == "basic_auth_users") {
+			if value == "" && slices.Contains(sections, key) {
 				continue
 			}
 		} else if config.set(section, strings.Trim(key, `"'`), value, filepath.Dir(path)) {
@@ -54,7 +58,7 @@ func (c *Config) set(section, key, value, base string) bool {
 		return true
 	}
 	if section != "tls_server_config" {
-		return false
+		return slices.Contains(sections, section)
 	}
 	switch key {
 	case "cert_file":
@@ -87,6 +91,9 @@ func (c *Config) check(path string) error {
 	if c.clientAuth != "" && c.clientAuth != "NoClientCert" && c.clientAuth != "RequireAndVerifyClientCert" {
 		return fmt.Errorf("%s: client_auth_type %q is not supported by the stand-in", path, c.clientAuth)
 	}
+	if c.clientCA != "" && c.clientAuth == "" {
+		return fmt.Errorf("%s: client_ca_file without client_auth_type", path)
+	}
 	if c.certificate == "" {
 		return nil
 	}
@@ -117,15 +124,20 @@ func (c *Config) TLS() (*tls.Config, error) {
 	return settings, nil
 }
 
-// Guard asks for a user and password when the file names users.
+// Guard asks for a user and password when the file names users. It is read at each request, so a new user counts at once.
 func (c *Config) Guard(next http.Handler) http.Handler {
-	if len(c.users) == 0 {
+	if c.path == "" {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now, err := Read(c.path)
+		if err != nil {
+			http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+			return
+		}
 		name, password, given := r.BasicAuth()
-		hash, known := c.users[name]
-		if given && known && passwordFits(password, hash) {
+		hash, known := now.users[name]
+		if len(now.users) == 0 || given && known && passwordFits(password, hash) {
 			next.ServeHTTP(w, r)
 			return
 		}
