@@ -22,7 +22,7 @@ RELEASE = "4.5.3-4.8.2"
 GIT = ("git", "-c", "safe.directory=*")
 NOT_SERVED = (
     "Go asks where GOPROXY of this machine says; if that does not serve a module, put a place that does first, "
-    "as in GOPROXY=file:///DIRECTORY,https://proxy.golang.org (docs/lab.md)."
+    'as in GOPROXY="file:///DIRECTORY,$(go env GOPROXY)" (docs/lab.md).'
 )
 
 Progress = Callable[[str], None]
