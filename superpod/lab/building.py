@@ -13,7 +13,7 @@ from superpod.lab.lab import Lab
 # exporter:build:directory, which is there only while a build runs.
 DIRECTORY = "/opt/dcgm-exporter-deployment"
 # Seconds between two looks; a build of the stand-in is over before.
-PAUSE = 20.0
+PAUSE = 30.0
 
 
 @contextmanager
