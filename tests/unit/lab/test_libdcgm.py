@@ -105,7 +105,7 @@ def test_fields_move_as_those_of_the_host_engine(load: Callable[..., Library]) -
     _, found = library.latest(GPU, 5, [*MOVING, *RATIOS])
     for value, short in zip(found, [*MOVING.values(), *RATIOS.values()], strict=True):
         name = f"DCGM_FI_{short}"
-        wanted = stand_in.value_of(waves[name], name, value.when / 1e6, 5, 0)
+        wanted = stand_in.value_of(waves[name], value.when / 1e6, 5, 0)
         assert (value.status, f"{value.number:.6f}" if value.kind == "d" else str(value.integer)) == (OK, wanted), name
 
 
