@@ -14,6 +14,8 @@ pytestmark = pytest.mark.usefixtures("deployed")
 NODE, RELEASE = "dgx-01", "4.5.3-4.8.2"
 STORE = "/cm/shared/apps/dcgm-exporter/artifacts"
 COUNTERS = "/etc/dcgm-exporter/default-counters.csv"
+# As whoever copies an image does: the same file in its own place, of another date. A new date alone is not noticed.
+TOUCH = f"sleep 8; touch {COUNTERS}; cp -P {COUNTERS} {COUNTERS}.new; mv -T {COUNTERS}.new {COUNTERS}"
 CHECKING = "Check that this node can run dcgm-exporter"
 # Takes the last GPU out of what the host engine finds; the device table keeps it.
 KILL = """python3 - <<'END' && systemctl restart nvidia-dcgm
@@ -126,7 +128,7 @@ def test_counters_that_somebody_touched_cost_profiling_rows_which_the_next_audit
     cluster: Cluster,
 ) -> None:
     cluster.wait("it has run for a while", lambda: profiled(cluster) and health(cluster)["profiling_lost"] is False)
-    cluster.shell(NODE, f"sleep 8; touch {COUNTERS}")
+    cluster.shell(NODE, TOUCH)
     cluster.wait("they are lost", lambda: not profiled(cluster))
     cluster.wait("it is known", lambda: health(cluster)["profiling_lost"])
     (told,) = health(cluster)["shortages"]
@@ -140,7 +142,7 @@ def test_counters_that_somebody_touched_cost_profiling_rows_which_the_next_audit
 
 def test_an_apply_brings_them_back_too_and_a_second_one_changes_nothing(cluster: Cluster) -> None:
     cluster.wait("it shows them", lambda: profiled(cluster))
-    cluster.shell(NODE, f"sleep 8; touch {COUNTERS}")
+    cluster.shell(NODE, TOUCH)
     cluster.wait("they are lost", lambda: not profiled(cluster))
     applied = cluster.apply(NODE)
     applied.succeeded()
