@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from superpod_dcgm.base import boot, files, maintenance, own_code, paths, roles, systemd
@@ -202,35 +203,54 @@ def _carried_out(unit: service.Unit, decision: roles.Decision, desired: dict[str
 
 
 def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: str) -> _Told:
-    """Whether it answers. What was started and does not answer in the time that an apply gives it is taken back."""
-    started = files.read_json(paths.STARTED_RECORD)
-    ours = isinstance(started, dict) and started.get("desired") == desired and isinstance(started.get("at"), float)
+    """Whether it answers, and shows what it should."""
+    age = _age(desired)
     if problem := unit.problem():
-        if not ours or time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
-            return ("starting" if ours else "failed"), problem
-        if unit.look(unit.url, unit.timeout).fault == "slow":
-            return "failed", f"{problem}. It is slow and may be right: nothing is taken back"
-        with alone():
-            _forget_start()
-            back = service.go_back(unit, last_good.read(), desired, unit.timeout)
-            return "failed", f"{problem}. {back}"
-    now = unit.look(unit.url, unit.timeout)
-    how = verdict.profiling(last_good.read(), now)
-    if ours:
-        # They come with the second sample.
-        if how == "gone" and time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] < timeout:
+        return _no_answer(unit, desired, timeout, age, problem)
+    good, now, wanted = last_good.read(), unit.look(unit.url, unit.timeout), rows.wanted()
+    known, how = good.get("profiling"), verdict.profiling(good, now)
+    if age is not None:
+        # They come with the second sample. Only a restart that was to bring them back waits for that.
+        if how == "gone" and known == "gone" and age < timeout:
             return "starting", f"{unit.name} runs and answers, without its DCGM_FI_PROF_ rows so far"
+        if not now.profiled and known != "gone" and age < verdict.second_sample():
+            how, wanted = known, replace(wanted, profiling=False)
         last_good.remember(desired, {"url": unit.url, "timeout": timeout, "profiling": how})
         _forget_start()
     # What is not as it was last good would be rolled out by a restart: that is for an apply, or a repair.
     elif not service.is_stale(desired) and (lost := verdict.lost_profiling(unit, now)):
-        with alone():
-            _note_start(desired)
-            unit.systemctl("restart", unit.name)
+        _bring_back(unit, desired)
         return "starting", f"{lost}: restarted"
     elif how == "shown":
         last_good.note_profiling(how)
-    return "ok", done or f"{unit.name} runs and answers", gate.shortages(now, rows.wanted(), verdict.known_gpus())
+    return "ok", done or f"{unit.name} runs and answers", gate.shortages(now, wanted, verdict.known_gpus())
+
+
+def _no_answer(unit: service.Unit, desired: dict[str, Any], timeout: int, age: float | None, problem: str) -> _Told:
+    """What was started and does not answer in the time that an apply gives it is taken back."""
+    if age is None or age < timeout:
+        return ("failed" if age is None else "starting"), problem
+    if unit.look(unit.url, unit.timeout).fault == "slow":
+        return "failed", f"{problem}. It is slow and may be right: nothing is taken back"
+    with alone():
+        _forget_start()
+        back = service.go_back(unit, last_good.read(), desired, unit.timeout)
+        return "failed", f"{problem}. {back}"
+
+
+def _bring_back(unit: service.Unit, desired: dict[str, Any]) -> None:
+    with alone():
+        _note_start(desired)
+        # Once: if they do not come back with it, another restart does not bring them either.
+        last_good.note_profiling("gone")
+        unit.systemctl("restart", unit.name)
+
+
+def _age(desired: dict[str, Any]) -> float | None:
+    """Seconds since a role call started it as it is to be; None where none did, or it was looked at since."""
+    started = files.read_json(paths.STARTED_RECORD)
+    ours = isinstance(started, dict) and started.get("desired") == desired and isinstance(started.get("at"), float)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started["at"] if ours else None
 
 
 def _note_start(desired: dict[str, Any]) -> None:

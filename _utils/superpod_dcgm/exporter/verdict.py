@@ -55,10 +55,10 @@ def judged(unit: Unit, since: float, before: rows.Shown | None) -> Verdict:
 
 def _until_whole(unit: Unit) -> float:
     """Seconds in which all rows are there after a start."""
-    return max(unit.timeout, _second_sample())
+    return max(unit.timeout, second_sample())
 
 
-def _second_sample() -> float:
+def second_sample() -> float:
     """Seconds after a start in which the second sample is there, with which profiling rows come."""
     return 2 * environment.interval(environment.read()) + 5
 
@@ -102,7 +102,7 @@ def lost_profiling(unit: Unit, now: rows.Shown | None = None) -> str:
     started = int(unit.show(unit.name).get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     age = time.monotonic() - started
     touched = rows.counters_changed() > time.time() - age
-    if not started or age < _second_sample() or (known == "gone" and not touched):
+    if not started or age < second_sample() or (known == "gone" and not touched):
         return ""
     why = f": {paths.EXPORTER_COUNTERS} was changed since it started" if touched else ""
     if not now.gpus:

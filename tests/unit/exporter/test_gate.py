@@ -306,7 +306,7 @@ def test_what_was_lost_is_mended_once(here: ExporterNode, monkeypatch: pytest.Mo
     assert change(here) == service.Done()
     assert last_good.read()["profiling"] == "shown"
     here.reloaded, desired = True, last_good.fingerprint(NEW)
-    monkeypatch.setattr(service.verdicts, "_second_sample", lambda: -1.0)
+    monkeypatch.setattr(service.verdicts, "second_sample", lambda: -1.0)
     plan = service.plan(here.unit(), "running", desired, False)
     assert plan == {"service": {"old": "running", "new": "restarted"}}
     assert service.plan(here.unit(), "running", desired, False, mend=False) == {}

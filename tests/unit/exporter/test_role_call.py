@@ -206,6 +206,16 @@ def test_lost_profiling_rows_are_brought_back_once(deployed: ExporterNode, monke
     assert page.oddities(unit=lambda *_: deployed.unit()) == page.NONE
 
 
+def test_a_start_does_not_wait_for_profiling_rows_nor_misses_them(deployed: ExporterNode) -> None:
+    call(deployed, WANTED)
+    call(deployed, UNWANTED)
+    whole, deployed.page = deployed.page, rows.Shown(deployed.page.gpus)
+    said = call(deployed, WANTED)
+    assert (said["state"], said["shortages"], last_good.read()["profiling"]) == ("ok", [], "shown")
+    deployed.page = whole
+    assert (call(deployed, WANTED)["state"], last_good.read()["profiling"]) == ("ok", "shown")
+
+
 def test_a_restart_that_brings_no_profiling_rows_back_is_not_repeated(
     deployed: ExporterNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
