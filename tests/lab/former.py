@@ -12,12 +12,15 @@ from pathlib import Path
 from superpod.errors import SuperpodError
 from superpod.lab import Lab
 from superpod.lab.lab import Progress
-from superpod.lab.layout import CHECKOUT, HEAD, go_cache
+from superpod.lab.layout import CHECKOUT, HEAD, go_cache, node_names
 
 # The last one before the code moved into the package superpod_dcgm.
 COMMIT = "5f23b603bd90dcdd9cd048cba0365073c83d2fa3"
 # What the head was called then: machine, host name and minion.
 FORMER_HEAD = "head"
+# Its machines know no DCGM; a release is refused where the loader does not find this library. Nobody opens it there.
+LIBDCGM = """echo 'int nothing;' | gcc -shared -fPIC -Wl,-soname,libdcgm.so.4 -o /usr/local/lib/libdcgm.so.4 -x c -
+ldconfig"""
 # Root may read a checkout that is somebody else's.
 GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
 
@@ -77,6 +80,8 @@ class FormerLab(Lab):
         """Start and deploy; the head's file root is the directory that can be upgraded."""
         self.progress(f"a lab of {COMMIT[:9]}")
         self._command("up", "--nodes", str(nodes), checkout=self.served, check=True)
+        for node in node_names(nodes):
+            self.exec(node, ["sh", "-ec", LIBDCGM], check=True)
 
     def down(self) -> None:
         self._command("down", check=True)
