@@ -24,7 +24,7 @@ err = Console(highlight=False, soft_wrap=True, stderr=True)
 def open_log(verb: str, directory: Path = LOGS) -> Path:
     """A new log file for this run; the oldest ones go."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in sorted(directory.glob("*.log"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+    for old in sorted(directory.glob("*.log"))[:-KEPT]:  # by the time in the name: another run may remove them too
         old.unlink(missing_ok=True)
     path = directory / f"{datetime.now():%Y%m%d-%H%M%S}-{verb}-{os.getpid()}.log"
     path.touch(mode=0o600)

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import former
 import pytest
+import spared
 from product import Cluster
 
 from superpod.lab import Lab, deployment, preflight
@@ -105,9 +106,12 @@ def new_lab(say: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
         return lab
 
     yield make
+    lost = {}
     for lab in made:
+        lost[lab.name] = spared.losses(lab)
         if not os.environ.get("SUPERPOD_TEST_KEEP_LAB"):
             lab.down()
+    assert not any(lost.values()), f"Nodes were drained, or slurmd was lost: {lost}"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from product import Cluster
+from spared import MEANT
 
 from superpod.lab.deployment import up
 
@@ -240,7 +241,7 @@ def test_a_job_survives_the_death_of_slurmd_with_its_label(cluster: Cluster) -> 
     in_prometheus(cluster, job, wanted)
     cluster.shell(
         NODE,
-        "systemctl kill --signal=KILL --kill-whom=main slurmd; sleep 1; systemctl reset-failed slurmd; "
+        f"{MEANT}; systemctl kill --signal=KILL --kill-whom=main slurmd; sleep 1; systemctl reset-failed slurmd; "
         "systemctl start slurmd",
     )
     time.sleep(6)
