@@ -22,14 +22,23 @@ static const struct row ROWS[] = {
     {101, INTEGER, GPU, 2619, 2619, 0, 0},         /* memory clock */
     {140, INTEGER, GPU, 42, 78, 0, 0},             /* memory temperature */
     {150, INTEGER, GPU, 34, 69, 0, 0},             /* GPU temperature */
+    {151, INTEGER, GPU, 95, 95, 0, 0},             /* highest temperature of the memory's operation */
+    {152, INTEGER, GPU, 87, 87, 0, 0},             /* highest temperature of the GPU's operation */
+    {153, INTEGER, GPU, 53, 18, 0, 0},             /* temperature left until the GPU slows down */
     {155, DOUBLE, GPU, 72, 690, 0, 0},             /* power */
     {156, INTEGER, GPU, 0, 0, 381000, 0},          /* energy */
+    {157, DOUBLE, GPU, 72, 690, 0, 0},             /* power at this moment */
+    {158, INTEGER, GPU, 89, 89, 0, 0},             /* slowdown temperature */
+    {159, INTEGER, GPU, 92, 92, 0, 0},             /* shutdown temperature */
+    {160, DOUBLE, GPU, 700, 700, 0, 0},            /* power limit that was set */
+    {164, DOUBLE, GPU, 700, 700, 0, 0},            /* power limit that is enforced */
     {203, INTEGER, GPU, 1, 100, 0, 1},             /* GPU utilisation */
     {204, INTEGER, GPU, 0, 64, 0, 1},              /* memory copy utilisation */
     {206, INTEGER, GPU, 0, 0, 0, 1},               /* encoder utilisation */
     {207, INTEGER, GPU, 0, 0, 0, 1},               /* decoder utilisation */
     {235, INTEGER, GPU, 5, 5, 0, 0},               /* PCIe generation */
     {236, INTEGER, GPU, 16, 16, 0, 0},             /* PCIe width */
+    {250, INTEGER, GPU_INSTANCE, 81559, 81559, 0, 0},  /* memory */
     {251, INTEGER, GPU_INSTANCE, 80500, 6500, 0, 0},   /* memory free */
     {252, INTEGER, GPU_INSTANCE, 500, 74500, 0, 0},    /* memory used */
     {253, INTEGER, GPU_INSTANCE, 559, 559, 0, 0},      /* memory reserved */

@@ -21,15 +21,6 @@ from libdcgm import COMPUTE_INSTANCE, GPU, GPU_INSTANCE, LINK, OK, Library
 from standins import NODE, PROJECT, free_port, program
 
 SOURCE = PROJECT / "lab/libdcgm"
-# Numbers of the fields of the default counters, and what fields.json calls them.
-MOVING = {
-    **{100: "DEV_SM_CLOCK", 101: "DEV_MEM_CLOCK", 140: "DEV_MEMORY_TEMP", 150: "DEV_GPU_TEMP", 203: "DEV_GPU_UTIL"},
-    **{156: "DEV_TOTAL_ENERGY_CONSUMPTION", 204: "DEV_MEM_COPY_UTIL", 251: "DEV_FB_FREE", 252: "DEV_FB_USED"},
-    **{202: "DEV_PCIE_REPLAY_COUNTER", 206: "DEV_ENC_UTIL", 230: "DEV_XID_ERRORS", 253: "DEV_FB_RESERVED"},
-    **{449: "DEV_NVLINK_BANDWIDTH_TOTAL", 526: "DEV_VGPU_LICENSE_STATUS", 393: "DEV_UNCORRECTABLE_REMAPPED_ROWS"},
-    **{1009: "PROF_PCIE_TX_BYTES", 1010: "PROF_PCIE_RX_BYTES"},
-}
-RATIOS = {1001: "PROF_GR_ENGINE_ACTIVE", 1004: "PROF_PIPE_TENSOR_ACTIVE", 1005: "PROF_DRAM_ACTIVE"}
 DRIVER_VERSION, NAME, SM_CLOCK = 1, 50, 100
 UTILISATION = [203, 204, 206, 207]
 DRIVER_NOT_LOADED, PROFILING_NOT_SUPPORTED, MODULE_NOT_LOADED, NOT_SUPPORTED = 9, -36, -33, -6
@@ -101,11 +92,11 @@ def test_fields_move_as_those_of_the_host_engine(load: Callable[..., Library]) -
     stand_in = program(NODE / "usr/lib/lab/host-engine")
     waves = stand_in.json.loads((NODE / "usr/lib/lab/fields.json").read_text())
     library = load().embedded()
-    library.watch([(GPU, gpu) for gpu in range(8)], [*MOVING, *RATIOS])
-    _, found = library.latest(GPU, 5, [*MOVING, *RATIOS])
-    for value, short in zip(found, [*MOVING.values(), *RATIOS.values()], strict=True):
-        name = f"DCGM_FI_{short}"
-        wanted = stand_in.value_of(waves[name], value.when / 1e6, 5, 0)
+    numbers = [wave["number"] for wave in waves.values()]
+    library.watch([(GPU, gpu) for gpu in range(8)], numbers)
+    _, found = library.latest(GPU, 5, numbers)
+    for value, (name, wave) in zip(found, waves.items(), strict=True):
+        wanted = stand_in.value_of(wave, value.when / 1e6, 5, 0)
         assert (value.status, f"{value.number:.6f}" if value.kind == "d" else str(value.integer)) == (OK, wanted), name
 
 
