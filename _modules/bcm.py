@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import salt.config
+import salt.utils.event
+import salt.utils.minion
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import maintenance, names, paths, systemd
 from superpod_dcgm.base import roles as node_roles
@@ -57,17 +59,23 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
     if found["changed"]:
+        _refresh_grains()
+    return found
+
+
+def _refresh_grains() -> None:
+    with salt.utils.event.get_event("minion", sock_dir=__opts__["sock_dir"], opts=__opts__, listen=False) as bus:
         # As saltutil.refresh_grains does, but without the pillar, a render per node for something that every state run
         # renders anyway; and past the minion's `grains_cache`, which would keep the roles before for minutes.
-        __salt__["event.fire"]({"force_refresh": bool(__opts__.get("grains_cache"))}, "module_refresh")
+        bus.fire_event({"force_refresh": bool(__opts__.get("grains_cache"))}, "module_refresh")
         # The matchers keep the grains that they were loaded with: `salt -G bcm:roles:…` would match as before.
-        __salt__["event.fire"]({}, "matchers_refresh")
-    return found
+        bus.fire_event({}, "matchers_refresh")
 
 
 def _at_work() -> str:
     """Why the service may not be touched: an administrator's command comes first."""
-    running = __salt__["saltutil.is_running"]("state.*")
+    # As saltutil.is_running does, whose module takes longer to load than all the rest of a role call.
+    running = [job for job in salt.utils.minion.running(__opts__) if str(job.get("fun")).startswith("state.")]
     return f"{running[0]['fun']} runs here (job {running[0]['jid']})" if running else ""
 
 

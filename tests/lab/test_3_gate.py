@@ -134,7 +134,10 @@ def test_counters_that_somebody_touched_cost_profiling_rows_which_the_next_audit
     (told,) = health(cluster)["shortages"]
     assert "has lost its DCGM_FI_PROF_ rows since it started" in told and "was changed since" in told
     before = cluster.started(NODE)
-    cluster.shell("head", "salt-run bcm.audit >/dev/null 2>&1 || true")
+    # What the engine does at each audit, of which the next is up to 15 minutes away.
+    news = cluster.shell("head", "salt-run bcm.audit --out=json 2>/dev/null")
+    assert json.loads(news)["strayed"] == [NODE]
+    cluster.lab.exec("head", ["salt-run", "bcm.poll", f"news={json.dumps(json.loads(news))}"], check=True)
     cluster.wait("they are back", lambda: profiled(cluster), 120)
     assert cluster.started(NODE) != before
     cluster.wait("nothing is odd", lambda: health(cluster)["shortages"] == [])

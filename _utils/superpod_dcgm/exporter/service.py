@@ -149,7 +149,7 @@ def switch(unit: Unit, decision: Decision, restart: bool) -> None:
     :raises UnitError: systemd refused.
     :raises OSError: the flag of the unit's condition cannot be written.
     """
-    unit.systemctl("daemon-reload")
+    # `enable` and `disable` read the units again, too.
     if decision == "stopped":
         with contextlib.suppress(FileNotFoundError):
             os.unlink(paths.ENABLED_FLAG)
@@ -161,6 +161,8 @@ def switch(unit: Unit, decision: Decision, restart: bool) -> None:
     if decision == "running":
         files.write_atomic(paths.ENABLED_FLAG, "Written by the Salt state dcgm.exporter.service.\n")
         unit.systemctl("enable", unit.name)
+    else:
+        unit.systemctl("daemon-reload")
     if restart:
         unit.systemctl("restart", unit.name)
 

@@ -33,20 +33,36 @@ def test_a_damaged_record_counts_as_none(tmp_path, text) -> None:
     assert roles.read(str(tmp_path / "roles.json")) is None
 
 
+class Bus(list):
+    """The minion's own, which keeps what was fired."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def fire_event(self, data, tag):
+        self.append((tag, data))
+
+
 @pytest.fixture
-def module(load, tmp_path):
-    refreshed, running = [], []
-    return load(
-        "_modules/bcm.py",
-        __opts__={"superpod_dcgm_state": str(tmp_path)},
-        __grains__={"id": "x99", "host": "DGX-01"},
-        __salt__={
-            "event.fire": lambda data, tag: refreshed.append((tag, data)),
-            "saltutil.is_running": lambda pattern: running,
-        },
-        refreshed=refreshed,
-        running=running,
-    )
+def minion(load, monkeypatch):
+    """Return a function that gives the module bcm of a minion; with it what was fired and what runs there."""
+    refreshed, running = Bus(), []
+    monkeypatch.setattr("salt.utils.event.get_event", lambda *_, **__: refreshed)
+    monkeypatch.setattr("salt.utils.minion.running", lambda opts: running)
+
+    def of(state, **grains):
+        opts = {"superpod_dcgm_state": str(state), "sock_dir": "/run/salt"}
+        return load("_modules/bcm.py", __opts__=opts, __grains__=grains, refreshed=refreshed, running=running)
+
+    return of
+
+
+@pytest.fixture
+def module(minion, tmp_path):
+    return minion(tmp_path, id="x99", host="DGX-01")
 
 
 def test_a_node_takes_its_own_entry_whatever_form_its_name_has(module) -> None:
@@ -63,19 +79,11 @@ def test_a_minion_that_caches_its_grains_asks_for_them_again(module) -> None:
     assert module.refreshed[0] == ("module_refresh", {"force_refresh": True})
 
 
-def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(load, tmp_path) -> None:
+def test_nodes_whose_ids_begin_alike_get_their_own_roles_each(minion, tmp_path) -> None:
     nodes = {"prod.dgx-01": {"roles": ["slurmclient"]}, "prod.dgx-02": {"roles": []}}
     taken = {}
     for number in ("01", "02"):
-        module = load(
-            "_modules/bcm.py",
-            __opts__={"superpod_dcgm_state": str(tmp_path / number)},
-            __grains__={"id": f"prod.dgx-{number}", "host": f"dgx-{number}"},
-            __salt__={
-                "event.fire": lambda data, tag: True,
-                "saltutil.is_running": lambda pattern: [],
-            },
-        )
+        module = minion(tmp_path / number, id=f"prod.dgx-{number}", host=f"dgx-{number}")
         taken[number] = module.role_call(1, nodes, 1)["roles"]
     assert taken == {"01": ["slurmclient"], "02": []}
 
@@ -95,7 +103,7 @@ def test_a_call_of_another_version_changes_nothing(module) -> None:
 
 def test_a_state_run_on_the_node_is_busy(module, tmp_path) -> None:
     role_call.remember("x.service", "http://127.0.0.1:1/metrics", 1, (), {"source": "bcm", "run_on": []}, str(tmp_path))
-    module.running.append({"fun": "state.apply", "jid": "7"})
+    module.running += [{"fun": "test.sleep", "jid": "6"}, {"fun": "state.apply", "jid": "7"}]
     said = module.role_call(1, NODES, 7)
     assert (said["state"], said["text"]) == ("busy", "state.apply runs here (job 7)")
     assert module.roles()["roles"] == ["slurmclient"]

@@ -156,7 +156,7 @@ def test_an_exporter_that_stopped_answering_is_a_failure_without_changes(here: E
     assert (done.result, done.changes, done.comment) == (False, {}, f"{NEW}: no answer after {SECONDS} s")
 
 
-@pytest.mark.parametrize("refused", ["show", "restart", "daemon-reload"])
+@pytest.mark.parametrize("refused", ["show", "restart", "enable"])
 def test_what_systemd_refuses_is_told(here: ExporterNode, call: Any, refused: str) -> None:
     here.runs(OLD)
     here.install(NEW)
