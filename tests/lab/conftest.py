@@ -131,3 +131,26 @@ def deployed(lab: Lab) -> Lab:
     """The session's lab, running and deployed; what an earlier module broke is repaired."""
     deployment.up(lab, nodes=2)
     return lab
+
+
+@pytest.fixture
+def offered(cluster: Cluster) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that stores a release: that of dgx-01, but for lines of shell before it starts."""
+    made, node, now = [], "dgx-01", cluster.release("dgx-01")
+    store = "/cm/shared/apps/dcgm-exporter/artifacts"
+
+    def offer(release: str, lines: str) -> None:
+        folder = f"{store}/{release}/linux-amd64"
+        made.append(release)
+        script = f'#!/bin/sh\n{lines}\nexec /opt/dcgm-exporter/{now}/dcgm-exporter "$@"\n'
+        cluster.shell("head", f"mkdir -p {folder} && cp -a {store}/{now}/linux-amd64/. {folder}")
+        cluster.lab.exec("head", ["tee", f"{folder}/dcgm-exporter"], check=True, input=script)
+        sums = "sha256sum dcgm-exporter default-counters.csv > SHA256SUMS"
+        cluster.shell("head", f"cd {folder} && sed -i 's/{now}/{release}/' artifact.json && {sums}")
+
+    yield offer
+    cluster.apply(node).succeeded()
+    for release in made:
+        cluster.shell("head", f"rm -r {store}/{release}")
+        cluster.shell(node, f"rm -rf /opt/dcgm-exporter/{release}")
+    assert cluster.release(node) == now

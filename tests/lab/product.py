@@ -82,6 +82,10 @@ class Cluster:
         """Return which process of the exporter runs: another one after every restart."""
         return self.shell(node, f"systemctl show -P InvocationID {UNIT}; systemctl show -P MainPID {UNIT}")
 
+    def release(self, node: str) -> str:
+        """Return the release that the node runs."""
+        return self.shell(node, "basename $(readlink /opt/dcgm-exporter/current)")
+
     def metrics(self, node: str) -> str:
         status, text = self.lab.http(f"http://{node}:9400/metrics")
         assert status == 200, text

@@ -12,7 +12,6 @@ from product import FOLLOWING, Applied, Cluster
 
 pytestmark = pytest.mark.usefixtures("deployed")
 NODE, RELEASE = "dgx-01", "4.5.3-4.8.2"
-STORE = "/cm/shared/apps/dcgm-exporter/artifacts"
 COUNTERS = "/etc/dcgm-exporter/default-counters.csv"
 # As whoever copies an image does: the same file in its own place, of another date. A new date alone is not noticed.
 TOUCH = f"sleep 8; touch {COUNTERS}; cp -P {COUNTERS} {COUNTERS}.new; mv -T {COUNTERS}.new {COUNTERS}"
@@ -44,34 +43,8 @@ def health(cluster: Cluster) -> dict[str, Any]:
     return found
 
 
-def linked(cluster: Cluster) -> str:
-    return cluster.shell(NODE, "basename $(readlink /opt/dcgm-exporter/current)")
-
-
 def apply(cluster: Cluster, **exporter: Any) -> Applied:
     return cluster.apply(NODE, pillar={"dcgm": {"exporter": {"start_timeout": 10, **exporter}}})
-
-
-@pytest.fixture
-def offered(cluster: Cluster) -> Iterator[Callable[[str, str], None]]:
-    """Return a function that stores a release that is ours but for some lines of shell before it starts."""
-    made = []
-
-    def offer(release: str, lines: str) -> None:
-        folder = f"{STORE}/{release}/linux-amd64"
-        made.append(release)
-        script = f'#!/bin/sh\n{lines}\nexec /opt/dcgm-exporter/{RELEASE}/dcgm-exporter "$@"\n'
-        cluster.shell("head", f"mkdir -p {folder} && cp -a {STORE}/{RELEASE}/linux-amd64/. {folder}")
-        cluster.lab.exec("head", ["tee", f"{folder}/dcgm-exporter"], check=True, input=script)
-        sums = "sha256sum dcgm-exporter default-counters.csv > SHA256SUMS"
-        cluster.shell("head", f"cd {folder} && sed -i 's/{RELEASE}/{release}/' artifact.json && {sums}")
-
-    yield offer
-    cluster.apply(NODE).succeeded()
-    for release in made:
-        cluster.shell("head", f"rm -r {STORE}/{release}")
-        cluster.shell(NODE, f"rm -rf /opt/dcgm-exporter/{release}")
-    assert linked(cluster) == RELEASE
 
 
 @pytest.fixture
@@ -94,7 +67,7 @@ def test_a_node_with_a_dead_gpu_keeps_the_new_release_and_tells_of_it(
     offered("9.9.1-9.9.1", ":")
     applied = apply(cluster, release="9.9.1-9.9.1", method="artifact")
     applied.succeeded()
-    assert linked(cluster) == "9.9.1-9.9.1"
+    assert cluster.release(NODE) == "9.9.1-9.9.1"
     assert any(dead in warning for warning in applied.states(NODE)[FOLLOWING]["warnings"])
     assert any(dead in text for text in health(cluster)["shortages"])
     status = json.loads(cluster.shell("head", "salt-run bcm.status ask=True --out=json 2>/dev/null || true"))
@@ -110,7 +83,7 @@ def test_a_release_that_shows_fewer_gpus_than_before_is_taken_back(
     reason = applied.failed(NODE)[FOLLOWING]
     assert re.search(r"dcgm-exporter 9.9.2-9.9.2: /metrics has no row of GPU-\S+ any more", reason)
     assert f"Release {RELEASE} and its configuration were put back and answer" in reason
-    assert (linked(cluster), gpus(cluster)) == (RELEASE, before)
+    assert (cluster.release(NODE), gpus(cluster)) == (RELEASE, before)
 
 
 def test_what_a_wrong_counters_file_does_is_told_in_the_exporters_own_words(
@@ -175,11 +148,11 @@ def test_what_a_node_lacks_is_told_before_the_release_is_switched(
 ) -> None:
     if release != RELEASE:
         offered(release, ":")
-    before = (linked(cluster), cluster.shell(NODE, "cat /etc/dcgm-exporter/exporter.env"))
+    before = (cluster.release(NODE), cluster.shell(NODE, "cat /etc/dcgm-exporter/exporter.env"))
     cluster.shell(NODE, f"lab-gpus {off}")
     try:
         applied = apply(cluster, release=release, method="artifact", interval=3000)
-        after = (linked(cluster), cluster.shell(NODE, "cat /etc/dcgm-exporter/exporter.env"))
+        after = (cluster.release(NODE), cluster.shell(NODE, "cat /etc/dcgm-exporter/exporter.env"))
     finally:
         # It lists the GPUs once, when it starts.
         cluster.shell(NODE, f"lab-gpus {on}; systemctl restart dcgm-exporter")
