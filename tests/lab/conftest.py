@@ -134,12 +134,12 @@ def deployed(lab: Lab) -> Lab:
 
 
 @pytest.fixture
-def offered(cluster: Cluster) -> Iterator[Callable[[str, str], None]]:
+def offered(cluster: Cluster) -> Iterator[Callable[..., None]]:
     """Return a function that stores a release: that of dgx-01, but for lines of shell before it starts."""
     made, node, now = [], "dgx-01", cluster.release("dgx-01")
     store = "/cm/shared/apps/dcgm-exporter/artifacts"
 
-    def offer(release: str, lines: str) -> None:
+    def offer(release: str, lines: str, commit: str = "") -> None:
         folder = f"{store}/{release}/linux-amd64"
         made.append(release)
         script = f'#!/bin/sh\n{lines}\nexec /opt/dcgm-exporter/{now}/dcgm-exporter "$@"\n'
@@ -147,6 +147,8 @@ def offered(cluster: Cluster) -> Iterator[Callable[[str, str], None]]:
         cluster.lab.exec("head", ["tee", f"{folder}/dcgm-exporter"], check=True, input=script)
         sums = "sha256sum dcgm-exporter default-counters.csv > SHA256SUMS"
         cluster.shell("head", f"cd {folder} && sed -i 's/{now}/{release}/' artifact.json && {sums}")
+        if commit:
+            cluster.shell("head", f"sed -Ei 's/[0-9a-f]{{40}}/{commit}/' {folder}/artifact.json")
 
     yield offer
     cluster.apply(node).succeeded()

@@ -62,7 +62,7 @@ def dead(cluster: Cluster) -> Iterator[str]:
 
 
 def test_a_node_with_a_dead_gpu_keeps_the_new_release_and_tells_of_it(
-    cluster: Cluster, dead: str, offered: Callable[[str, str], None]
+    cluster: Cluster, dead: str, offered: Callable[..., None]
 ) -> None:
     offered("9.9.1-9.9.1", ":")
     applied = apply(cluster, release="9.9.1-9.9.1", method="artifact")
@@ -75,7 +75,7 @@ def test_a_node_with_a_dead_gpu_keeps_the_new_release_and_tells_of_it(
 
 
 def test_a_release_that_shows_fewer_gpus_than_before_is_taken_back(
-    cluster: Cluster, offered: Callable[[str, str], None]
+    cluster: Cluster, offered: Callable[..., None]
 ) -> None:
     before = cluster.wait("all GPUs have rows", lambda: gpus(cluster))
     offered("9.9.2-9.9.2", "export DCGM_EXPORTER_DEVICES_STR=g:0-6")
@@ -87,7 +87,7 @@ def test_a_release_that_shows_fewer_gpus_than_before_is_taken_back(
 
 
 def test_what_a_wrong_counters_file_does_is_told_in_the_exporters_own_words(
-    cluster: Cluster, offered: Callable[[str, str], None]
+    cluster: Cluster, offered: Callable[..., None]
 ) -> None:
     broken = "sed 's/^DCGM_FI_DEV_GPU_UTIL/DCGM_FI_DEV_NO_SUCH/' $DCGM_EXPORTER_COLLECTORS > /tmp/wrong.csv"
     offered("9.9.3-9.9.3", f"{broken}; export DCGM_EXPORTER_COLLECTORS=/tmp/wrong.csv")
@@ -144,7 +144,7 @@ LACKS = {
 
 @pytest.mark.parametrize(("off", "on", "release", "words"), LACKS.values(), ids=LACKS.keys())
 def test_what_a_node_lacks_is_told_before_the_release_is_switched(
-    cluster: Cluster, offered: Callable[[str, str], None], off: str, on: str, release: str, words: str
+    cluster: Cluster, offered: Callable[..., None], off: str, on: str, release: str, words: str
 ) -> None:
     if release != RELEASE:
         offered(release, ":")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from product import FOLLOWING, Cluster
+from product import FOLLOWING, Applied, Cluster
 
 from superpod.lab import Lab, deployment
 from tests import standin
@@ -34,6 +34,7 @@ from subject import Program  # noqa: E402
 
 NODE = "dgx-01"
 NEWER, OLDER = RELEASES = ("4.5.3-4.8.2", "4.4.2-4.7.1")
+OLDER_COMMIT, NO_COMMIT = "b921c57eb70015d779d1e8237d609925614d7965", "9" * 40
 # On the shared storage, as the node sees it.
 PLACE = Path("/cm/shared/lab/questions")
 # A mount namespace of its own, in which the loader's cache is empty.
@@ -64,6 +65,12 @@ def whole(cluster: Cluster) -> set[str]:
     """Wait for rows of all GPUs, profiling rows among them, and return the UUIDs."""
     cluster.wait("all GPUs have rows", lambda: len(shown(cluster)) == 8 and "\nDCGM_FI_PROF_" in cluster.metrics(NODE))
     return shown(cluster)
+
+
+def apply(cluster: Cluster, release: str, commit: str) -> Applied:
+    """Apply a release that lies in the store; the lab's pillar names the commit of another one."""
+    exporter = {"start_timeout": 10, "method": "artifact", "release": release, "commit": commit}
+    return cluster.apply(NODE, pillar={"dcgm": {"exporter": exporter}})
 
 
 @contextmanager
@@ -117,13 +124,12 @@ def test_a_reboot_brings_it_back_by_itself(cluster: Cluster) -> None:
 
 
 def test_a_release_that_shows_fewer_gpus_is_taken_back_while_a_job_keeps_its_label(
-    cluster: Cluster, offered: Callable[[str, str], None]
+    cluster: Cluster, offered: Callable[..., None]
 ) -> None:
     before = whole(cluster)
-    offered("9.9.2-9.9.2", "export DCGM_EXPORTER_DEVICES_STR=g:0-6")
+    offered("9.9.2-9.9.2", "export DCGM_EXPORTER_DEVICES_STR=g:0-6", NO_COMMIT)
     with job_of(cluster, 3):
-        pillar = {"dcgm": {"exporter": {"start_timeout": 10, "release": "9.9.2-9.9.2", "method": "artifact"}}}
-        reason = cluster.apply(NODE, pillar=pillar).failed(NODE)[FOLLOWING]
+        reason = apply(cluster, "9.9.2-9.9.2", NO_COMMIT).failed(NODE)[FOLLOWING]
         assert "/metrics has no row of GPU-" in reason and f"Release {NEWER} and its configuration" in reason
         assert (cluster.release(NODE), shown(cluster)) == (NEWER, before)
 
@@ -141,8 +147,7 @@ def test_a_release_that_this_node_cannot_run_is_refused_before_anything_is_chang
     runs = cluster.started(NODE)
     cluster.shell(NODE, "lab-gpus driver off")
     try:
-        pillar = {"dcgm": {"exporter": {"release": OLDER, "method": "artifact"}}}
-        failed = cluster.apply(NODE, pillar=pillar).failed(NODE)
+        failed = apply(cluster, OLDER, OLDER_COMMIT).failed(NODE)
     finally:
         cluster.shell(NODE, "lab-gpus driver on")
     assert "needs NVML at every start" in failed[f"Check that this node can run dcgm-exporter {OLDER}"]
