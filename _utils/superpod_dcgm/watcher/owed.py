@@ -154,6 +154,13 @@ def claimed(snapshot: Snapshot) -> dict[str, Work]:
     return work
 
 
+def called_next(snapshot: Snapshot, members: Collection[str]) -> set[str]:
+    """Return the members that get a role call now, or their first one as soon as the change set at work is done."""
+    tries = snapshot["tries"]
+    first = {name for name in nodes(snapshot, members) if tries.get(name, {}).get("seq") != _seq(snapshot, name)}
+    return first | (claimed(snapshot).keys() & set(members))
+
+
 def _seq(snapshot: Snapshot, name: str) -> int:
     """The number of a node's last change; a node that no answer had yet may be owed a call all the same."""
     return snapshot["nodes"][name]["seq"] if name in snapshot["nodes"] else 0

@@ -125,14 +125,14 @@ def unsettled(
     """
     Return the members that were deployed so lately that the apply may still be at work, and did not say since that all
     is right. A node says that it is deployed when the apply begins; those that do not answer are left to the audit, and
-    those that get a role call now tell then how they are.
+    those that get a role call next tell then how they are.
 
     :param moment: seconds since the epoch.
     """
     found: list[str] = []
     if not watcher_settings["exporter"]["enabled"]:
         return found
-    for name in sorted((snapshot["deployed"].keys() & set(members)) - owed.claimed(snapshot).keys()):
+    for name in sorted((snapshot["deployed"].keys() & set(members)) - owed.called_next(snapshot, members)):
         deployed = names.seconds(snapshot["deployed"][name])
         node, seen = snapshot["nodes"].get(name), snapshot["seen"].get(name, NEVER)
         # A moment to come is of a clock that was set back since: nobody is asked until then.

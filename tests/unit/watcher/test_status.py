@@ -222,8 +222,11 @@ def test_a_node_whose_apply_may_be_at_work_is_asked_until_it_is_right(what, minu
     assert asked_again(found, minutes_ago, enabled=False) == []
 
 
-def test_a_node_that_gets_a_role_call_now_is_not_asked_besides() -> None:
+def test_a_node_that_gets_a_role_call_next_is_not_asked_besides() -> None:
     found = known(STOPPED)
+    found["nodes"]["a"].update(seq=1, delivered=0)
+    # Nobody called it so far: another change set is at work.
+    assert asked_again(found, 1) == []
     found["tries"]["a"] = {"seq": 1, "count": 1, "next": 0.0, "problem": None, "claimed": True}
     assert asked_again(found, 1) == []
     found["tries"]["a"]["claimed"] = False
