@@ -143,6 +143,15 @@ def test_lab_cmd_shows_and_changes_roles(state: State) -> None:
     assert run(state, "lab-cmd", "roles", "dgx-01").stdout == "slurmsubmit backup\n"
 
 
+def test_lab_cmd_changes_several_devices_at_once_or_none(state: State) -> None:
+    before = state.devices()
+    assert run(state, "lab-cmd", "roles", "dgx-01,dgx-99", "+backup").returncode == 1
+    assert state.devices() == before
+    run(state, "lab-cmd", "roles", "dgx-01,dgx-02", "-slurmclient")
+    having = [found["hostname"] for found in state.devices() if "slurmclient" in found["roles"]]
+    assert having == [one["hostname"] for one in before if "slurmclient" in one["roles"]][2:]
+
+
 @pytest.mark.parametrize(
     "words", [("roles", "none", "+x"), ("roles", "dgx-01", "x"), ("roles", "dgx-01", "+"), ("fault", "slow", "soon"),
               ("fault", "none", "on"), ("remove", "none")]

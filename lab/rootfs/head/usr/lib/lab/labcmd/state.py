@@ -155,19 +155,19 @@ class State:
             images = {"images": [IMAGE], "grabs": []}
             self.write("images.json", self.read("images.json", images) if keep else images)
 
-    def change(self, name: str, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Edit one device."""
+    def change(self, names: str, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Edit devices, named with commas, all at once; return the last one."""
         with self.locked():
-            devices = self.devices()
-            for found in devices:
-                if found["hostname"] == short(name):
-                    edit(found)
-                    self.write("devices.json", devices)
-                    return found
-        raise Mistake(f"There is no device {name}.")
+            devices = {found["hostname"]: found for found in self.devices()}
+            for name in map(short, names.split(",")):
+                if name not in devices:
+                    raise Mistake(f"There is no device {name}.")
+                edit(devices[name])
+            self.write("devices.json", list(devices.values()))
+            return devices[name]
 
-    def change_roles(self, name: str, changes: list[str]) -> list[str]:
-        """Apply +ROLE and -ROLE in order and return the roles that a device then has."""
+    def change_roles(self, names: str, changes: list[str]) -> list[str]:
+        """Apply +ROLE and -ROLE in order to devices, named with commas; return the roles that the last one then has."""
         for change in changes:
             if change[:1] not in "+-" or not change[1:]:
                 raise Mistake(f"A change of roles is +ROLE or -ROLE, not {change!r}.")
@@ -177,5 +177,5 @@ class State:
                 kept = [role for role in found["roles"] if role != change[1:]]
                 found["roles"] = [*kept, change[1:]] if change[0] == "+" else kept
 
-        roles: list[str] = self.change(name, edit)["roles"]
+        roles: list[str] = self.change(names, edit)["roles"]
         return roles
