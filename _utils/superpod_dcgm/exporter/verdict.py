@@ -86,8 +86,8 @@ def lost_profiling(unit: Unit, now: rows.Shown | None = None) -> str:
     """
     Return that the exporter lost its profiling rows since it started, and why, or ``""``; a restart brings them back.
 
-    From 4.8.0 on every reload loses them: a SIGHUP, and any change of the date of the counters file. Where they never
-    were, or did not come back with the last start and nobody touched that file since, nothing is lost. All rows are
+    From 4.8.0 on every reload loses them: a SIGHUP, and the counters file written again. Where they never
+    were, or did not come back with the last start and nobody changed that file since, nothing is lost. All rows are
     lost where it started again while the host engine had no GPUs: it lists them once.
 
     :param now: what the page shows, where somebody looked already.
