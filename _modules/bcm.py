@@ -74,7 +74,7 @@ def _refresh_grains() -> None:
 
 def _at_work() -> str:
     """Why the service may not be touched: an administrator's command comes first."""
-    # As saltutil.is_running does, whose module takes longer to load than all the rest of a role call.
+    # As saltutil.is_running does, without loading its module, which each job of a minion would do anew.
     running = [job for job in salt.utils.minion.running(__opts__) if str(job.get("fun")).startswith("state.")]
     return f"{running[0]['fun']} runs here (job {running[0]['jid']})" if running else ""
 

@@ -149,7 +149,7 @@ def switch(unit: Unit, decision: Decision, restart: bool) -> None:
     :raises UnitError: systemd refused.
     :raises OSError: the flag of the unit's condition cannot be written.
     """
-    # `enable` and `disable` read the units again, too.
+    # `enable` and `disable` reload systemd as daemon-reload does (systemctl(1)).
     if decision == "stopped":
         with contextlib.suppress(FileNotFoundError):
             os.unlink(paths.ENABLED_FLAG)
