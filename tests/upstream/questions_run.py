@@ -88,7 +88,7 @@ def _replaced(subject: Subject, text: str, is_read: Callable[[float], Any]) -> N
 
 
 def wrong_counters_while_it_runs(subject: Subject) -> Any:
-    """Exit code within a few seconds after wrong counters came."""
+    """Exit code after wrong counters came."""
     subject.run()
     _replaced(subject, WRONG, lambda seconds: subject.ends(seconds) is not None)
     return subject.ends(0.1)
