@@ -40,6 +40,13 @@ def test_it_runs_at_boot_and_at_each_start_of_an_engine_or_of_slurmd(unit) -> No
     assert unit["WorkingDirectory"] == [paths.NODE_CODE]
 
 
+def test_no_unit_of_ours_can_be_started_too_often(repository) -> None:
+    """systemd's own limit, five starts in ten seconds, would refuse a start that somebody asked for."""
+    units = sorted(repository.glob("salt/dcgm/**/*.service.jinja"))
+    assert len(units) >= 5
+    assert [unit.name for unit in units if "\nStartLimitIntervalSec=0\n" not in unit.read_text()] == []
+
+
 def test_slurmd_starts_after_it_and_its_time_follows_from_the_limits(unit, repository) -> None:
     assert unit["Before"] == ["slurmd.service"]
     # Three answers of nvidia-smi and one of slurmd fit in, and a fourth that hangs does not make slurmd wait.
