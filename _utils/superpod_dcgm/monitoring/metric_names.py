@@ -39,8 +39,8 @@ class Metric:
 
 
 def _metric(old: str, new: str, unit: str = "", factor: float = 1, kind: str = "gauge", early: bool = True) -> Metric:
-    names = (f"{_PREFIX}{name}" if name else "" for name in (old, new))
-    return Metric(*names, unit, factor, kind, early)
+    old, new = (f"{_PREFIX}{name}" if name else "" for name in (old, new))
+    return Metric(old, new, unit, factor, kind, early)
 
 
 _MIB = 1048576
