@@ -250,3 +250,14 @@ dcgm:
     ca: ''
     user: ''
     password_file: ''
+
+  # Rules that Prometheus evaluates: what GPUs, jobs, users, accounts, partitions, nodes and clusters use (docs/rules.md).
+  rules:
+    enabled: true
+    # Whether there are rules under the names of jobstats' GPU exporter (nvidia_gpu_duty_cycle …) as well.
+    jobstats: false
+    # Utilization in per cent below which a GPU counts as idle.
+    idle_utilization: 1
+    # Watts below which a GPU in MIG mode is taken to do nothing; where its power limit is among the metrics, a fifth of
+    # that. Above, a utilization of 0 is not believed.
+    idle_power: 100
