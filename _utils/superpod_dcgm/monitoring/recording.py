@@ -69,8 +69,8 @@ def _rule(record: str, expression: str) -> Rule:
     return {"record": record, "expr": expression}
 
 
-def _most(key: str, by: str, **options: str) -> str:
-    return f"max by ({by}) {metric_names.promql(key, **options)}"
+def _most(key: str, by: str, matchers: str = "", form: str = "{}") -> str:
+    return f"max by ({by}) {metric_names.promql(key, matchers=matchers, form=form)}"
 
 
 def _gpus(settings: Settings) -> list[Rule]:
