@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rule_series import Course, Device, Job, always, during
+from rule_series import NO_ROW, Course, Device, Job, always, during
 
 BEGIN, FINISH = 300, 2100
 MIB = 1048576
@@ -78,6 +78,8 @@ DEVICES = [
     Device("n7", 0, always(500), busy(0.5), busy(0.5), jobs=[job(801, "heidi")], energy=reset(500)),
     Device("n7", 1, always(500), busy(0.5), busy(0.5), jobs=[job(802, "heidi")], energy=exchanged(500)),
     Device("n7", 2, always(500), busy(0.5), busy(0.5), jobs=[job(803, "heidi")], energy=always(None)),
+    # No power, so that the counter alone tells.
+    Device("n7", 3, NO_ROW, busy(0.5), busy(0.5), jobs=[job(804, "heidi")], energy=lambda now: 2e9 + 500 * now),
     # The exporter does not answer for ten minutes; nobody on the node does.
     Device("n8", 0, always(200), busy(0.5), busy(0.5), jobs=[job(901, "ivan")], scraped=outside(900, 1500)),
     Device(
@@ -130,9 +132,8 @@ def on(host: str, gpu: int, cluster: str = "a") -> str:
 
 
 # Minutes that GPUs were held in cluster a by jobs of the account physics, and those of them that were known to be idle.
-PHYSICS = 60 + 25 + 30 * 5 / 7 + (30 * 4 / 7 + 30 + 60 / 7) + 90 + 90 + 30 + 20 + (15 + 20) + 30
+PHYSICS = 60 + 25 + 30 * 5 / 7 + (30 * 4 / 7 + 30 + 60 / 7) + 90 + 120 + 30 + 20 + (15 + 20) + 30
 IDLE = 30 + (30 + 30 / 7) + 19
-UNKNOWN = 30 * 4 / 7 + 30 / 7 + 30 + 10
 CASES: dict[str, list[Case]] = {
     "a job that uses one of two GPUs": [
         now("job:gpus_allocated:sum", 2, of(101)),
@@ -206,7 +207,9 @@ CASES: dict[str, list[Case]] = {
     ],
     "a counter that is reset, exchanged, absent": [
         *(total("gpu:energy_joules:increase1m", 500 * 60 * MINUTES, on("n7", gpu), 1) for gpu in range(3)),
-        *(total("job:energy_joules:increase1m", 500 * 1800, of(801 + gpu), 500 * 60) for gpu in range(3)),
+        # Of the first minute nothing tells.
+        total("gpu:energy_joules:increase1m", 500 * 60 * (MINUTES - 1), on("n7", 3), 1),
+        *(total("job:energy_joules:increase1m", 500 * 1800, of(801 + gpu), 500 * 60) for gpu in range(4)),
     ],
     "ten minutes without an answer": [
         *hours(of(901), 1, allocated=30, used=10),
@@ -272,9 +275,9 @@ CASES: dict[str, list[Case]] = {
         *hours('cluster="a",host="n1"', 2, "node", allocated=60, measured=60, used=24, idle=30),
     ],
     "clusters": [
-        now("cluster:gpus:count", 18, 'cluster="a"'),
-        now("cluster:gpus_allocated:sum", 2 + 1 + 5 / 7 + (6 / 7 + 1) + 3 + 3 + 1 + 1 + 1, 'cluster="a"'),
-        now("cluster:utilization_ratio:avg", (0.8 + 0.6 + 3.7 / 7 + 1.47 + 1.5 + 0.9 + 0.5) / 14, 'cluster="a"'),
+        now("cluster:gpus:count", 19, 'cluster="a"'),
+        now("cluster:gpus_allocated:sum", 2 + 1 + 5 / 7 + (6 / 7 + 1) + 3 + 4 + 1 + 1 + 1, 'cluster="a"'),
+        now("cluster:utilization_ratio:avg", (0.8 + 0.6 + 3.7 / 7 + 1.47 + 2 + 0.9 + 0.5) / 15, 'cluster="a"'),
         now("cluster:memory_used_bytes:sum", 512 * MIB, 'cluster="b"'),
         now("cluster:power_watts:sum", 630 + 300 + 350 + 620 + 1500 + 1500 + 300 + 100, 'cluster="a"'),
         total("cluster:energy_joules:increase1m", 200 * 60 * MINUTES, 'cluster="b"', 1e-3),

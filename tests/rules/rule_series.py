@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 # Seconds between samples and between evaluations, and those that the series last.
@@ -96,7 +97,9 @@ class Device:
     late: int = 0
     owners: Sequence[str] = ()
 
+    @cached_property
     def values(self) -> dict[str, Course]:
+        """What its exporter says, by the keys of ``NAMES``."""
         size = 81920 if not self.instance else 20480
         return {
             "power": self.power,
@@ -170,7 +173,7 @@ def _exporter(found: Series, device: Device, schema: int, now: int, labelled: bo
     driver = {1: "DCGM_FI_DRIVER_VERSION", 2: "DCGM_FI_SYSTEM_DRIVER_VERSION"}[schema]
     labels: dict[str, Any] = {**_place(device, "dcgm-exporter", 9400), "modelName": "NVIDIA H100", driver: "550.54.15"}
     jobs = [str(job.id) for job in device.jobs if job.runs(now)] if labelled else []
-    for key, course in device.values().items():
+    for key, course in device.values.items():
         name, factor = NAMES[schema][key]
         value = course(now)
         for job in [*jobs] or [""]:
