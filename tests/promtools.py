@@ -1,4 +1,4 @@
-"""The promtools that this machine has: those of the lab's image, Prometheus 2 and 3, and one in PATH."""
+"""Programs of Prometheus 2 and 3 and of VictoriaMetrics, as they lie in the lab's image, for tests without a lab."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,29 +20,36 @@ MAJORS = tuple(PLACES)
 
 
 def promtool(major: str) -> str:
+    """Return the promtool of Prometheus 2 or 3; without one the test is skipped. See ``program``."""
+    return program(PLACES[major], lambda path: _version(path).startswith(f"{major}."))
+
+
+def program(place: str, fits: Callable[[str], bool] = lambda path: True) -> str:
     """
-    Return the promtool of Prometheus 2 or 3.
+    Return a program of the lab's image: of this checkout's, else of the newest, else the one in PATH.
 
     Without one the test is skipped, but CI builds the image, or waits for the lab's tests that do.
+
+    :param place: where it lies in the image.
+    :param fits: says whether it is one that will do.
     """
-    path = _find(major)
+    path = _find(place, fits)
     if not path and os.environ.get("CI") == "true" and os.geteuid() == 0:
         image.ensure_image(image.image_dir().parent.with_name("image.log"), lambda text: None)
-        path = _find(major)
+        path = _find(place, fits)
     if path:
         return path
-    reason = f"there is no promtool {major}: it is in the lab's image, which ./setup.sh lab builds"
+    reason = f"there is no {place} as wanted: it is in the lab's image, which ./setup.sh lab builds"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
-def _find(major: str) -> str:
-    """Return the promtool of this checkout's image, else of the newest image, else the one in PATH, else ``""``."""
+def _find(place: str, fits: Callable[[str], bool]) -> str:
     images = image.image_dir().parent
     there = sorted(images.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    paths = [str(one / PLACES[major]) for one in (image.image_dir(), *there)] + [shutil.which("promtool") or ""]
-    return next((path for path in paths if os.path.isfile(path) and _version(path).startswith(f"{major}.")), "")
+    paths = [str(one / place) for one in (image.image_dir(), *there)] + [shutil.which(os.path.basename(place)) or ""]
+    return next((path for path in paths if os.path.isfile(path) and fits(path)), "")
 
 
 @cache

@@ -150,9 +150,7 @@ def _values(values: dict[int, float]) -> str:
     return " ".join(words)
 
 
-def series(
-    devices: Sequence[Device], schema_of: Callable[[Device], int], labelled: bool = True
-) -> list[dict[str, str]]:
+def collect(devices: Sequence[Device], schema_of: Callable[[Device], int], labelled: bool = True) -> Series:
     """
     Return the series of devices.
 
@@ -166,7 +164,7 @@ def series(
                 _exporter(found, device, schema_of(device), now, labelled)
             if device.told(now):
                 _info(found, device, now)
-    return found.texts()
+    return found
 
 
 def _exporter(found: Series, device: Device, schema: int, now: int, labelled: bool) -> None:

@@ -42,7 +42,7 @@ class Bench:
 
     def __init__(self, folder: Path, schema: str, labelled: bool = True, told: bool = True) -> None:
         self.folder = folder
-        found = scenario.series(cases.DEVICES, SCHEMAS[schema], labelled)
+        found = scenario.collect(cases.DEVICES, SCHEMAS[schema], labelled).texts()
         self.series = [one for one in found if told or not one["series"].startswith("slurm_gpu_job_info")]
 
     def ask(self, major: str, rules: Groups, asked: Iterable[cases.Case]) -> str:
