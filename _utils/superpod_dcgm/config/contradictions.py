@@ -9,6 +9,7 @@ from typing import Any
 
 from superpod_dcgm.base import paths
 from superpod_dcgm.config import counters, engine_address, matches, releases
+from superpod_dcgm.monitoring import alerts
 
 # Taken on BCM nodes and heads whatever the pillar says.
 _FOREIGN_PORTS = {
@@ -51,6 +52,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[s
         *_labels(merged["targets"]["labels"]),
         *_jobs(merged["prometheus"]),
         *_users(merged["users"]),
+        *alerts.errors(merged),
     ]
 
 
