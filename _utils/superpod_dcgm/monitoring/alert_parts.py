@@ -68,13 +68,16 @@ def first_or_more(selector: str, by: str, alive: str) -> str:
     """
     Return what rose within the window, of a counter that is there from its first event on, with a value above 0.
 
-    ``increase`` would miss that event: there is no sample before it.
+    ``increase`` would miss that event: there is no sample before it. What is old when Prometheus sees a node for the
+    first time is no event.
 
-    :param alive: is 1 while the page was read: a counter that was not there then has begun anew since.
+    :param alive: is there as long as the node is known, and 1 while the page is read: a counter that was not there then
+        has begun anew since.
     """
     now, then = f"max by ({by}) ({selector})", f"max by ({by}) ({selector} offset {WINDOW})"
     before = f"max by ({by}) (last_over_time({selector}[{LONG_MEMORY}] offset {WINDOW}))"
+    known = f"last_over_time({alive}[{LONG_MEMORY}] offset {WINDOW})"
     return (
-        f"({rose(now, then, before)} or ({now} > 0 unless {before}) "
+        f"({rose(now, then, before)} or (({now} > 0 unless {before}) and on ({NODE}) {known}) "
         f"or (({now} > 0 unless {then}) and on ({NODE}) ({alive} offset {WINDOW} == 1)))"
     )
