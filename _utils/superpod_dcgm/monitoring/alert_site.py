@@ -12,7 +12,8 @@ from superpod_dcgm.monitoring import metric_names
 GPU = "cluster, host, gpu"
 INSTANCE = f"{GPU}, GPU_I_ID"
 NODE = "cluster, host"
-EXPORTER, OWN = paths.SCRAPE_JOBS
+EXPORTER, OWN = paths.SCRAPE_JOBS[:2]
+HEAD = "superpod-dcgm-head"
 XID_COUNT, XID_TOTAL = "DCGM_EXP_XID_ERRORS_COUNT", "DCGM_EXP_XID_ERRORS_TOTAL"
 # Of each node whose kernel log the agent reads: 1, or 0 where it cannot.
 KERNEL_LOG = "superpod_dcgm_kernel_log_ok"
@@ -71,6 +72,16 @@ class Site:
         if not self.own_metrics:
             raise Missing(f"nodes do not give {name.partition('{')[0]}: it is one of {_OWN_METRICS}")
         return f"max by ({by}) ({form.format(name)})"
+
+    def head(self, name: str, by: str = NODE) -> str:
+        """
+        Return a metric of the watcher on the head, one row for each of the labels ``by``.
+
+        :raises Missing: there is no watcher, or it writes no target files.
+        """
+        if not (self.configuration["watcher"]["enabled"] and self.configuration["targets"]["enabled"]):
+            raise Missing(f"no watcher gives {name}: watcher:enabled or targets:enabled is false")
+        return f"max by ({by}) ({name})"
 
     def not_freed(self) -> str:
         """Return what leaves nodes out whose GPUs are free for maintenance, to stand behind an expression."""

@@ -134,12 +134,17 @@ def _labels(labels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _thresholds(merged: Mapping[str, Any]) -> Iterator[str]:
-    age, between = merged["alerts"]["thresholds"]["job_map"], merged["job_map"]["reconcile"]
-    if age < 2 * between:
-        yield (
-            f"dcgm:alerts:thresholds:job_map: {age} is less than twice job_map:reconcile ({between}), so that the "
-            f"alert would fire between two reconciliations; give {2 * between} or more"
-        )
+    what = {
+        "job_map": ("job_map:reconcile", merged["job_map"]["reconcile"], "two reconciliations"),
+        "targets": ("watcher:interval", merged["watcher"]["interval"], "two polls"),
+    }
+    for name, (key, seconds, between) in what.items():
+        age = merged["alerts"]["thresholds"][name]
+        if age < 2 * seconds:
+            yield (
+                f"dcgm:alerts:thresholds:{name}: {age} is less than twice {key} ({seconds}), so that the alert would "
+                f"fire between {between}; give {2 * seconds} or more"
+            )
 
 
 def _goes(merged: Mapping[str, Any]) -> Iterator[str]:

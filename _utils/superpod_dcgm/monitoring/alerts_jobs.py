@@ -25,7 +25,7 @@ def _unused(site: Site, by: str, matchers: str = "") -> str:
     Profiling that reads 0 counts only where nothing else says otherwise: GPU_UTIL, or for an instance, which has no
     GPU_UTIL, the power of its board.
     """
-    least = f"< {site.thresholds['idle_percent']} / 100"
+    least = f"< {site.configuration['rules']['idle_utilization']} / 100"
     used = site.row("gpu_utilization", by, matchers=matchers) if "gpu_utilization" in site.rows else ""
     if "prof_engine" not in site.rows:
         return f"{site.row('gpu_utilization', by, matchers=matchers)} {least}"
@@ -35,11 +35,11 @@ def _unused(site: Site, by: str, matchers: str = "") -> str:
         busy = site.row("gpu_utilization")
         # Of a page whose profiling rows are gone, GPU_UTIL alone tells.
         idle = f"({idle} or ({used} {least} unless on ({by}) {profiled}))"
-        idle = f"({idle} unless on ({GPU}) ({busy} >= {site.thresholds['idle_percent']} / 100))"
+        idle = f"({idle} unless on ({GPU}) ({busy} >= {site.configuration['rules']['idle_utilization']} / 100))"
         unknown = f" unless on ({GPU}) {busy}"
     if "power" not in site.rows:
         return idle
-    return f"{idle} unless on ({GPU}) ({site.row('power')} > {site.thresholds['idle_watts']}{unknown})"
+    return f"{idle} unless on ({GPU}) ({site.row('power')} > {site.configuration['rules']['idle_power']}{unknown})"
 
 
 def _profiling_dead(site: Site) -> str:

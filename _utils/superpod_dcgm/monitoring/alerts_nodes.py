@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from superpod_dcgm.monitoring.alert_parts import OF_NODE, Alert
-from superpod_dcgm.monitoring.alert_site import EXPORTER, NODE, OWN, Missing, Site
+from superpod_dcgm.monitoring.alert_site import EXPORTER, HEAD, NODE, OWN, Missing, Site
 
 # How many GPUs each node shows: 0 where its page is empty, nothing where it could not be read.
 GPUS = "host:superpod_gpus:count"
@@ -31,8 +31,27 @@ def _down(site: Site) -> str:
 
 
 def _none(site: Site) -> str:
-    # absent() has the labels of its matchers, so the cluster is one.
-    return f'absent(up{{job="{EXPORTER}", cluster="{site.configuration["cluster"]}"}})'
+    # absent() has the labels of its matchers.
+    absent = f'sum by (cluster) (absent(up{{job="{EXPORTER}", cluster="{site.configuration["cluster"]}"}}))'
+    try:
+        return f"{absent} unless on (cluster) ({site.head('superpod_dcgm_nodes_wanted', 'cluster')} == 0)"
+    except Missing:
+        return absent
+
+
+def _targets_old(site: Site) -> str:
+    return f"time() - {site.head('superpod_dcgm_targets_timestamp_seconds')} > {site.thresholds['targets']}"
+
+
+def _without_target(site: Site) -> str:
+    # Of exporters or of our own metrics, whichever has fewer.
+    there = "min by (cluster) (superpod_dcgm_nodes_with_target)"
+    return f"{site.head('superpod_dcgm_nodes_wanted', 'cluster')} - {there} > 0"
+
+
+def _head_down(site: Site) -> str:
+    site.head("superpod_dcgm_watcher_ok")
+    return f'max by ({NODE}) (up{{job="{HEAD}"}}) == 0'
 
 
 def _slow(site: Site) -> str:
@@ -99,9 +118,27 @@ ALERTS = (
         hold="5m",
     ),
     Alert(
+        *("SuperpodTargetFilesOld", "warning", _targets_old),
+        summary="The files by which Prometheus finds nodes are old.",
+        description=f"The watcher on {OF_NODE} last wrote all target files {{{{ $value | humanizeDuration }}}} ago.",
+        hold="5m",
+    ),
+    Alert(
+        *("SuperpodNodesWithoutTarget", "warning", _without_target),
+        summary="Nodes that should run dcgm-exporter have no target file.",
+        description="{{ $value }} nodes of the cluster {{ $labels.cluster }} are not scraped, and should be.",
+        hold="30m",
+    ),
+    Alert(
+        *("SuperpodHeadMetricsDown", "warning", _head_down),
+        summary="The watcher's metrics on the head cannot be scraped.",
+        description=f"superpod-dcgm-head.service of {OF_NODE} does not answer: nobody knows how old target files are.",
+        hold="10m",
+    ),
+    Alert(
         *("SuperpodReleaseDiffers", "info", _release),
         summary="A node runs another release of dcgm-exporter than the fleet.",
-        description=f"{OF_NODE} has dcgm-exporter {{{{ $labels.release }}}}.",
+        description=f"{OF_NODE} has dcgm-exporter {{{{ or $labels.release \"of no known release\" }}}}.",
         hold="1h",
     ),
 )

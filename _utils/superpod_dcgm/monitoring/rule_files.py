@@ -1,4 +1,4 @@
-"""The rule files that a Prometheus, Thanos, Mimir or vmalert loads: our recording rules, and what else is wanted."""
+"""The rule files that a Prometheus, Thanos, Mimir or vmalert loads: recording rules and alerts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
-from superpod_dcgm.monitoring import jobstats, ownership, recording
+from superpod_dcgm.monitoring import alerts, jobstats, ownership, recording
 
 RECORDING = "superpod-dcgm-recording.yml"
 JOBSTATS = "superpod-dcgm-jobstats.yml"
+ALERTS = "superpod-dcgm-alerts.yml"
 
 
 def rule_files(configuration: dict[str, Any]) -> dict[str, str]:
@@ -19,12 +20,13 @@ def rule_files(configuration: dict[str, Any]) -> dict[str, str]:
 
     :param configuration: the resolved configuration: ``rules``, and of ``metrics`` and ``job_map`` what tells jobs.
     """
-    rules = configuration["rules"]
-    if not rules["enabled"]:
-        return {}
-    found = {RECORDING: recording.groups(settings(configuration))}
-    if rules["jobstats"] and owners(configuration):
+    rules, found = configuration["rules"], dict[str, list[dict[str, Any]]]()
+    if rules["enabled"]:
+        found[RECORDING] = recording.groups(settings(configuration))
+    if rules["enabled"] and rules["jobstats"] and owners(configuration):
         found[JOBSTATS] = jobstats.groups()
+    if groups := alerts.groups(configuration):
+        found[ALERTS] = groups
     return {name: _text(groups) for name, groups in found.items()}
 
 

@@ -24,12 +24,17 @@ def configuration(**pillar: Any) -> dict[str, Any]:
 
 # pillar: the files, and from where it is known who holds a GPU
 PILLARS: list[tuple[dict[str, Any], list[str], str]] = [
-    ({}, [rule_files.RECORDING], "info"),
-    ({"rules": {"enabled": False, "jobstats": True}}, [], "info"),
-    ({"rules": {"jobstats": True}}, [rule_files.RECORDING, rule_files.JOBSTATS], "info"),
-    ({"job_map": {"users": False}}, [rule_files.RECORDING], "label"),
-    ({"metrics": {"enabled": False}}, [rule_files.RECORDING], "label"),
-    ({"job_map": {"users": False, "label": False}, "rules": {"jobstats": True}}, [rule_files.RECORDING], ""),
+    ({}, [rule_files.RECORDING, rule_files.ALERTS], "info"),
+    ({"rules": {"enabled": False, "jobstats": True}}, [rule_files.ALERTS], "info"),
+    ({"alerts": {"enabled": False}}, [rule_files.RECORDING], "info"),
+    ({"alerts": {"enabled": False}, "rules": {"enabled": False}}, [], "info"),
+    ({"rules": {"jobstats": True}}, [rule_files.RECORDING, rule_files.JOBSTATS, rule_files.ALERTS], "info"),
+    ({"job_map": {"users": False}}, [rule_files.RECORDING, rule_files.ALERTS], "label"),
+    ({"metrics": {"enabled": False}}, [rule_files.RECORDING, rule_files.ALERTS], "label"),
+    (
+        {"job_map": {"users": False, "label": False}, "rules": {"jobstats": True}},
+        *([rule_files.RECORDING, rule_files.ALERTS], ""),
+    ),
 ]
 
 

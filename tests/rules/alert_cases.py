@@ -203,6 +203,7 @@ class Event:
     rise: float = 1
     # Where a rise within a restart cannot be told.
     gap_tells: bool = True
+    rate: bool = False
     # Whether another alert has the same expression with all cases.
     brief: bool = False
     site: str = "extended"
@@ -218,7 +219,9 @@ class Event:
         if self.brief:
             return
         yield self._case("fires at a further event, and recovers", [(one, QUIET), (2 * one, 60)], told)
-        yield self._case("fires when a count rises that was reset", [(5 * one, 12), (none, 8), (one, 60)], told)
+        # What is compared as a rate tells nothing until the window has passed after a reset.
+        if not self.rate:
+            yield self._case("fires when a count rises that was reset", [(5 * one, 12), (none, 8), (one, 60)], told)
         yield self._case(
             "is not told by a restart of Prometheus",
             [(3 * one, QUIET), (None, GAP), (3 * one, 60)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.alert_cases import CLUSTER, EXPORTER, GPU, NODE, OWN, Case, Event, Series, State
+from alert_cases import CLUSTER, EXPORTER, GPU, NODE, OWN, Case, Event, Series, State
 
 _TEMP, _UTIL, _PROF = "DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 _POWER, _MARGIN = "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_GPU_TEMP_LIMIT"
@@ -39,12 +39,25 @@ def _own(alert: str, severity: str, metric: str, good: float, bad: float, hold: 
     return State(alert, severity, metric, good, bad, hold, OWN, NODE, freed, "host")
 
 
+_HEAD = {"job": "superpod-dcgm-head", "host": "bcm-01"}
 _IDLE = ((_UTIL, {}, 0.0), (_POWER, {}, 90.0), (_INFO, {**OWN, **JOB}, 1.0))
 _USED = ((_PROF, {}, 0.0), *_IDLE[1:])
 _WHO = tuple(JOB)
 STATES = (
     State("SuperpodExporterDown", "warning", "up", 1, 0, 5, EXPORTER, NODE, (), "host"),
     State("SuperpodNoExporters", "critical", "up", 1, None, 15, {**EXPORTER, "host": "x"}, CLUSTER, (), "", gap=10),
+    State(
+        *("SuperpodHeadMetricsDown", "warning", "up", 1, 0, 10, {"job": "superpod-dcgm-head"}, NODE, (), "host"),
+    ),
+    State(
+        *("SuperpodNodesWithoutTarget", "warning", "superpod_dcgm_nodes_with_target", 2, 1, 30),
+        *({**_HEAD, "exported_job": "dcgm-exporter"}, CLUSTER),
+        steady=(
+            ("superpod_dcgm_nodes_wanted", _HEAD, 2.0),
+            ("superpod_dcgm_nodes_with_target", {**_HEAD, "exported_job": "superpod-dcgm"}, 2.0),
+        ),
+        neighbour="",
+    ),
     State(
         *("SuperpodExporterSlow", "warning", "scrape_duration_seconds", 1, 12, 15),
         *(EXPORTER, NODE, (("up", EXPORTER, 1.0),), "host"),
@@ -122,13 +135,14 @@ EVENTS = (
     ),
     Event("SuperpodGpuXidReboot", "critical", _TOTAL, {"xid": "79"}, GPU, ("xid",), sparse=True, keep=30),
     Event("SuperpodGpuDoubleBitError", "critical", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", keep=30),
-    Event("SuperpodGpuSingleBitErrors", "warning", "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", rise=1000, gap_tells=False),
+    Event("SuperpodGpuSingleBitErrors", "warning", "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", rise=1000, gap_tells=False, rate=True),
     Event("SuperpodGpuRowRemapped", "warning", "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", site="default"),
-    Event("SuperpodNvlinkErrors", "warning", _RECOVERY, rise=10, gap_tells=False),
+    Event("SuperpodNvlinkErrors", "warning", _RECOVERY, rise=10, gap_tells=False, rate=True),
     Event(
         *("SuperpodNvlinkErrors", "warning", "DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL"),
         rise=60000,
         gap_tells=False,
+        rate=True,
     ),
     Event(
         *("SuperpodNvlinkDown", "critical", "DCGM_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS"),
@@ -159,7 +173,41 @@ def _flat(name: str, labels: dict[str, str], value: float | None, minutes: float
 _MIG = {**GPU, "GPU_I_ID": "7", "GPU_I_PROFILE": "1g.10gb"}
 _FREED = Series("superpod_dcgm_gpus_freed", {**OWN, **NODE}, ((1, 100),))
 _HOLDS = _flat(_INFO, {**GPU, **OWN, **JOB}, 1)
+_RECONCILED, _TARGETS = "dcgm_job_map_reconcile_timestamp_seconds", "superpod_dcgm_targets_timestamp_seconds"
+
+
+def _ages(alert: str, metric: str, labels: dict[str, str], limit: float) -> tuple[Case, ...]:
+    """Return cases of a time stamp that must not be older than ``limit`` minutes; the alert waits 5 more."""
+
+    def stamps(*parts: tuple[float | str | None, float]) -> Series:
+        return Series(metric, {**NODE, **labels}, parts)
+
+    fresh, late = Series(metric, {**NODE, **labels, "host": "b"}, (("0+30", 160),)), 20 + limit + 5
+    return (
+        Case(
+            *(alert, "fires when it is too old, and recovers"),
+            *((stamps(("0+30", 20), (1170, 60), ("4800+30", 30)), fresh),),
+            *({19: (), late - 1.5: (), late + 2: (NODE,), 79: (NODE,), 82: ()}, "warning"),
+        ),
+        Case(
+            *(alert, "is not told by a restart of Prometheus"),
+            *((stamps(("0+30", 20), (None, 40), ("3600+30", 30)),), {61: (), 80: ()}, "warning"),
+        ),
+        Case(
+            *(alert, "is told again after a restart of Prometheus"),
+            *((stamps((60, 50), (None, 18), (60, 30)),), {49: (NODE,), 76: (NODE,)}, "warning"),
+        ),
+        Case(alert, "does not fire while it is fresh", (fresh,), {10: (), 90: ()}, "warning"),
+    )
+
+
 SINGLE = (
+    *_ages("SuperpodJobMapStale", _RECONCILED, OWN, 30),
+    *_ages("SuperpodTargetFilesOld", _TARGETS, {"job": "superpod-dcgm-head"}, 15),
+    Case(
+        *("SuperpodNoExporters", "leaves a cluster alone where no node should have an exporter"),
+        *((Series("superpod_dcgm_nodes_wanted", {**NODE, **_HEAD}, ((0, 60),)),), {59: ()}, "critical"),
+    ),
     Case(
         *("SuperpodExporterDown", "leaves nodes alone whose GPUs are free for maintenance"),
         *((_flat("up", NODE, 0), _FREED), {90: ()}, "warning"),
@@ -271,7 +319,7 @@ SINGLE = (
     ),
     Case(
         *("SuperpodGpuIdle", "does not judge an instance whose board works"),
-        (_flat(_PROF, _MIG, 0), _flat(_POWER, _MIG, 400), _flat(_INFO, {**_MIG, **OWN, **JOB}, 1)),
+        (_flat(_PROF, _MIG, 0), _flat(_POWER, _MIG, 101), _flat(_INFO, {**_MIG, **OWN, **JOB}, 1)),
         *({90: ()}, "info"),
     ),
     Case(
@@ -282,30 +330,6 @@ SINGLE = (
         ),
         {90: tuple({**GPU, "GPU_I_ID": "7", **job} for job in (JOB, _OTHER))},
         "info",
-    ),
-    Case(
-        *("SuperpodJobMapStale", "fires half an hour after the last reconciliation, and recovers"),
-        (
-            # 300 s behind at most, then for good at minute 60, and anew at minute 120.
-            Series("dcgm_job_map_reconcile_timestamp_seconds", {**NODE, **OWN}, (("0+30", 60), (3600, 60), ("7200+30", 60))),
-            Series("dcgm_job_map_reconcile_timestamp_seconds", {**NODE, **OWN, "host": "b"}, (("0+30", 180),)),
-        ),
-        *({59: (), 94.5: (), 97: (NODE,), 119: (NODE,), 121: ()}, "warning"),
-    ),
-    Case(
-        *("SuperpodJobMapStale", "is not told by a restart of Prometheus"),
-        (
-            Series(
-                *("dcgm_job_map_reconcile_timestamp_seconds", {**NODE, **OWN}),
-                (("0+30", 60), (None, 40), ("6000+30", 60)),
-            ),
-        ),
-        *({101: (), 150: ()}, "warning"),
-    ),
-    Case(
-        *("SuperpodJobMapStale", "is told again after a restart of Prometheus"),
-        (Series("dcgm_job_map_reconcile_timestamp_seconds", {**NODE, **OWN}, ((600, 90), (None, 20), (600, 60))),),
-        *({80: (NODE,), 117: (NODE,)}, "warning"),
     ),
     Case(
         *("SuperpodJobMapStale", "leaves nodes alone whose GPUs are free for maintenance"),
