@@ -20,7 +20,9 @@ from superpod_dcgm.base import paths
 from superpod_dcgm.config import applied as applied_before
 from superpod_dcgm.config import counters, derive, releases, scrape
 from superpod_dcgm.config import resolve as pillar_over_defaults
+from superpod_dcgm.exporter import counters as counters_file
 from superpod_dcgm.exporter import installed
+from superpod_dcgm.monitoring import alerts as alert_rules
 
 # Given by Salt's loader.
 __context__: dict[str, Any]
@@ -111,6 +113,8 @@ def _configuration(
     node = derive.node(found, architecture(), not match or __salt__["match.compound"](match), sys.executable)
     monitoring = found["hosts"]["monitoring"]
     named = bool(monitoring) and __salt__["match.compound"](monitoring)
+    if named:
+        found["exporter"]["facts"]["own_names"] = _names(found["exporter"]["counters"])
     if node["builds_here"] and (missing := pillar_over_defaults.build_errors(found, node["arch"])):
         raise CommandExecutionError("The pillar `dcgm` cannot be used:\n" + "\n".join(missing))
     return {
@@ -124,6 +128,28 @@ def _configuration(
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),
     }
+
+
+def _names(file: str) -> list[str]:
+    """Return the names in a counters file of the site that the master serves; of any other nothing is known here."""
+    text = __salt__["cp.get_file_str"](file) if file.startswith("salt://") else ""
+    return [row.name for row in counters_file.rows(text)] if text else []
+
+
+def alerts(pillar: dict[str, Any] | None = None, saltenv: str = "base") -> list[str]:
+    """
+    Return the alerts that this site does not have, and why: one sentence each.
+
+    :param pillar: what the pillar has as ``dcgm``; by default that of this minion.
+    :param saltenv: where the tree is that asks.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'mon-01' dcgm_config.alerts
+    """
+    return alert_rules.left_out(resolve(__salt__["pillar.get"]("dcgm", {}) if pillar is None else pillar, saltenv))
 
 
 def applied() -> dict[str, Any]:

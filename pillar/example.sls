@@ -261,3 +261,43 @@ dcgm:
     # Watts below which a GPU in MIG mode is taken to do nothing; where its power limit is among the metrics, a fifth of
     # that. Above, a utilization of 0 is not believed.
     idle_power: 100
+
+  # Alerts on what is measured, for Prometheus. docs/alerts.md says what there is; docs/runbooks.md what to do.
+  alerts:
+    enabled: true
+    # Where alerts of our own Prometheus go: Alertmanagers that you run, as [http://mon-01:9093]. Empty: nowhere, they are
+    # on its page only.
+    alertmanagers: []
+    # Alerts by name that are not made, such as [SuperpodGpuIdle].
+    disabled: []
+    # Severities by name of the alert, where they shall differ: {SuperpodGpuIdle: warning}.
+    severities: {}
+    # Labels that every alert gets, for the routes of an Alertmanager: {team: hpc}.
+    labels: {}
+    # What runbook_url begins with; the name of the alert follows in lower case.
+    runbooks: docs/runbooks.md#
+    # With exporter:counters a path on the nodes: the names of its rows that alerts may read.
+    rows: []
+    thresholds:
+      # GPUs that every node has. 0: as many as the node showed at any time of the last day.
+      gpus: 0
+      # Seconds for which a job must have left its GPU idle (rules:idle_utilization, rules:idle_power).
+      idle: 3600
+      # Degrees before the limit at which a GPU is hot.
+      margin: 5
+      # Where a GPU tells neither margin nor limits: degrees at which it is hot.
+      gpu_temperature: 87
+      # Where it tells no limit of its memory: degrees at which that is too hot.
+      memory_temperature: 95
+      # Recoveries or replays of NVLinks a minute, from which on they are told.
+      nvlink_recoveries: 1
+      # CRC errors of NVLinks a second.
+      nvlink_crc: 100
+      # Single-bit errors in 10 minutes.
+      single_bit: 1000
+      # Seconds for one answer of an exporter.
+      slow: 10
+      # Seconds without a complete reconciliation of the job map.
+      job_map: 1800
+      # Seconds since target files were last as the roles say.
+      targets: 900
