@@ -124,6 +124,7 @@ def _configuration(
         "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
         "prometheus_files": scrape.files(found),
+        "alerts_left_out": alert_rules.comment(found),
         "shared_storage": derive.shared_storage(found),
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),
@@ -134,22 +135,6 @@ def _names(file: str) -> list[str]:
     """Return the names in a counters file of the site that the master serves; of any other nothing is known here."""
     text = __salt__["cp.get_file_str"](file) if file.startswith("salt://") else ""
     return [row.name for row in counters_file.rows(text)] if text else []
-
-
-def alerts(pillar: dict[str, Any] | None = None, saltenv: str = "base") -> list[str]:
-    """
-    Return the alerts that this site does not have, and why: one sentence each.
-
-    :param pillar: what the pillar has as ``dcgm``; by default that of this minion.
-    :param saltenv: where the tree is that asks.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt 'mon-01' dcgm_config.alerts
-    """
-    return alert_rules.left_out(resolve(__salt__["pillar.get"]("dcgm", {}) if pillar is None else pillar, saltenv))
 
 
 def applied() -> dict[str, Any]:

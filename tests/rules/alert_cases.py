@@ -108,8 +108,8 @@ class State:
     """
     What is good or bad: metric, its further labels, a good and a bad value, and who is meant.
 
-    ``steady``: what stays as it is. ``hold``, ``keep``: minutes until it fires, and for which it goes on. ``neighbour``:
-    the label by which somebody else differs, who is always well.
+    ``steady``: what stays as it is. ``hold``, ``keep``: minutes until it fires, and for which it goes on.
+    ``neighbour``: the label by which somebody else differs, who is always well.
     """
 
     alert: str

@@ -135,7 +135,9 @@ EVENTS = (
     ),
     Event("SuperpodGpuXidReboot", "critical", _TOTAL, {"xid": "79"}, GPU, ("xid",), sparse=True, keep=30),
     Event("SuperpodGpuDoubleBitError", "critical", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", keep=30),
-    Event("SuperpodGpuSingleBitErrors", "warning", "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", rise=1000, gap_tells=False, rate=True),
+    Event(
+        "SuperpodGpuSingleBitErrors", "warning", "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", rise=1000, gap_tells=False, rate=True
+    ),
     Event("SuperpodGpuRowRemapped", "warning", "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", site="default"),
     Event("SuperpodNvlinkErrors", "warning", _RECOVERY, rise=10, gap_tells=False, rate=True),
     Event(
@@ -223,11 +225,13 @@ SINGLE = (
     ),
     Case(
         *("SuperpodGpuMissing", "counts instances of one GPU once, and jobs on it"),
-        tuple(
-            _flat(_TEMP, {**GPU, "GPU_I_ID": instance, "hpc_job": job}, 40, 30)
-            for instance, job in (("1", "7"), ("1", "8"), ("2", "9"))
-        )
-        + (_flat(_TEMP, GPU, 40), _flat("up", NODE, 1)),
+        (
+            *(
+                _flat(_TEMP, {**GPU, "GPU_I_ID": instance, "hpc_job": job}, 40, 30)
+                for instance, job in (("1", "7"), ("1", "8"), ("2", "9"))
+            ),
+            *(_flat(_TEMP, GPU, 40), _flat("up", NODE, 1)),
+        ),
         *({25: ()}, "critical"),
     ),
     Case(
@@ -236,7 +240,13 @@ SINGLE = (
         *({32: ()}, "critical"),
     ),
     *(
-        Case(name, "leaves XID 45 alone, also by the thousand", (_flat(_COUNT, {**GPU, "xid": "45"}, 5000),), {15: ()}, "")
+        Case(
+            name,
+            "leaves XID 45 alone, also by the thousand",
+            (_flat(_COUNT, {**GPU, "xid": "45"}, 5000),),
+            {15: ()},
+            "",
+        )
         for name in XIDS
     ),
     Case(
@@ -263,7 +273,8 @@ SINGLE = (
     Case(
         *("SuperpodGpuSingleBitErrors", "leaves a GPU alone whose neighbours have as many"),
         tuple(
-            Series("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", {**GPU, "gpu": gpu}, ((0, 20), (5000, 20))) for gpu in ("0", "1", "2")
+            Series("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", {**GPU, "gpu": gpu}, ((0, 20), (5000, 20)))
+            for gpu in ("0", "1", "2")
         ),
         *({22: ()}, "warning"),
     ),
@@ -278,7 +289,9 @@ SINGLE = (
         *({90: ()}, "warning"),
     ),
     *(
-        Case(name, "leaves the power cap alone", (_flat(_CLOCKS, {**GPU, "clock_event": "power_cap"}, 10),), {90: ()}, "")
+        Case(
+            name, "leaves the power cap alone", (_flat(_CLOCKS, {**GPU, "clock_event": "power_cap"}, 10),), {90: ()}, ""
+        )
         for name in (
             *("SuperpodGpuThermalSlowdown", "SuperpodGpuThermalSoftware", "SuperpodGpuPowerBrake"),
             "SuperpodGpuSlowdown",

@@ -93,7 +93,7 @@ def states(configuration: dict[str, Any], named: bool) -> list[str]:
     if not (named and prometheus["enabled"]):
         return ["dcgm.prometheus.clean" if left(configuration, named) else "dcgm.prometheus.unnamed"]
     parts = ("install", "config", "service") if prometheus["mode"] == "own" else ("existing",)
-    return [f"dcgm.prometheus.{part}" for part in parts]
+    return [f"dcgm.prometheus.{part}" for part in (*parts, "alerts")]
 
 
 def left(configuration: dict[str, Any], named: bool) -> bool:

@@ -9,7 +9,7 @@ from superpod_dcgm.monitoring.alert_site import LONG_MEMORY, MEMORY, NODE, WINDO
 
 SEVERITIES = ("critical", "warning", "info")
 # What an alert is about, at the beginning of its description.
-OF_GPU = "GPU {{ or $labels.gpu \"of unknown number\" }} of {{ $labels.host }} ({{ $labels.cluster }})"
+OF_GPU = 'GPU {{ or $labels.gpu "of unknown number" }} of {{ $labels.host }} ({{ $labels.cluster }})'
 OF_NODE = "{{ $labels.host }} ({{ $labels.cluster }})"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from superpod_dcgm.monitoring import alert_site, alerts_gpus, alerts_jobs, alerts_nodes, alerts_xids
-from superpod_dcgm.monitoring.alert_parts import SEVERITIES, Alert
+from superpod_dcgm.monitoring.alert_parts import Alert
 from superpod_dcgm.monitoring.alert_site import Missing, Site
 
 # group: its alerts
@@ -54,6 +54,16 @@ def left_out(configuration: Mapping[str, Any]) -> list[str]:
     site = alert_site.of(configuration)
     judged = (one for group in GROUPS.values() for one in _judged(configuration, site, group))
     return [f"{alert.name}: {why}" for alert, _, why in judged if why]
+
+
+def comment(configuration: Mapping[str, Any]) -> str:
+    """Return for a state which alerts this site does not have, and why."""
+    if not configuration["alerts"]["enabled"]:
+        return "This site has no alerts: dcgm:alerts:enabled is false"
+    sentences = left_out(configuration)
+    if not sentences:
+        return "This site has all alerts"
+    return "\n".join([f"Of {len(names())} alerts {len(sentences)} are left out (docs/alerts.md):", *sentences])
 
 
 def _judged(
@@ -153,6 +163,3 @@ def _goes(merged: Mapping[str, Any]) -> Iterator[str]:
             "dcgm:alerts:alertmanagers: with prometheus:mode: existing alerts go where that Prometheus sends them; "
             "name the Alertmanager in its own configuration, and leave this key empty"
         )
-
-
-__all__ = ["SEVERITIES", "alerting", "errors", "groups", "left_out", "names"]

@@ -194,7 +194,7 @@ ALERTS = (
     Alert(
         *("SuperpodNvlinkErrors", "warning", _nvlink),
         summary="An NVLink of a GPU has more errors than a healthy one.",
-        description=f"NVLinks of {OF_GPU} have {{{{ $value | humanize }}}} errors a minute (recoveries) or second (CRC).",
+        description=f"NVLinks of {OF_GPU} have {{{{ $value | humanize }}}} errors a minute, or CRC errors a second.",
     ),
     Alert(
         *("SuperpodNvlinkDown", "critical", _rises("nvlink5_recoveries_failed")),

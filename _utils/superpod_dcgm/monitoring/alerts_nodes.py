@@ -15,10 +15,7 @@ def gpus(site: Site) -> str:
 
     :raises Missing: no row that every GPU has is shown.
     """
-    return (
-        f"count by ({NODE}) ({site.row(_of_every_gpu(site))}) "
-        f'or max by ({NODE}) (up{{job="{EXPORTER}"}} == 1) * 0'
-    )
+    return f'count by ({NODE}) ({site.row(_of_every_gpu(site))}) or max by ({NODE}) (up{{job="{EXPORTER}"}} == 1) * 0'
 
 
 def _of_every_gpu(site: Site) -> str:
@@ -96,7 +93,7 @@ ALERTS = (
     Alert(
         *("SuperpodNoExporters", "critical", _none),
         summary="Prometheus has no target of dcgm-exporter at all.",
-        description="No node of the cluster {{ $labels.cluster }} is a target: target files are not read, or not there.",
+        description="No node of the cluster {{ $labels.cluster }} is a target: no target files, or not read.",
         hold="15m",
     ),
     Alert(
@@ -138,7 +135,7 @@ ALERTS = (
     Alert(
         *("SuperpodReleaseDiffers", "info", _release),
         summary="A node runs another release of dcgm-exporter than the fleet.",
-        description=f"{OF_NODE} has dcgm-exporter {{{{ or $labels.release \"of no known release\" }}}}.",
+        description=f'{OF_NODE} has dcgm-exporter {{{{ or $labels.release "of no known release" }}}}.',
         hold="1h",
     ),
 )

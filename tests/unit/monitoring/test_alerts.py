@@ -78,7 +78,10 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "all off": ({"alerts": {"enabled": False}}, {*alerts.names()}),
     "a file of the site on the nodes": (
-        {"exporter": {"counters": "/etc/x.csv"}, "alerts": {"rows": ["DCGM_FI_DEV_GPU_TEMP", "DCGM_EXP_XID_ERRORS_COUNT"]}},
+        {
+            "exporter": {"counters": "/etc/x.csv"},
+            "alerts": {"rows": ["DCGM_FI_DEV_GPU_TEMP", "DCGM_EXP_XID_ERRORS_COUNT"]},
+        },
         (NEEDS_EXTENDED | PROFILING | {"SuperpodGpuRowRemapped", "SuperpodGpuRemapFailed", "SuperpodGpuMemoryHot"})
         | {"SuperpodGpuIdle"},
     ),
@@ -103,6 +106,18 @@ def test_rows_of_a_file_that_the_master_serves_count() -> None:
 def test_why_an_alert_is_left_out_names_the_row_and_the_key() -> None:
     (found,) = [text for text in alerts.left_out(configuration({})) if text.startswith("SuperpodGpuDoubleBitError")]
     assert "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL" in found and "exporter:counters" in found
+
+
+@pytest.mark.parametrize(
+    ("pillar", "text"),
+    [
+        ({"alerts": {"enabled": False}}, "This site has no alerts: dcgm:alerts:enabled is false"),
+        ({"exporter": {"counters": "extended"}}, "This site has all alerts"),
+        ({}, f"Of {len(alerts.names())} alerts {len(NEEDS_EXTENDED)} are left out (docs/alerts.md):\nSuperpod"),
+    ],
+)
+def test_a_state_says_what_is_left_out(pillar: dict[str, Any], text: str) -> None:
+    assert alerts.comment(configuration(pillar)).startswith(text)
 
 
 def test_severity_labels_and_runbook_are_those_of_the_pillar() -> None:
