@@ -103,6 +103,13 @@ def test_rows_of_a_file_that_the_master_serves_count() -> None:
     assert "SuperpodGpuHot" not in "\n".join(alerts.left_out(found))
 
 
+def test_rows_are_read_from_a_file_that_the_master_serves_and_from_no_other(load: Any) -> None:
+    served = {"salt://x.csv": "# a comment\nDCGM_FI_DEV_GPU_TEMP, gauge, Heat.\n"}
+    module = load("_modules/dcgm_config.py", __salt__={"cp.get_file_str": lambda path: served.get(path, False)})
+    assert module._names("salt://x.csv") == ["DCGM_FI_DEV_GPU_TEMP"]
+    assert [module._names(path) for path in ("salt://y.csv", "/etc/x.csv", "default")] == [[], [], []]
+
+
 def test_why_an_alert_is_left_out_names_the_row_and_the_key() -> None:
     (found,) = [text for text in alerts.left_out(configuration({})) if text.startswith("SuperpodGpuDoubleBitError")]
     assert "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL" in found and "exporter:counters" in found
