@@ -15,6 +15,8 @@ from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("deployed")
 OURS = "superpod-prometheus.service"
+OUR_JOBS = {"superpod-dcgm-exporter", "superpod-dcgm"}
+ASKED = "Check that the existing Prometheus has our targets and rules"
 SITE = """
 global: {scrape_interval: 5s}
 scrape_configs:
@@ -108,7 +110,7 @@ def test_on_another_port_ours_runs_beside_it(cluster: Cluster, site: str, pillar
     pillar(port=9190)
     steps, code = apply(cluster)
     assert (failed(steps), code) == ([], 0)
-    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9190) == OUR_JOBS
     assert jobs(cluster, 9090) == {"site"}
     assert cluster.shell("head", f"systemctl show -P User {OURS}") == "superpod-prometheus"
     assert int(cluster.shell("head", "id -u superpod-prometheus")) < 1000
@@ -126,7 +128,7 @@ def test_a_configuration_that_promtool_refuses_changes_nothing(
     assert "nonsense" in "".join(failed(steps))
     assert code == 1
     assert cluster.shell("head", "sha256sum /etc/superpod-prometheus/prometheus.yml") == before
-    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9190) == OUR_JOBS
 
 
 def test_one_that_does_not_come_up_goes_back_to_what_did(
@@ -139,7 +141,7 @@ def test_one_that_does_not_come_up_goes_back_to_what_did(
     cluster.shell("head", "rm /usr/bin/prometheus-of-nobody")
     assert "It runs as before, by what it last ran by" in "".join(failed(steps))
     assert code == 1
-    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9190) == OUR_JOBS
 
 
 def test_own_becomes_existing_and_says_what_is_left_to_do(
@@ -149,8 +151,10 @@ def test_own_becomes_existing_and_says_what_is_left_to_do(
     pillar(mode="existing")
     steps, code = apply(cluster)
     assert (failed(steps), code) == ([], 0)
-    to_do = f"Add {path} to scrape_config_files of the existing Prometheus and reload it"
-    assert to_do in changed(steps)
+    (to_do,) = [step["changes"]["to do"] for step in steps if step["__id__"] == ASKED]
+    assert to_do.startswith(f"In /etc/prometheus/prometheus.yml, add `scrape_config_files: [{path}]`")
+    # 2.53 would refuse the whole file.
+    assert "fallback_scrape_protocol" not in cluster.shell("head", f"cat {path}")
     assert cluster.shell("head", f"ls -d /etc/superpod-prometheus /etc/systemd/system/{OURS} 2>&1 | wc -l") == "2"
     assert "No such file" in cluster.shell("head", "ls /etc/superpod-prometheus 2>&1 || true")
     assert jobs(cluster, 9190) == set()
