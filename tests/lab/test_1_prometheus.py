@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
+from own_prometheus import OUR_JOBS, OURS, Pillar, apply, changed, failed, jobs
 from product import Cluster
 
-from superpod.lab.deployment import CONFIG, render
 from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("deployed")
-OURS = "superpod-prometheus.service"
-OUR_JOBS = {"superpod-dcgm-exporter", "superpod-dcgm"}
 ASKED = "Check that the existing Prometheus has our targets and rules"
 SITE = """
 global: {scrape_interval: 5s}
@@ -48,17 +45,14 @@ stat -c '%U %a' /var/lib/prometheus /var/lib/prometheus/*
 @pytest.fixture(scope="module")
 def pillar(cluster: Cluster) -> Iterator[Callable[..., None]]:
     """Return a function that sets keys of the section prometheus in the lab's pillar."""
-    original = render((CONFIG / "pillar/dcgm.sls").read_text(), cluster.lab.record)
+    of_lab = Pillar(cluster)
 
     def change(**keys: Any) -> None:
-        found = yaml.safe_load(original)
         hosts = {"monitoring": keys.pop("monitoring")} if "monitoring" in keys else {}
-        found["dcgm"]["hosts"] |= hosts
-        found["dcgm"]["prometheus"] |= keys
-        cluster.lab.exec("head", ["tee", "/srv/pillar/dcgm.sls"], check=True, input=json.dumps(found))
+        of_lab.set(hosts=hosts, prometheus=keys)
 
     yield change
-    cluster.lab.exec("head", ["tee", "/srv/pillar/dcgm.sls"], check=True, input=original)
+    of_lab.restore()
 
 
 @pytest.fixture(scope="module")
@@ -70,27 +64,6 @@ def site(cluster: Cluster, pillar: Callable[..., None]) -> Iterator[str]:
     cluster.shell("head", LEAVE)
     pillar()
     cluster.lab.salt(HEAD, "state.apply", "dcgm.prometheus")
-
-
-def apply(cluster: Cluster, sls: str = "dcgm.prometheus", **options: Any) -> tuple[list[dict[str, Any]], int]:
-    arguments = [f"{name}={value}" for name, value in options.items()]
-    answers, code = cluster.lab.salt(HEAD, "state.apply", sls, *arguments)
-    assert isinstance(answers[HEAD], dict), answers
-    return list(answers[HEAD].values()), code
-
-
-def jobs(cluster: Cluster, port: int) -> set[str]:
-    status, body = cluster.lab.http(f"http://head:{port}/api/v1/status/config")
-    found = yaml.safe_load(json.loads(body)["data"]["yaml"]) if status == 200 else {}
-    return {job["job_name"] for job in found.get("scrape_configs", [])}
-
-
-def changed(steps: list[dict[str, Any]]) -> list[str]:
-    return [step["__id__"] for step in steps if step["changes"]]
-
-
-def failed(steps: list[dict[str, Any]]) -> list[str]:
-    return [step["comment"] for step in steps if step["result"] is False and "requisite" not in step["comment"]]
 
 
 @pytest.mark.parametrize("test", [True, False])
