@@ -84,7 +84,7 @@ PROMETHEUS_WEB = f"{PROMETHEUS_CONFIG}/web.yml"
 # The label `job` of exporters and of our own metrics; and what Prometheus' configuration calls these jobs, which no
 # job of a site is called: two of one name are refused.
 SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm")
-SCRAPE_NAMES = ("superpod-dcgm-exporter", "superpod-dcgm")
+SCRAPE_NAMES = (f"superpod-{SCRAPE_JOBS[0]}", *SCRAPE_JOBS[1:])
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 # All that uses GPUs; the timer starts the last.

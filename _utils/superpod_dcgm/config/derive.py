@@ -72,6 +72,7 @@ def places(configuration: dict[str, Any]) -> list[str]:
     slurm, found = configuration["slurm"], list[str]()
     if configuration["exporter"]["enabled"]:
         found += [paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS, paths.EXPORTER_LINK]
+        found += [paths.EXPORTER_WEB] if access.secured(configuration["exporter"]) else []
     if slurm["enabled"]:
         found += [paths.JOB_MAP_CONFIG, paths.TMPFILES_CONFIG, paths.NODE_CODE]
         found += [f"{systemd.DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]

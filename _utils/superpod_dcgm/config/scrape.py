@@ -23,9 +23,9 @@ _PATIENCE = 5 / 6
 def configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     """Return Prometheus' scrape configuration for exporters and own metrics; labels come from the target files."""
     prometheus, directory = configuration["prometheus"], configuration["targets"]["directory"]
-    own_job = paths.SCRAPE_JOBS[1]
+    job, own_job = paths.SCRAPE_JOBS
     exporter = {
-        **_scrape(0, prometheus, directory),
+        **_scrape(job, prometheus, directory),
         **access.client(configuration),
         # With a remote engine the exporter calls every machine localhost: the name that it gives, where it gives one,
         # is replaced.
@@ -37,17 +37,17 @@ def configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     if not contradictions.serves_own_metrics(configuration["metrics"]):
         return [exporter]
     # A job of their own: they have neither TLS nor password.
-    return [exporter, _scrape(1, prometheus, f"{directory}/{own_job}")]
+    return [exporter, _scrape(own_job, prometheus, f"{directory}/{own_job}")]
 
 
-def _scrape(number: int, prometheus: dict[str, Any], directory: str) -> dict[str, Any]:
+def _scrape(job: str, prometheus: dict[str, Any], directory: str) -> dict[str, Any]:
     interval = prometheus["scrape_interval"]
     files = {"files": [f"{directory}/*.json"], "refresh_interval": prometheus["refresh_interval"]}
-    name, label = paths.SCRAPE_NAMES[number], paths.SCRAPE_JOBS[number]
+    name = paths.SCRAPE_NAMES[paths.SCRAPE_JOBS.index(job)]
     # Copies, for which YAML needs no anchors.
     rules = [copy.deepcopy(_DROP_NOBODY)]
-    if name != label:
-        rules.append({"target_label": "job", "replacement": label})
+    if name != job:
+        rules.append({"target_label": "job", "replacement": job})
     return {
         "job_name": name,
         "scrape_interval": interval,
@@ -124,7 +124,7 @@ def states(configuration: dict[str, Any], named: bool) -> list[str]:
     prometheus = configuration["prometheus"]
     if not (named and prometheus["enabled"]):
         return ["dcgm.prometheus.clean" if left(configuration, named) else "dcgm.prometheus.unnamed"]
-    parts = ("install", "config", "service") if prometheus["mode"] == "own" else ("existing",)
+    parts = ("install", "config", "service", "superseded") if prometheus["mode"] == "own" else ("existing",)
     return [f"dcgm.prometheus.{part}" for part in parts]
 
 

@@ -160,3 +160,9 @@ def test_a_repair_is_no_contradiction_to_what_prometheus_became() -> None:
     then = {"hosts": hosts, "exporter": {"interval": 10000}, "prometheus": {"scrape_interval": "10s"}}
     kept = applied.record(configuration(then), DEFAULTS)["configuration"]
     assert configuration(applied.whole(kept, {"hosts": hosts}))["exporter"]["interval"] == 10000
+
+
+def test_a_node_that_lacks_our_web_configuration_is_repaired() -> None:
+    path = "/etc/dcgm-exporter/web-config.yml"
+    assert path in derive.places(configuration({"exporter": {"tls": TLS}}))
+    assert path not in derive.places(configuration({"exporter": {"web_config": path}}))
