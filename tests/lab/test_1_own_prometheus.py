@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shlex
 from collections.abc import Iterator
 
@@ -100,13 +101,13 @@ def test_what_the_server_itself_refuses_is_put_back_while_it_runs_on(cluster: Cl
 
 
 def test_it_is_started_again_after_an_exit_code_of_1(cluster: Cluster, pillar: Pillar) -> None:
-    config = "/etc/superpod-prometheus/prometheus.yml"
-    cluster.shell("head", f"cp -p {config} /root/kept.yml; echo nonsense: 1 >> {config}; systemctl restart {OURS}")
+    taken = "systemd-run --quiet --collect --unit=lab-taker python3 -m http.server 9090"
+    cluster.shell("head", f"systemctl stop {OURS}; {taken}; sleep 1; systemctl start {OURS}")
     ended = f"journalctl -u {OURS} -n 20 -o cat | grep -c 'code=exited, status=1/FAILURE' || true"
     try:
         cluster.wait("it ended by itself", lambda: cluster.shell("head", ended) != "0")
     finally:
-        cluster.shell("head", f"mv /root/kept.yml {config}")
+        cluster.shell("head", "systemctl stop lab-taker")
     cluster.wait("it runs again, by itself", lambda: jobs(cluster, 9090) == OUR_JOBS)
 
 
@@ -148,6 +149,18 @@ def test_a_certificate_that_it_cannot_read_is_named(cluster: Cluster, pillar: Pi
     steps, _ = apply(cluster)
     assert "/etc/lab-page/key cannot be read by the user superpod-prometheus" in "".join(failed(steps))
     assert process(cluster) == before
+
+
+def test_prometheus_3_gets_what_2_would_refuse(cluster: Cluster, pillar: Pillar) -> None:
+    config, key = "/etc/superpod-prometheus/prometheus.yml", "fallback_scrape_protocol"
+    count = f"grep -c {key} {config} || true"
+    assert cluster.shell("head", count) == "0"
+    pillar.set(prometheus={"program": "/opt/prometheus-3/bin/prometheus"})
+    assert failed(apply(cluster)[0]) == []
+    version = json.loads(cluster.lab.http("http://head:9090/api/v1/status/buildinfo")[1])["data"]["version"]
+    assert (version.split(".")[0], cluster.shell("head", count)) == ("3", "2")
+    cluster.wait("it scrapes the nodes", lambda: all(cluster.up(node) for node in ("dgx-01", "dgx-02")))
+    assert changed(apply(cluster)[0]) == []
 
 
 def test_promtool_takes_the_sample_in_the_docs(cluster: Cluster, repository) -> None:

@@ -158,3 +158,18 @@ def test_the_pillar_is_judged_on_the_head(cluster: Cluster, site: str, pillar: C
     assert (sentence.startswith("dcgm:hosts:monitoring: 'mon-01' matches none"), done.returncode) == (True, 1)
     steps, code = apply(cluster, "dcgm.head", test=True)
     assert (failed(steps), code) == ([sentence], 1)
+
+
+def test_existing_becomes_own_and_takes_its_files_away(
+    cluster: Cluster, site: str, pillar: Callable[..., None]
+) -> None:
+    path = "/etc/prometheus/scrape_configs.d/dcgm-exporter.yml"
+    pillar(mode="existing")
+    apply(cluster)
+    assert cluster.shell("head", f"ls {path}") == path
+    pillar(port=9190)
+    steps, code = apply(cluster)
+    assert (failed(steps), code) == ([], 0)
+    assert jobs(cluster, 9190) == OUR_JOBS
+    assert cluster.shell("head", f"ls {path} 2>/dev/null || true") == ""
+    assert changed(apply(cluster)[0]) == []
