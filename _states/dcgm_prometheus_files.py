@@ -126,6 +126,8 @@ def scrape_written(
     known = version.of_server(pages.Page(**page)) or version.parse(version_given)
     file = written.File(name, _fit(contents, known), promtool, ("check", "config"))
     ret = _written(file, _fit(contents, version.of_program(promtool)))
+    if ret["changes"] and ret["result"]:
+        ret["comment"] += "; a Prometheus that includes it has to be reloaded"
     if known:
         return ret
     note = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -51,17 +52,18 @@ def look(page: Page, ours: Ours) -> Found:
         return Found(False, _sentence([_include(ours, version), *_read_rules(ours.rules)], _ITS_CONFIGURATION))
     version = versions.of_server(page)
     answer = page.data("/api/v1/targets")
-    active = [target for target in _list(answer, "activeTargets") if isinstance(target, dict)]
+    active = _mappings(answer, "activeTargets")
     exporters = [target for target in active if _pool(target) == paths.SCRAPE_NAMES[0] or _reads(target, ours, config)]
     loaded = _loaded_rules(page)
     missing = [path for path in ours.rules if os.path.realpath(path) not in loaded]
     steps = [*_jobs_to_add(config, ours, version, answer), *_rules_to_add(config, missing)]
+    files = glob.glob(f"{ours.targets}/[!_]*.json")
     where = str(page.data("/api/v1/status/flags").get("config.file") or _ITS_CONFIGURATION)
     urls = {target.get("scrapeUrl") for target in exporters}
     others = {_pool(target) for target in active if target not in exporters and target.get("scrapeUrl") in urls}
     return Found(
         True,
-        _sentence(steps, where),
+        _sentence(steps, where) or (_unread(where, ours.targets, len(files)) if files and not exporters else ""),
         len(exporters),
         len(ours.rules) - len(missing),
         tuple(sorted(filter(None, others))),
@@ -83,8 +85,7 @@ def _jobs_to_add(config: dict[str, Any], ours: Ours, version: versions.Version, 
     if not pasted and not any(fnmatch.fnmatch(ours.scrape_config, pattern) for pattern in patterns):
         return [_include(ours, version)]
     # The entry that is always dropped shows that a job is loaded, with targets or without.
-    dropped = [target for target in _list(answer, "droppedTargets") if isinstance(target, dict)]
-    known = {_pool(target) for target in [*dropped, *_list(answer, "activeTargets")]}
+    known = {_pool(target) for key in ("droppedTargets", "activeTargets") for target in _mappings(answer, key)}
     if pasted or not answer or set(paths.SCRAPE_NAMES[:1]) <= known:
         return []
     return [f"{_RELOAD}it has not read {ours.scrape_config} as it is now"]
@@ -121,22 +122,27 @@ def _sentence(steps: list[str], where: str) -> str:
     return ""
 
 
+def _unread(where: str, directory: str, count: int) -> str:
+    return (
+        f"Let the user of the Prometheus that runs by {where} read {directory}: it has none of the {count} target "
+        "files there as targets"
+    )
+
+
 def _is_ours(job: Any, ours: Ours) -> bool:
-    if not isinstance(job, dict):
-        return False
-    files = [file for sd in _list(job, "file_sd_configs") if isinstance(sd, dict) for file in _list(sd, "files")]
+    files = [file for discovery in _mappings(job, "file_sd_configs") for file in _list(discovery, "files")]
     return f"{ours.targets}/*.json" in files
 
 
 def _reads(target: dict[str, Any], ours: Ours, config: dict[str, Any]) -> bool:
     """Whether a target is of a job that was pasted, by whatever name."""
-    names = [job.get("job_name") for job in _list(config, "scrape_configs") if _is_ours(job, ours)]
+    names = [job.get("job_name") for job in _mappings(config, "scrape_configs") if _is_ours(job, ours)]
     return _pool(target) in names
 
 
 def _loaded_rules(page: Page) -> set[str]:
-    groups = _list(page.data("/api/v1/rules"), "groups")
-    return {os.path.realpath(str(group.get("file", ""))) for group in groups if isinstance(group, dict)}
+    groups = _mappings(page.data("/api/v1/rules"), "groups")
+    return {os.path.realpath(str(group.get("file", ""))) for group in groups}
 
 
 def _pool(target: dict[str, Any]) -> str:
@@ -148,3 +154,7 @@ def _pool(target: dict[str, Any]) -> str:
 def _list(found: Any, key: str) -> list[Any]:
     value = found.get(key) if isinstance(found, dict) else None
     return value if isinstance(value, list) else []
+
+
+def _mappings(found: Any, key: str) -> list[dict[str, Any]]:
+    return [each for each in _list(found, key) if isinstance(each, dict)]

@@ -138,6 +138,19 @@ def test_what_is_missing_is_one_sentence_that_says_where(
     assert look(prometheus).to_do == sentence
 
 
+def test_target_files_that_it_cannot_read_are_told(serve: Serve, tmp_path: Path) -> None:
+    prometheus = serve()
+    prometheus.active = []
+    ours = existing.Ours("/etc/p/dcgm.yml", str(tmp_path))
+    (tmp_path / "_none.json").touch()
+    assert existing.look(Page(prometheus.port), ours).to_do == ""
+    (tmp_path / "dgx-01.json").touch()
+    assert existing.look(Page(prometheus.port), ours).to_do == (
+        f"Let the user of the Prometheus that runs by /etc/p/prometheus.yml read {tmp_path}: it has none of the 1 "
+        "target files there as targets"
+    )
+
+
 def test_targets_of_a_copied_job_count_by_its_name(serve: Serve) -> None:
     prometheus = serve()
     prometheus.config = {"scrape_configs": [PASTED]}
@@ -190,7 +203,12 @@ def test_one_that_does_not_tell_is_not_guessed(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_odd_lists_in_good_answers_are_no_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = {"yaml": "a: 1", "activeTargets": [5, {"labels": []}], "droppedTargets": {}, "groups": [7]}
+    odd = {
+        "yaml": "scrape_config_files: [/etc/p/dcgm.yml]",
+        "activeTargets": [5, {"labels": []}],
+        "droppedTargets": {},
+        "groups": [7],
+    }
     monkeypatch.setattr(Page, "fetch", lambda *_: (200, json.dumps({"data": odd})))
     assert existing.look(Page(9090), OURS).exporters == 0
 
