@@ -96,7 +96,23 @@ dcgm:
     boot_wait: 120
     # Versions kept below /opt/dcgm-exporter, the current one included.
     keep: 3
-    # TLS of /metrics, and basic authentication with it: an exporter-toolkit file on the node. Empty: plain HTTP.
+    # TLS of /metrics. Exporter and Prometheus are both set up by these keys. Empty: plain HTTP.
+    tls:
+      # PEM files that you put on every node; the exporter's user must be able to read the key, and nobody else.
+      certificate: ''
+      key: ''
+      # On the monitoring host: the PEM file by which Prometheus checks the certificates. Empty: the system's authorities.
+      ca: ''
+      # The name in the certificates, where it is not the name or address of the target.
+      server_name: ''
+    # Basic authentication of /metrics.
+    basic_auth:
+      user: ''
+      # bcrypt hash of the password, as `htpasswd -nBC 10 USER` prints it after the colon.
+      hash: ''
+      # On the monitoring host: the file with the password itself, which Prometheus reads.
+      password_file: ''
+    # Instead of tls and basic_auth: a file in the exporter-toolkit's format that you put on every node.
     web_config: ''
 
   # Prolog and epilog that tell the exporter which job holds which GPU.
@@ -232,16 +248,40 @@ dcgm:
     program: /usr/bin/prometheus
     # The service that the packages bring. It is masked while ours is here if we installed the packages, else never touched.
     service: prometheus
-    # mode own: configuration and data, both of our own.
+    # mode own: configuration and data, both of our own. The data must lie on a local disk.
     config: /etc/superpod-prometheus/prometheus.yml
     data: /var/lib/superpod-prometheus
-    # mode own: further entries of scrape_configs.
+    # mode own: how long data is kept, and how much of it (such as 200GB; empty: as much as there is). What is over goes.
+    retention: 30d
+    retention_size: ''
+    # mode own: labels of all that leaves this server, by remote_write and federation.
+    external_labels: {}
+    # mode own: entries of remote_write, for sites that outgrow one server. Secrets only by files (password_file …).
+    remote_write: []
+    # mode own: further entries of scrape_configs. Secrets only by files.
     scrape_configs: []
     # mode own: seconds in which it must come up with changed files; then the last good ones are put back.
     start_timeout: 60
+    # TLS and basic authentication of Prometheus' own page. Empty: plain HTTP.
+    web:
+      # mode own: PEM files that you put on the monitoring host.
+      certificate: ''
+      key: ''
+      # By what these states check that certificate when they ask the server; by default it is known by itself. In mode
+      # existing it says that the server has TLS.
+      ca: ''
+      user: ''
+      # mode own: bcrypt hash of the password.
+      hash: ''
+      # The file with the password itself, on the monitoring host; these states ask the server with it.
+      password_file: ''
     # mode existing: where the scrape configuration is written.
     scrape_config: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
-    retention: 30d
+    # mode existing: where the rule files are written.
+    rule_directory: /etc/prometheus/superpod-dcgm-rules
+    # mode existing: its version, such as 2.53.3, where it cannot be asked on `port`.
+    version: ''
+    # As long as exporter:interval: a faster scrape stores samples twice, a slower one misses some.
     scrape_interval: 30s
     # How often target files are read again: shared storage gives no change notice.
     refresh_interval: 30s

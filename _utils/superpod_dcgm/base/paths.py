@@ -57,6 +57,7 @@ EXPORTER_LINK = "/usr/bin/dcgm-exporter"
 EXPORTER_CONFIG = "/etc/dcgm-exporter"
 EXPORTER_ENVIRONMENT = f"{EXPORTER_CONFIG}/exporter.env"
 EXPORTER_COUNTERS = f"{EXPORTER_CONFIG}/default-counters.csv"
+EXPORTER_WEB = f"{EXPORTER_CONFIG}/web-config.yml"
 JOB_MAP_CONFIG = f"{EXPORTER_CONFIG}/job-map.conf"
 TMPFILES_CONFIG = "/etc/tmpfiles.d/superpod-dcgm.conf"
 # The code that timer and services of a node run, and the file with this project's own metrics.
@@ -78,7 +79,12 @@ PROMETHEUS_CONFIG = "/etc/superpod-prometheus"
 # What was installed and written for it, and the files with which it last came up.
 PROMETHEUS_RECORD = f"{PROMETHEUS_CONFIG}/record.json"
 PROMETHEUS_GOOD = f"{PROMETHEUS_CONFIG}/last-good"
+PROMETHEUS_RULES = f"{PROMETHEUS_CONFIG}/rules"
+PROMETHEUS_WEB = f"{PROMETHEUS_CONFIG}/web.yml"
+# The label `job` of exporters and of our own metrics; and what Prometheus' configuration calls these jobs, which no
+# job of a site is called: two of one name are refused.
 SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm")
+SCRAPE_NAMES = (f"superpod-{SCRAPE_JOBS[0]}", *SCRAPE_JOBS[1:])
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 # All that uses GPUs; the timer starts the last.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import counters, engine_address, matches, releases
+from superpod_dcgm.config import counters, engine_address, matches, monitored, releases
 from superpod_dcgm.monitoring import alerts
 
 # Taken on BCM nodes and heads whatever the pillar says.
@@ -50,7 +50,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[s
         *_pairs(merged),
         *_places(merged),
         *_labels(merged["targets"]["labels"]),
-        *_jobs(merged["prometheus"]),
+        *monitored.errors(merged, pillar),
         *_users(merged["users"]),
         *alerts.errors(merged),
     ]
@@ -167,13 +167,11 @@ def _is_ipv4(text: str) -> bool:
 
 
 def _pairs(merged: dict[str, Any]) -> Iterator[str]:
-    watcher, prometheus, slurm = merged["watcher"], merged["prometheus"], merged["slurm"]
+    watcher, slurm = merged["watcher"], merged["slurm"]
     if bool(watcher["user"]) != bool(watcher["password_file"]):
         yield "dcgm:watcher:user: basic authentication needs both user and password_file"
     if not watcher["user"] and bool(watcher["certificate"]) != bool(watcher["key"]):
         yield "dcgm:watcher:key: a client certificate needs both certificate and key"
-    if bool(prometheus["user"]) != bool(prometheus["password_file"]):
-        yield "dcgm:prometheus:user: basic authentication needs both user and password_file"
     if merged["targets"]["address"] == "fqdn" and not merged["targets"]["domain"]:
         yield "dcgm:targets:domain: it is empty, and targets:address: fqdn needs it; give the nodes' DNS domain"
     if slurm["prolog_link"] == slurm["epilog_link"]:
@@ -207,20 +205,6 @@ def _labels(labels: dict[str, str]) -> Iterator[str]:
             yield f"dcgm:targets:labels:{name}: every target has a label of this name already; choose another"
         elif name in _EXPORTERS_LABELS:
             yield f"dcgm:targets:labels:{name}: the metrics have a label of this name already; choose another"
-
-
-def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:
-    seen = list(paths.SCRAPE_JOBS)
-    for position, job in enumerate(prometheus["scrape_configs"]):
-        name = job.get("job_name")
-        key = f"dcgm:prometheus:scrape_configs[{position}]"
-        if not isinstance(name, str) or not name:
-            yield f"{key}: job_name is missing"
-        elif name in seen:
-            whose = "this project has" if name in paths.SCRAPE_JOBS else "there is"
-            yield f"{key}: {whose} a job {name} already; choose another job_name"
-        else:
-            seen.append(name)
 
 
 def _users(numbers: dict[str, int]) -> Iterator[str]:

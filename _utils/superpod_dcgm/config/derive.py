@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from superpod_dcgm.base import paths, systemd
-from superpod_dcgm.config import contradictions, system_users
+from superpod_dcgm.config import access, contradictions, system_users
 from superpod_dcgm.exporter import artifacts, go, source
 
 _KINDS = ("prolog", "epilog")
@@ -49,6 +49,11 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "all_users": system_users.all_of_a_node(configuration),
         "prometheus_users": system_users.of_monitoring(configuration),
         "metrics_url": metrics_url(exporter),
+        "web_config": {
+            "path": access.web_config(exporter),
+            "text": access.exporter_text(exporter),
+            "user": exporter["user"] if found["mode"] == "remote" else "root",
+        },
         "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
         "builds_here": builds_here,
         "wait": exporter["build"]["wait"] if exporter["method"] == "build" and not builds_here else 0,
@@ -67,6 +72,7 @@ def places(configuration: dict[str, Any]) -> list[str]:
     slurm, found = configuration["slurm"], list[str]()
     if configuration["exporter"]["enabled"]:
         found += [paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS, paths.EXPORTER_LINK]
+        found += [paths.EXPORTER_WEB] if access.secured(configuration["exporter"]) else []
     if slurm["enabled"]:
         found += [paths.JOB_MAP_CONFIG, paths.TMPFILES_CONFIG, paths.NODE_CODE]
         found += [f"{systemd.DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]
@@ -271,15 +277,14 @@ def environment(exporter: dict[str, Any], job_map: str, mode: str) -> dict[str, 
         values["DCGM_HPC_JOB_MAPPING_DIR"] = job_map
     if mode == "remote":
         values["DCGM_REMOTE_HOSTENGINE_INFO"] = exporter["engine_address"]
-    if exporter["web_config"]:
-        values["DCGM_EXPORTER_WEB_CONFIG_FILE"] = exporter["web_config"]
+    if web_config := access.web_config(exporter):
+        values["DCGM_EXPORTER_WEB_CONFIG_FILE"] = web_config
     values.update(exporter["environment"])
     return dict(sorted(values.items()))
 
 
 def metrics_url(exporter: dict[str, Any]) -> str:
     """Return the address at which this node's own exporter answers."""
-    scheme = "https" if exporter["web_config"] else "http"
     address = exporter["address"]
     host = "127.0.0.1" if address in ("", "0.0.0.0", "[::]") else address
-    return f"{scheme}://{host}:{exporter['port']}/metrics"
+    return f"{access.scheme(exporter)}://{host}:{exporter['port']}/metrics"
