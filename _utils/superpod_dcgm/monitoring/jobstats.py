@@ -18,7 +18,7 @@ _ROWS = {
     "nvidia_gpu_duty_cycle": ("gpu:utilization_ratio:max * 100", DEVICE),
     "nvidia_gpu_memory_total_bytes": ("gpu:memory_capacity_bytes:max", DEVICE),
     "nvidia_gpu_memory_used_bytes": ("gpu:memory_used_bytes:max", DEVICE),
-    "nvidia_gpu_temperature_celsius": (f"max by ({BOARD}) {metric_names.promql('gpu_temperature')}", BOARD),
+    "nvidia_gpu_temperature_celsius": (metric_names.promql("gpu_temperature", form=f"max by ({BOARD}) ({{}})"), BOARD),
 }
 _POWER = ("gpu:power_watts:max * 1000", BOARD)
 

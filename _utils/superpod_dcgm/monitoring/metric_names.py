@@ -159,15 +159,19 @@ def promql(key: str, schemas: Collection[int] = BOTH, matchers: str = "", form: 
     :param form: what becomes of each name before the units are changed: ``increase({}[5m])``.
     :raises ValueError: none of the schemas has it.
     """
-    metric, parts = METRICS[key], dict[str, None]()
-    for schema in sorted(schemas):
-        if found := name(key, schema):
-            selector = f"{found}{{{matchers}}}" if matchers else found
-            # Arithmetic drops the name: without it the rows of one schema would keep theirs.
-            parts[form.format(selector) + (_times(metric.factor) if schema == OLD else " * 1")] = None
-    if not parts:
+    factor, found = METRICS[key].factor, selectors(key, schemas, matchers)
+    if not found:
         raise ValueError(f"{key} has no name in metric schema {', '.join(map(str, sorted(schemas)))}")
+    # Arithmetic drops the name: without it the rows of one schema would keep theirs.
+    parts = [form.format(text) + (_times(factor) if schema == OLD else " * 1") for schema, text in found.items()]
     return f"({' or '.join(parts)})"
+
+
+def selectors(key: str, schemas: Collection[int] = BOTH, matchers: str = "") -> dict[int, str]:
+    """Return what selects the metric's rows, by schema; one that has no name of its own is left out."""
+    names = {name(key, schema): schema for schema in sorted(schemas, reverse=True)}
+    braces = f"{{{matchers}}}" if matchers else ""
+    return {schema: f"{found}{braces}" for found, schema in reversed(names.items()) if found}
 
 
 def _times(factor: float) -> str:

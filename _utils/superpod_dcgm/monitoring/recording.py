@@ -69,23 +69,24 @@ def _rule(record: str, expression: str) -> Rule:
     return {"record": record, "expr": expression}
 
 
-def _most(key: str, by: str, matchers: str = "", form: str = "{}") -> str:
-    return f"max by ({by}) {metric_names.promql(key, matchers=matchers, form=form)}"
+def _most(key: str, by: str, matchers: str = "", modifier: str = "") -> str:
+    # Each schema's rows by themselves: to bring all to one unit first takes twice the time.
+    return metric_names.promql(key, matchers=matchers, form=f"max by ({by}) ({{}}{modifier})")
 
 
 def _gpus(settings: Settings) -> list[Rule]:
     used, free, reserved = (_most(f"memory_{kind}", DEVICE) for kind in ("used", "free", "reserved"))
-    now, before = _most("energy", BOARD), _most("energy", BOARD, form="{} offset 1m")
+    now, before = _most("energy", BOARD), _most("energy", BOARD, modifier=" offset 1m")
     # Not increase(): servers disagree on what it is. A counter that fell was reset, and one that leapt is another's.
     measured = f"({now} - {before} >= 0) < {_MOST_JOULES}"
     return [
+        _rule("gpu:power_watts:max", _most("power", BOARD)),
         _rule("gpu:utilization_ratio:max", _utilization(settings)),
         _rule("gpu:memory_used_bytes:max", used),
         _rule(
             "gpu:memory_capacity_bytes:max",
             f"{_most('memory_capacity', DEVICE)}\nor {used} + {free} + ({reserved} or {used} * 0)",
         ),
-        _rule("gpu:power_watts:max", _most("power", BOARD)),
         _rule("gpu:energy_joules:increase1m", f"{measured}\nor {_most('power', BOARD)} * {INTERVAL}"),
         _rule("gpu:gpus:split", _parts(_rows("memory_used"), DEVICE)),
     ]
@@ -98,18 +99,26 @@ def _utilization(settings: Settings) -> str:
     Profiling that died reads 0. So a 0 counts only if GPU_UTIL says so, too. Instances have none: there it counts if
     another instance of the GPU is seen to work, or the board takes as little power as an idle one.
     """
-    profiling, power = _most("prof_engine", DEVICE), _most("power", BOARD)
+    profiling, power = _most("prof_engine", DEVICE), "gpu:power_watts:max"
     limit = f"({_most('power_limit', BOARD)} * {settings.idle_limit_ratio:g} or {power} * 0 + {settings.idle_watts:g})"
     whole = _most("gpu_utilization", DEVICE, matchers=_WHOLE)
-    alive = f"({_most('prof_engine', BOARD)} > 0 or {power} < {limit})"
-    return f"({profiling} > 0)\nor {whole}\nor ({profiling} and on ({BOARD}) {alive})"
+    sibling = _most("prof_engine", BOARD, matchers='GPU_I_ID!=""')
+    return f"({profiling} > 0)\nor {whole}\nor ({profiling} and on ({BOARD}) ({sibling} > 0 or {power} < {limit}))"
 
 
-def _rows(key: str, matchers: str = "") -> Callable[[str], str]:
-    return lambda more: metric_names.promql(key, matchers=",".join(filter(None, [matchers, more])))
+def _rows(key: str, matchers: str = "") -> Callable[[str], list[str]]:
+    return lambda more: [*metric_names.selectors(key, matchers=",".join(filter(None, [matchers, more]))).values()]
 
 
-def _parts(rows: Callable[[str], str], by: str) -> str:
+def _info(matchers: str) -> list[str]:
+    return [f"slurm_gpu_job_info{{{matchers}}}" if matchers else "slurm_gpu_job_info"]
+
+
+def _group(by: str, rows: list[str], then: str = "") -> str:
+    return "\nor ".join(f"group by ({by}) ({one}){then}" for one in rows)
+
+
+def _parts(rows: Callable[[str], list[str]], by: str) -> str:
     """
     Return how much of a GPU each row stands for: 1, or an instance's share of the compute slices.
 
@@ -120,7 +129,7 @@ def _parts(rows: Callable[[str], str], by: str) -> str:
     other = f'GPU_I_ID!="",GPU_I_PROFILE!~"{others}"'
     found = {_WHOLE: "", other: f" / {SLICES}"}
     found |= {f'GPU_I_ID!="",GPU_I_PROFILE=~"{text}"': f" * {slices} / {SLICES}" for slices, text in profiles.items()}
-    return "\nor ".join(f"group by ({by}) ({rows(matchers)}){part}" for matchers, part in found.items())
+    return "\nor ".join(_group(by, rows(matchers), part) for matchers, part in found.items())
 
 
 def _held(settings: Settings) -> list[Rule]:
@@ -129,13 +138,13 @@ def _held(settings: Settings) -> list[Rule]:
     key = f"{DEVICE}, hpc_job"
     # One owner of each job, should two writers disagree: the joins would fail.
     labels = ", ".join(filter(None, [key, settings.owner]))
-    jobs = f"on ({DEVICE}) group_left () count by ({DEVICE}) (group by ({key}) ({rows('')}))"
+    jobs = f"on ({DEVICE}) group_left () count by ({DEVICE}) ({_group(key, rows(''))})"
     here, memory = "gpu_job:gpus_allocated:split", "gpu:memory_used_bytes:max"
     return [
         _rule(here, f"topk by ({key}) (1,\n{_parts(rows, labels)}\n)\n/ {jobs}"),
         _rule(
             "gpu_job:memory_used_bytes:split",
-            f"topk by ({key}) (1, group by ({labels}) ({rows('')}))\n/ {jobs}\n* on ({DEVICE}) group_left () {memory}",
+            f"topk by ({key}) (1, {_group(labels, rows(''))})\n/ {jobs}\n* on ({DEVICE}) group_left () {memory}",
         ),
         # What a GPU says when a job begins is of the one before.
         _rule(
@@ -147,10 +156,6 @@ def _held(settings: Settings) -> list[Rule]:
             f"gpu_job:gpus_measured:split\nand on ({DEVICE}) gpu:utilization_ratio:max < {settings.idle_ratio:g}",
         ),
     ]
-
-
-def _info(matchers: str) -> str:
-    return f"slurm_gpu_job_info{{{matchers}}}" if matchers else "slurm_gpu_job_info"
 
 
 def _of_boards(by: str, record: str) -> str:
