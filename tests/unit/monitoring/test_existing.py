@@ -75,6 +75,8 @@ def serve() -> Iterator[Serve]:
                 """Say nothing."""
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
+        # A client that refuses a certificate hangs up.
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         servers.append(server)
