@@ -21,11 +21,18 @@ def text(content: dict[str, Any]) -> str:
     return f"{MARK}: edit the pillar, not this file.\n{plain(content)}"
 
 
+class _Indented(yaml.SafeDumper):
+    """Indents lists below their keys, as people do and yamllint wants it."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 def plain(content: dict[str, Any]) -> str:
     """Return a content as YAML without anchors."""
     # A pillar's mappings are of a kind of Salt's own.
     bare = json.loads(json.dumps(content))
-    dumped: str = yaml.safe_dump(bare, sort_keys=False, default_flow_style=False)
+    dumped: str = yaml.dump(bare, Dumper=_Indented, sort_keys=False, default_flow_style=False)
     return dumped
 
 
