@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, report, server, tidy
+from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, report, server, tidy, xids
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.log import say
 from superpod_dcgm.base import job_map_conf, leftovers, maintenance, paths
@@ -48,6 +48,7 @@ def tick() -> int:
     steps: list[tuple[str, Callable[[dict[str, str]], None]]] = [
         ("job map", _tidy),
         ("spool", _count),
+        ("kernel log", _count_xids),
         ("metrics", _write),
         ("device table", _refresh),
         ("reconciliation", _reconcile),
@@ -152,6 +153,16 @@ def _reconcile(conf: dict[str, str]) -> None:
 
 def _count(_conf: dict[str, str]) -> None:
     counters.count_spool()
+
+
+def _count_xids(_conf: dict[str, str]) -> None:
+    from superpod_dcgm.agent import devices
+
+    # After a boot that a GPU spoils there may be no table yet; that of the boot before knows the buses.
+    problem = xids.count(devices.current() or devices.kept() or device_table.Table())
+    # Said once; a metric tells how long it lasts. It is no failure of the tick, which this node's unit would show.
+    for sentence in counters.news([f"the kernel log cannot be read: {problem}"] if problem else []):
+        say(sentence)
 
 
 def _write(conf: dict[str, str]) -> None:

@@ -27,6 +27,8 @@ DEVICES_KEPT = f"{NODE_STATE}/devices"
 # Each prolog and epilog appends a line, which the timer counts into the other file.
 SPOOL = f"{NODE_RUNTIME}/spool"
 JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
+# Up to where the kernel log was read, and how many XIDs it had.
+KERNEL_LOG = f"{NODE_STATE}/kernel-log.json"
 # Says that the GPUs are free for maintenance, and keeps our units down as long; a reboot ends it.
 GPUS_FREED = f"{NODE_RUNTIME}/gpus-freed.json"
 RUNTIME_UNITS = "/run/systemd/system"
@@ -96,6 +98,7 @@ AGENT_FILES = (
     f"{SPOOL}.1",
     JOB_MAP_STATE,
     f"{JOB_MAP_STATE}.lock",
+    KERNEL_LOG,
     GPUS_FREED,
     *(f"{RUNTIME_UNITS}/{unit}.d/{GPUS_FREED_DROP_IN}" for unit in GPU_UNITS),
 )

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from superpod_dcgm import agent
-from superpod_dcgm.agent import __main__, counters, reconcile, slurm
+from superpod_dcgm.agent import __main__, counters, kernel_log, reconcile, slurm
 from superpod_dcgm.agent import metrics as agent_metrics
 from superpod_dcgm.agent import server as module_server
 from superpod_dcgm.base import job_map_conf, paths
@@ -51,6 +51,9 @@ class Devices:
             raise ValueError("breaks")
         return {"problem": self.problem}
 
+    def kept(self) -> None:
+        return None
+
     def current(self) -> SimpleNamespace:
         return TABLE
 
@@ -70,7 +73,8 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: Devices) -> Path:
     """A node: settings, a job map with job 12 on GPU 0, and a Slurm that knows no job."""
     places = {"JOB_MAP_CONFIG": "conf", "SPOOL": "run/spool", "JOB_MAP_STATE": "run/job-map.json"}
-    for name, file in {**places, "TEXTFILE_DIRECTORY": "run/textfile"}.items():
+    monkeypatch.setattr(kernel_log, "read", lambda place: kernel_log.News())
+    for name, file in {**places, "TEXTFILE_DIRECTORY": "run/textfile", "KERNEL_LOG": "lib/kernel-log.json"}.items():
         monkeypatch.setattr(paths, name, str(tmp_path / file))
     (tmp_path / "map").mkdir()
     (tmp_path / "run").mkdir()
