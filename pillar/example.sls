@@ -217,6 +217,13 @@ dcgm:
     # Seconds between two writings of the metrics.
     interval: 30
 
+  # The watcher's own metrics on the head: how old its list and the target files are, how many nodes wait.
+  head_metrics:
+    # The textfile directory of a node_exporter that others run on the head. Empty: a small service of ours serves them.
+    textfile_directory: ''
+    # Where our own service listens; unit and target use this port.
+    port: 9402
+
   # Prometheus on hosts.monitoring.
   prometheus:
     enabled: true

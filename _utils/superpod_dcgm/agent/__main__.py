@@ -1,8 +1,9 @@
 """
-What timer and services of a node run: ``python -m superpod_dcgm.agent devices | tick | serve``.
+What timer and services of a node run: ``python -m superpod_dcgm.agent devices | tick | serve [FILE PORT]``.
 
 ``devices`` makes the device table, ``tick`` keeps the job map true and writes this project's metrics, ``serve`` answers
-HTTP requests for them. Exit code 0: all of it worked; 1: something did not, standard error says what.
+HTTP requests for them, or for FILE on PORT, as on the head. Exit code 0: all of it worked; 1: something did not,
+standard error says what.
 """
 
 from __future__ import annotations
@@ -172,18 +173,20 @@ def _write(conf: dict[str, str]) -> None:
     metrics.write(conf, table, status.get("ok") is True, status)
 
 
-COMMANDS = {"devices": make_devices, "tick": tick, "serve": server.serve}
+COMMANDS: dict[str, Callable[[], int]] = {"devices": make_devices, "tick": tick, "serve": server.serve}
 
 
 def main(arguments: list[str]) -> int:
     """Run the command that ``arguments`` names and return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
-        say(f"usage: python -m superpod_dcgm.agent {' | '.join(COMMANDS)}")
+    command, *more = arguments or [""]
+    of_a_file = command == "serve" and len(more) == 2 and more[1].isdecimal()
+    if command not in COMMANDS or (more and not of_a_file):
+        say(f"usage: python -m superpod_dcgm.agent {' | '.join(COMMANDS)} [FILE PORT]")
         return 2
     try:
-        return COMMANDS[arguments[0]]()
+        return server.serve(more[0], int(more[1])) if of_a_file else COMMANDS[command]()
     except OSError as exc:
-        say(f"{arguments[0]}: {exc}")
+        say(f"{command}: {exc}")
         return 1
 
 

@@ -47,6 +47,10 @@ NODE_FILES = (
 HEAD_CONFIG = "/etc/superpod-dcgm"
 HEAD_STATE = "/var/lib/superpod-dcgm"
 SNAPSHOT = f"{HEAD_STATE}/snapshot.json"
+# The watcher's own metrics, who serves them, and where else they are linked to.
+HEAD_METRICS = f"{HEAD_STATE}/metrics/superpod-dcgm-head.prom"
+HEAD_METRICS_UNIT = "superpod-dcgm-head.service"
+HEAD_METRICS_LINK = f"{HEAD_STATE}/metrics/linked.json"
 WATCHER_SETTINGS = f"{HEAD_CONFIG}/watcher.json"
 WATCHER_CA = f"{HEAD_CONFIG}/ca.pem"
 WATCHER_CODE = "/usr/local/lib/superpod-dcgm"
@@ -80,7 +84,7 @@ PROMETHEUS_CONFIG = "/etc/superpod-prometheus"
 # What was installed and written for it, and the files with which it last came up.
 PROMETHEUS_RECORD = f"{PROMETHEUS_CONFIG}/record.json"
 PROMETHEUS_GOOD = f"{PROMETHEUS_CONFIG}/last-good"
-SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm")
+SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm", "superpod-dcgm-head")
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 # All that uses GPUs; the timer starts the last.

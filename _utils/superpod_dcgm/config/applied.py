@@ -15,7 +15,7 @@ from typing import Any
 from superpod_dcgm.config.resolve import ConfigurationError
 
 # No state of a node reads them.
-_NOT_OF_NODES = ("prometheus", "grafana", "targets")
+_NOT_OF_NODES = ("prometheus", "grafana", "targets", "head_metrics")
 # Their values may be passwords, such as that of a proxy.
 _SECRETS = (("exporter", "environment"), ("exporter", "build", "environment"))
 _SECRET = "(not stored)"

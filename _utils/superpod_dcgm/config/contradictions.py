@@ -16,7 +16,10 @@ _FOREIGN_PORTS = {
     **{6817: "slurmctld", 6818: "slurmd", 6819: "slurmdbd"},
 }
 _PRIVILEGED = 1024
-_PORTS = {"exporter": "the exporter", "metrics": "the service of our own metrics", "prometheus": "our Prometheus"}
+_PORTS = {
+    **{"exporter": "the exporter", "metrics": "the service of our own metrics"},
+    **{"head_metrics": "the service of the watcher's metrics", "prometheus": "our Prometheus"},
+}
 # Names of the environment that other keys set, and that more than the exporter goes by.
 _ENVIRONMENT = {
     "DCGM_EXPORTER_LISTEN": "exporter:address and exporter:port",
@@ -30,7 +33,14 @@ _EXPORTERS_LABELS = (
     *("gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "hostname", "hpc_job", "DCGM_FI_DRIVER_VERSION"),
     *("GPU_I_ID", "GPU_I_PROFILE", "le", "quantile"),
 )
-_OUR_UNITS = (paths.UNIT, paths.DEVICES_UNIT, paths.JOB_MAP_UNIT, paths.TEXTFILE_UNIT, paths.PROMETHEUS_UNIT)
+_OUR_UNITS = (
+    paths.UNIT,
+    paths.DEVICES_UNIT,
+    paths.JOB_MAP_UNIT,
+    paths.TEXTFILE_UNIT,
+    paths.PROMETHEUS_UNIT,
+    paths.HEAD_METRICS_UNIT,
+)
 
 
 def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[str, Any]) -> list[str]:
@@ -59,12 +69,19 @@ def serves_own_metrics(metrics: dict[str, Any]) -> bool:
     return bool(metrics["enabled"] and not metrics["textfile_directory"])
 
 
+def serves_head_metrics(merged: dict[str, Any]) -> bool:
+    """Return whether a service of ours serves the watcher's own metrics on the head."""
+    has_watcher = merged["watcher"]["enabled"] and bool(merged["hosts"]["head"])
+    return bool(has_watcher and merged["metrics"]["enabled"] and not merged["head_metrics"]["textfile_directory"])
+
+
 def _listening(merged: dict[str, Any]) -> dict[str, int]:
     """Return the port of each service of ours that this site has, by its section."""
     prometheus = merged["prometheus"]
     has = {
         "exporter": merged["exporter"]["enabled"],
         "metrics": merged["slurm"]["enabled"] and serves_own_metrics(merged["metrics"]),
+        "head_metrics": serves_head_metrics(merged),
         "prometheus": prometheus["enabled"] and prometheus["mode"] == "own" and bool(merged["hosts"]["monitoring"]),
     }
     return {section: merged[section]["port"] for section, there in has.items() if there}

@@ -24,7 +24,7 @@ _DROP_NOBODY = [{"source_labels": [_MARK], "regex": "nobody", "action": "drop"}]
 def configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     """Return Prometheus' scrape configuration for exporters and own metrics; labels come from the target files."""
     prometheus, directory = configuration["prometheus"], configuration["targets"]["directory"]
-    job, own_job = paths.SCRAPE_JOBS
+    job, own_job, head_job = paths.SCRAPE_JOBS
     exporter = {
         "scheme": prometheus["scheme"],
         **_scrape(job, prometheus, directory),
@@ -39,10 +39,15 @@ def configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
         exporter["tls_config"] = {"ca_file": prometheus["ca"]}
     if prometheus["user"]:
         exporter["basic_auth"] = {"username": prometheus["user"], "password_file": prometheus["password_file"]}
-    if not contradictions.serves_own_metrics(configuration["metrics"]):
-        return [exporter]
-    # A job of their own: they have neither TLS nor password.
-    return [exporter, _scrape(own_job, prometheus, f"{directory}/{own_job}")]
+    # Jobs of their own: they have neither TLS nor password.
+    served = {
+        own_job: contradictions.serves_own_metrics(configuration["metrics"]),
+        head_job: contradictions.serves_head_metrics(configuration),
+    }
+    return [
+        exporter,
+        *(_scrape(own, prometheus, f"{directory}/{own}") for own, is_served in served.items() if is_served),
+    ]
 
 
 def _scrape(job: str, prometheus: dict[str, Any], directory: str) -> dict[str, Any]:
