@@ -155,10 +155,13 @@ def _why(answer: process.Answer) -> str:
 
 def _take(place: Place, answer: process.Answer, news: News) -> None:
     # The last line of a program that was ended is a part.
-    rows = answer.output.split("\n")[:-1]
+    rows, known = answer.output.split("\n")[:-1], set(place.known)
     for entry in _entries("\n".join(row for row in rows if xid_lines.may_tell(row) or _BINARY.search(row))):
-        if _is_new(place, entry):
+        mark = _mark(entry)
+        if _moment(mark) > place.floor and mark not in known:
+            known.add(mark)
             news.lines.append(Line(_text(entry), _number(entry, "__REALTIME_TIMESTAMP") / 1e6))
+    _remember(place, known)
     for entry in _last(rows):
         place.cursor, place.any = entry["__CURSOR"], True
 
@@ -196,14 +199,18 @@ def _time(entry: dict[str, Any]) -> int:
     return _number(entry, _TIME if _TIME in entry else "__MONOTONIC_TIMESTAMP")
 
 
-def _is_new(place: Place, entry: dict[str, Any]) -> bool:
-    """Whether a line was not told yet; it is known then."""
-    moment = _time(entry)
-    mark = f"{moment}.{zlib.crc32(_text(entry).encode(errors='replace')):x}"
-    if moment <= place.floor or mark in place.known:
-        return False
-    place.known.append(mark)
-    if len(place.known) > _KNOWN:
-        place.known.sort(key=lambda one: int(one.partition(".")[0]))
-        place.floor = max(place.floor, int(place.known.pop(0).partition(".")[0]))
-    return True
+def _mark(entry: dict[str, Any]) -> str:
+    """By what a line is known again."""
+    return f"{_time(entry)}.{zlib.crc32(_text(entry).encode(errors='replace')):x}"
+
+
+def _moment(mark: str) -> int:
+    return int(mark.partition(".")[0])
+
+
+def _remember(place: Place, known: set[str]) -> None:
+    """Keep the newest lines, and of the others the time."""
+    marks = sorted(known, key=_moment)
+    place.known = marks[-_KNOWN:]
+    for mark in marks[:-_KNOWN][-1:]:
+        place.floor = max(place.floor, _moment(mark))
