@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from superpod_dcgm.base.files import Busy, is_free, lock_local
 from superpod_dcgm.base import paths
+from superpod_dcgm.base.files import Busy, is_free, lock_local
 from superpod_dcgm.watcher import head, targets
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
 
