@@ -20,7 +20,9 @@ from superpod_dcgm.base import paths
 from superpod_dcgm.config import applied as applied_before
 from superpod_dcgm.config import counters, derive, releases, scrape
 from superpod_dcgm.config import resolve as pillar_over_defaults
+from superpod_dcgm.exporter import counters as counters_file
 from superpod_dcgm.exporter import installed
+from superpod_dcgm.monitoring import alerts as alert_rules
 
 # Given by Salt's loader.
 __context__: dict[str, Any]
@@ -111,6 +113,8 @@ def _configuration(
     node = derive.node(found, architecture(), not match or __salt__["match.compound"](match), sys.executable)
     monitoring = found["hosts"]["monitoring"]
     named = bool(monitoring) and __salt__["match.compound"](monitoring)
+    if named:
+        found["exporter"]["facts"]["own_names"] = _names(found["exporter"]["counters"])
     if node["builds_here"] and (missing := pillar_over_defaults.build_errors(found, node["arch"])):
         raise CommandExecutionError("The pillar `dcgm` cannot be used:\n" + "\n".join(missing))
     return {
@@ -120,10 +124,17 @@ def _configuration(
         "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
         "prometheus_files": scrape.files(found),
+        "alerts_left_out": alert_rules.comment(found),
         "shared_storage": derive.shared_storage(found),
         "master": derive.master(found["watcher"]),
         "watcher_settings": derive.watcher_settings(found),
     }
+
+
+def _names(file: str) -> list[str]:
+    """Return the names in a counters file of the site that the master serves; of any other nothing is known here."""
+    text = __salt__["cp.get_file_str"](file) if file.startswith("salt://") else ""
+    return [row.name for row in counters_file.rows(text)] if text else []
 
 
 def applied() -> dict[str, Any]:

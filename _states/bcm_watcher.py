@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from superpod_dcgm.base import state
-from superpod_dcgm.watcher import head, targets
+from superpod_dcgm.watcher import head, head_link, targets
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -93,3 +93,29 @@ def targets_removed(name: str) -> dict[str, Any]:
         return state.result(name, None if hosts else True, f"{len(hosts)} target files to be removed", changes)
     problems = targets.remove_all(name).problems
     return state.result(name, not problems, "\n".join(problems) or f"{len(hosts)} target files removed", changes)
+
+
+def metrics_linked(name: str, directory: str) -> dict[str, Any]:
+    """
+    Link the watcher's metrics into the directory of a node_exporter that others run, and remove a link made before.
+
+    :param name: the file that the watcher writes.
+    :param directory: where node_exporter reads; empty for no link.
+
+    .. code-block:: yaml
+
+        Link the watcher's metrics:
+          bcm_watcher.metrics_linked:
+            - name: /var/lib/superpod-dcgm/metrics/superpod-dcgm-head.prom
+            - directory: /var/lib/node_exporter
+    """
+    try:
+        changes = head_link.plan(name, directory)
+        if not changes:
+            return state.result(name, True, f"{head_link.place(name, directory) or 'No link'} is as it should be")
+        if __opts__["test"]:
+            return state.result(name, None, "Links would be changed", changes)
+        head_link.make(name, directory)
+    except OSError as exc:
+        return state.result(name, False, f"{exc.filename or directory}: {exc.strerror}")
+    return state.result(name, True, "Links are changed", changes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from superpod_dcgm.base import state, systemd
 from superpod_dcgm.monitoring import existing, ownership, package, server
+from superpod_dcgm.monitoring import page as pages
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -127,17 +128,21 @@ def readable(name: str, user: str, places: list[str]) -> dict[str, Any]:
     return state.result(name, not found, "\n".join(found) or f"{user} can read {', '.join(places) or 'all'}")
 
 
-def serving(name: str, config: str, port: int, data: str, timeout: int) -> dict[str, Any]:
+def serving(
+    name: str, config: str, page: dict[str, Any], data: str, timeout: int, promtool: str = ""
+) -> dict[str, Any]:
     """
     Make sure that our Prometheus runs by its files, starts at boot, stays up and is ready.
 
-    With files by which it does not come up, those of the last time are put back, and the state fails.
+    promtool checks all of its files first. Where only they changed, and not its options, it reads them anew and goes
+    on running. With files by which it does not come up, those of the last time are put back, and the state fails.
 
     :param name: its unit.
     :param config: its configuration file.
-    :param port: where it listens.
+    :param page: how it is asked: ``port``, ``tls``, ``ca``, ``user``, ``password_file``.
     :param data: its data directory, which the record keeps for the day when it is removed.
     :param timeout: seconds that it may take.
+    :param promtool: the program that checks its files.
 
     .. code-block:: yaml
 
@@ -145,11 +150,12 @@ def serving(name: str, config: str, port: int, data: str, timeout: int) -> dict[
           dcgm_prometheus.serving:
             - name: superpod-prometheus.service
             - config: /etc/superpod-prometheus/prometheus.yml
-            - port: 9090
+            - page: {port: 9090}
             - data: /var/lib/superpod-prometheus
             - timeout: 60
+            - promtool: /usr/bin/promtool
     """
-    wanted = server.Server(config, port, timeout)
+    wanted = server.Server(config, pages.Page(**page), timeout, promtool)
     try:
         todo = server.differences(wanted)
         if __opts__["test"] or not todo:
@@ -159,7 +165,7 @@ def serving(name: str, config: str, port: int, data: str, timeout: int) -> dict[
         package.note(config=config, data=data)
     except _ERRORS as exc:
         return state.result(name, False, str(exc))
-    return state.result(name, True, f"{name} is up and ready on port {port}", todo)
+    return state.result(name, True, f"{name} is up and ready on port {wanted.page.port}", todo)
 
 
 def removed(name: str, config: str, data: str) -> dict[str, Any]:
@@ -199,74 +205,44 @@ def removed(name: str, config: str, data: str) -> dict[str, Any]:
     return state.result(name, True, f"{name} is removed; {stays}", changes)
 
 
-def included(name: str, path: str, directory: str, port: int) -> dict[str, Any]:
+def told(
+    name: str, page: dict[str, Any], scrape_config: str, targets: str, rules: list[str] | None = None
+) -> dict[str, Any]:
     """
-    Look whether a Prometheus of others includes our file. What is left to do for its administrator shows as a change.
+    Ask a Prometheus of others by its API whether it has our targets and rules.
+
+    What its administrator has left to do is one sentence, and shows as a change until it is done. Nothing is changed.
 
     :param name: a sentence.
-    :param path: our file.
-    :param directory: the directory with the target files.
-    :param port: where that Prometheus listens on this machine.
+    :param page: how it is asked: ``port``, ``tls``, ``ca``, ``user``, ``password_file``.
+    :param scrape_config: our file with the jobs.
+    :param targets: the directory of the target files.
+    :param rules: our rule files.
 
     .. code-block:: yaml
 
-        Add /etc/prometheus/scrape_configs.d/dcgm-exporter.yml to scrape_config_files and reload Prometheus:
-          dcgm_prometheus.included:
-            - path: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
-            - directory: /cm/shared/apps/dcgm-exporter/prometheus-targets
-            - port: 9090
+        Check that the existing Prometheus has our targets and rules:
+          dcgm_prometheus.told:
+            - page: {port: 9090}
+            - scrape_config: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
+            - targets: /cm/shared/apps/dcgm-exporter/prometheus-targets
     """
-    found = existing.includes(port, path)
-    to_do = existing.sentence(path, directory)
-    if found:
-        return state.result(name, True, f"It is included; {existing.targets(port)} exporters are targets")
-    if found is None:
-        why = f"No Prometheus tells on port {port} (dcgm:prometheus:port) whether that is done already."
-        return {**state.result(name, True, f"{why} {to_do}"), "warnings": [f"{why} {to_do}."]}
-    return state.result(name, None if __opts__["test"] else True, to_do, {"to do": to_do})
-
-
-def scrape_possible(name: str) -> dict[str, Any]:
-    """
-    Check that the scrape configuration to include takes no file of others. Nothing is changed.
-
-    :param name: the file.
-
-    .. code-block:: yaml
-
-        Check that the scrape configuration is ours to write:
-          dcgm_prometheus.scrape_possible:
-            - name: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
-    """
-    foreign = os.path.lexists(name) and not ownership.is_ours_to_include(name)
-    words = "was not written by this project: choose another path" if foreign else "is ours to write"
-    return state.result(name, not foreign, f"dcgm:prometheus:scrape_config: {name} {words}")
-
-
-def scrape_removed(name: str) -> dict[str, Any]:
-    """
-    Remove the scrape configuration for a Prometheus of others, if it is ours, and its directory once that is empty.
-
-    :param name: the file.
-
-    .. code-block:: yaml
-
-        Remove the scrape configuration:
-          dcgm_prometheus.scrape_removed:
-            - name: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
-    """
-    if not os.path.lexists(name):
-        return state.result(name, True, f"{name} is not there")
-    if not ownership.is_ours_to_include(name):
-        return state.result(name, True, f"{name} was not written by this project and stays")
-    changes = {"removed": name}
-    if __opts__["test"]:
-        return state.result(name, None, f"{name} would be removed", changes)
-    folder = os.path.dirname(name)
-    try:
-        os.unlink(name)
-        if not os.listdir(folder):
-            os.rmdir(folder)
-    except OSError as exc:
-        return state.result(name, False, f"{name} cannot be removed: {exc}")
-    return state.result(name, True, f"{name} is removed; take it out of that Prometheus' scrape_config_files", changes)
+    wanted = pages.Page(**page)
+    found = existing.look(wanted, existing.Ours(scrape_config, targets, tuple(rules or ())))
+    if not found.asked:
+        why = (
+            f"No Prometheus tells on port {wanted.port} (dcgm:prometheus:port) whether it has our targets and rules. "
+            f"If it has not: {found.to_do}"
+        )
+        return {**state.result(name, True, why), "warnings": [f"{why}."]}
+    notes = [
+        f"Job {job} of this Prometheus scrapes exporters that are targets of ours, too: every series comes twice. "
+        "Take that job out"
+        for job in found.twice
+    ]
+    if found.to_do:
+        ret = state.result(name, None if __opts__["test"] else True, found.to_do, {"to do": found.to_do})
+    else:
+        words = f"It has {found.exporters} exporters as targets and {found.rules} rule files of ours"
+        ret = state.result(name, True, words)
+    return {**ret, "warnings": notes} if notes else ret

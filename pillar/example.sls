@@ -96,7 +96,23 @@ dcgm:
     boot_wait: 120
     # Versions kept below /opt/dcgm-exporter, the current one included.
     keep: 3
-    # TLS of /metrics, and basic authentication with it: an exporter-toolkit file on the node. Empty: plain HTTP.
+    # TLS of /metrics. Exporter and Prometheus are both set up by these keys. Empty: plain HTTP.
+    tls:
+      # PEM files that you put on every node; the exporter's user must be able to read the key, and nobody else.
+      certificate: ''
+      key: ''
+      # On the monitoring host: the PEM file by which Prometheus checks the certificates. Empty: the system's authorities.
+      ca: ''
+      # The name in the certificates, where it is not the name or address of the target.
+      server_name: ''
+    # Basic authentication of /metrics.
+    basic_auth:
+      user: ''
+      # bcrypt hash of the password, as `htpasswd -nBC 10 USER` prints it after the colon.
+      hash: ''
+      # On the monitoring host: the file with the password itself, which Prometheus reads.
+      password_file: ''
+    # Instead of tls and basic_auth: a file in the exporter-toolkit's format that you put on every node.
     web_config: ''
 
   # Prolog and epilog that tell the exporter which job holds which GPU.
@@ -217,6 +233,13 @@ dcgm:
     # Seconds between two writings of the metrics.
     interval: 30
 
+  # The watcher's own metrics on the head: how old its list and the target files are, how many nodes wait.
+  head_metrics:
+    # The textfile directory of a node_exporter that others run on the head. Empty: a small service of ours serves them.
+    textfile_directory: ''
+    # Where our own service listens; unit and target use this port.
+    port: 9402
+
   # Prometheus on hosts.monitoring.
   prometheus:
     enabled: true
@@ -232,16 +255,40 @@ dcgm:
     program: /usr/bin/prometheus
     # The service that the packages bring. It is masked while ours is here if we installed the packages, else never touched.
     service: prometheus
-    # mode own: configuration and data, both of our own.
+    # mode own: configuration and data, both of our own. The data must lie on a local disk.
     config: /etc/superpod-prometheus/prometheus.yml
     data: /var/lib/superpod-prometheus
-    # mode own: further entries of scrape_configs.
+    # mode own: how long data is kept, and how much of it (such as 200GB; empty: as much as there is). What is over goes.
+    retention: 30d
+    retention_size: ''
+    # mode own: labels of all that leaves this server, by remote_write and federation.
+    external_labels: {}
+    # mode own: entries of remote_write, for sites that outgrow one server. Secrets only by files (password_file …).
+    remote_write: []
+    # mode own: further entries of scrape_configs. Secrets only by files.
     scrape_configs: []
     # mode own: seconds in which it must come up with changed files; then the last good ones are put back.
     start_timeout: 60
+    # TLS and basic authentication of Prometheus' own page. Empty: plain HTTP.
+    web:
+      # mode own: PEM files that you put on the monitoring host.
+      certificate: ''
+      key: ''
+      # By what these states check that certificate when they ask the server; by default it is known by itself. In mode
+      # existing it says that the server has TLS.
+      ca: ''
+      user: ''
+      # mode own: bcrypt hash of the password.
+      hash: ''
+      # The file with the password itself, on the monitoring host; these states ask the server with it.
+      password_file: ''
     # mode existing: where the scrape configuration is written.
     scrape_config: /etc/prometheus/scrape_configs.d/dcgm-exporter.yml
-    retention: 30d
+    # mode existing: where the rule files are written.
+    rule_directory: /etc/prometheus/superpod-dcgm-rules
+    # mode existing: its version, such as 2.53.3, where it cannot be asked on `port`.
+    version: ''
+    # As long as exporter:interval: a faster scrape stores samples twice, a slower one misses some.
     scrape_interval: 30s
     # How often target files are read again: shared storage gives no change notice.
     refresh_interval: 30s
@@ -250,3 +297,54 @@ dcgm:
     ca: ''
     user: ''
     password_file: ''
+
+  # Rules that Prometheus evaluates: what GPUs, jobs, users, accounts, partitions, nodes and clusters use (docs/rules.md).
+  rules:
+    enabled: true
+    # Whether there are rules under the names of jobstats' GPU exporter (nvidia_gpu_duty_cycle …) as well.
+    jobstats: false
+    # Utilization in per cent below which a GPU counts as idle.
+    idle_utilization: 1
+    # Watts below which a GPU in MIG mode is taken to do nothing; where its power limit is among the metrics, a fifth of
+    # that. Above, a utilization of 0 is not believed.
+    idle_power: 100
+
+  # Alerts on what is measured, for Prometheus. docs/alerts.md says what there is; docs/runbooks.md what to do.
+  alerts:
+    enabled: true
+    # Where alerts of our own Prometheus go: Alertmanagers that you run, as [http://mon-01:9093]. Empty: nowhere, they are
+    # on its page only.
+    alertmanagers: []
+    # Alerts by name that are not made, such as [SuperpodGpuIdle].
+    disabled: []
+    # Severities by name of the alert, where they shall differ: {SuperpodGpuIdle: warning}.
+    severities: {}
+    # Labels that every alert gets, for the routes of an Alertmanager: {team: hpc}.
+    labels: {}
+    # What runbook_url begins with; the name of the alert follows in lower case.
+    runbooks: docs/runbooks.md#
+    # With exporter:counters a path on the nodes: the names of its rows that alerts may read.
+    rows: []
+    thresholds:
+      # GPUs that every node has. 0: as many as the node showed at any time of the last day.
+      gpus: 0
+      # Seconds for which a job must have left its GPU idle (rules:idle_utilization, rules:idle_power).
+      idle: 3600
+      # Degrees before the limit at which a GPU is hot.
+      margin: 5
+      # Where a GPU tells neither margin nor limits: degrees at which it is hot.
+      gpu_temperature: 87
+      # Where it tells no limit of its memory: degrees at which that is too hot.
+      memory_temperature: 95
+      # Recoveries or replays of NVLinks a minute, from which on they are told.
+      nvlink_recoveries: 1
+      # CRC errors of NVLinks a second.
+      nvlink_crc: 100
+      # Single-bit errors in 10 minutes.
+      single_bit: 1000
+      # Seconds for one answer of an exporter.
+      slow: 10
+      # Seconds without a complete reconciliation of the job map.
+      job_map: 1800
+      # Seconds since target files were last as the roles say.
+      targets: 900

@@ -21,6 +21,7 @@ from tests.progress import pytest_sessionstart  # noqa: F401
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = {
     "unit": "plain Python and shell, without Salt's daemons",
+    "rules": "what Prometheus 2 and 3 make of our rules, by promtool",
     "upstream": "questions to an exporter, and what each release answers",
     "render": "every SLS and template in every context",
     "functional": "states and modules through Salt's loaders, without daemons",

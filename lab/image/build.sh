@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the disk of the lab's machines (Debian trixie, Slurm, Prometheus, Salt, the lab's libdcgm) in DIRECTORY.
+# Builds the disk of the lab's machines (Debian trixie, Slurm, Prometheus 2 and 3, Salt, the lab's libdcgm) in DIRECTORY.
 # usage: build.sh DIRECTORY CA-BUNDLE   (as root, in a mount namespace of its own; lines that begin with "==> " are progress)
 set -euo pipefail
 
@@ -34,6 +34,21 @@ mmdebstrap --mode=root --variant=minbase --components=main --include="$packages"
     --dpkgopt='path-exclude=/usr/share/info/*' --aptopt='Acquire::Retries "3"' \
     trixie "$root" ${SUPERPOD_DEBIAN_MIRROR:+"$SUPERPOD_DEBIAN_MIRROR"}
 
+# Only the two programs, beside the distribution's. The archive of a testing release has a date of expiry, which the copy of a mirror may have passed.
+step "Prometheus 3 from Debian forky"
+forky=$root/tmp/forky
+# mmdebstrap, not this script, expands the hook's variables.
+# shellcheck disable=SC2016
+mmdebstrap --mode=root --variant=custom --components=main --keyring="$here/debian-trixie.gpg" \
+    --aptopt='Acquire::Retries "3"' --aptopt='Acquire::Check-Valid-Until "false"' \
+    --extract-hook='cd "$1" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download prometheus promtool' \
+    forky "$forky" ${SUPERPOD_DEBIAN_MIRROR:+"$SUPERPOD_DEBIAN_MIRROR"}
+for package in "$forky"/*.deb; do
+    dpkg-deb --extract "$package" "$forky/found"
+done
+install -D -m 755 -t "$root/opt/prometheus-3/bin" "$forky/found/usr/bin/prometheus" "$forky/found/usr/bin/promtool"
+rm -rf "$forky"
+
 step "Salt from the pinned requirements"
 install -m 644 "$bundle" "$root/tmp/ca.pem"
 install -m 644 "$here/requirements.txt" "$root/tmp/requirements.txt"
@@ -58,7 +73,7 @@ inside make --silent -C /tmp/libdcgm OUT=/tmp/libdcgm install
 umount "$root/proc"
 
 step "Nothing starts by itself and no machine has an identity yet"
-for unit in munge slurmd slurmctld prometheus prometheus-node-exporter rsync; do
+for unit in munge slurmd slurmctld prometheus prometheus-node-exporter rsync 'victoria-metrics*' 'vm*'; do
     find "$root/etc/systemd/system" -name "$unit.service" -delete
 done
 find "$root/etc/systemd/system" -path '*.wants/*' \( -name 'apt-*' -o -name 'dpkg-db-backup*' -o -name 'e2scrub*' -o -name 'fstrim*' \) -delete

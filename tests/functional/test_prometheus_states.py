@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,10 +21,14 @@ def prometheus() -> Iterator[Any]:
 
     class Handler(BaseHTTPRequestHandler):
         text = ""
+        version = "2.53.3"
+        more: ClassVar[list[dict[str, str]]] = []
 
         def do_GET(self) -> None:
-            targets = {"activeTargets": [{"labels": {"job": "dcgm-exporter"}}]}
-            data = {"yaml": self.text} if self.path.endswith("/config") else targets
+            pool = {"scrapePool": "superpod-dcgm-exporter", "scrapeUrl": "http://dgx-01:9400/metrics"}
+            targets = {"activeTargets": [pool, *self.more]}
+            found = {"config": {"yaml": self.text}, "buildinfo": {"version": self.version}}
+            data = found.get(self.path.rpartition("/")[2], targets)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"data": data}).encode())
@@ -41,36 +45,40 @@ def prometheus() -> Iterator[Any]:
     server.server_close()
 
 
-def included(states: Any, path: Path, port: int, test: bool = False) -> Any:
-    name = "Include it"
-    return states.dcgm_prometheus.included(name, path=str(path), directory="/cm/targets", port=port, test=test)
+def told(states: Any, path: Path, port: int, test: bool = False) -> Any:
+    what = {"scrape_config": str(path), "targets": "/cm/targets", "page": {"port": port}}
+    return states.dcgm_prometheus.told("Ask it", **what, test=test)
 
 
 def test_what_is_left_to_do_shows_as_a_change_until_it_is_done(states: Any, prometheus: Any, tmp_path: Path) -> None:
     path = tmp_path / "dcgm-exporter.yml"
-    ret = included(states, path, prometheus.port)
+    ret = told(states, path, prometheus.port)
     assert ret.result is True
     assert f"scrape_config_files: [{path}]" in ret.changes["to do"]
-    assert included(states, path, prometheus.port, test=True).result is None
+    assert told(states, path, prometheus.port, test=True).result is None
     prometheus.text = f"scrape_config_files: [{path}]"
-    ret = included(states, path, prometheus.port)
-    assert (ret.result, ret.changes) == (True, {})
-    assert "1 exporters are targets" in ret.comment
+    ret = told(states, path, prometheus.port)
+    assert (ret.result, ret.changes, ret.warnings) == (True, {}, [])
+    assert "1 exporters as targets" in ret.comment
+    prometheus.more = [{"scrapePool": "gpu", "scrapeUrl": "http://dgx-01:9400/metrics"}]
+    ret = told(states, path, prometheus.port)
+    assert "Job gpu of this Prometheus scrapes exporters that are targets of ours, too" in ret.warnings[0]
 
 
 def test_where_nobody_answers_that_is_said(states: Any, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    ret = included(states, tmp_path / "x.yml", port)
+    ret = told(states, tmp_path / "x.yml", port)
     assert (ret.result, ret.changes) == (True, {})
     assert f"No Prometheus tells on port {port}" in ret.comment
+    assert f"add `scrape_config_files: [{tmp_path}/x.yml]`" in ret.comment
 
 
 def test_a_scrape_configuration_of_others_is_neither_written_nor_removed(states: Any, tmp_path: Path) -> None:
     path = tmp_path / "scrape.yml"
     path.write_text("scrape_configs: [{job_name: node}]\n")
-    assert states.dcgm_prometheus.scrape_possible(str(path)).result is False
-    ret = states.dcgm_prometheus.scrape_removed(str(path))
+    assert states.dcgm_prometheus_files.scrape_possible(str(path)).result is False
+    ret = states.dcgm_prometheus_files.scrape_removed(str(path))
     assert (ret.result, ret.changes, path.exists()) == (True, {}, True)
 
 
@@ -78,12 +86,12 @@ def test_ours_goes_with_the_directory_that_it_leaves_empty(states: Any, tmp_path
     path = tmp_path / "scrape_configs.d/dcgm-exporter.yml"
     path.parent.mkdir()
     path.write_text(OURS)
-    assert states.dcgm_prometheus.scrape_possible(str(path)).result is True
-    assert states.dcgm_prometheus.scrape_removed(str(path), test=True).result is None
+    assert states.dcgm_prometheus_files.scrape_possible(str(path)).result is True
+    assert states.dcgm_prometheus_files.scrape_removed(str(path), test=True).result is None
     assert path.exists()
-    assert states.dcgm_prometheus.scrape_removed(str(path)).changes == {"removed": str(path)}
+    assert states.dcgm_prometheus_files.scrape_removed(str(path)).changes == {"removed": str(path)}
     assert not path.parent.exists()
-    assert states.dcgm_prometheus.scrape_removed(str(path)).changes == {}
+    assert states.dcgm_prometheus_files.scrape_removed(str(path)).changes == {}
 
 
 def test_a_port_that_is_taken_is_refused_in_a_sentence(states: Any, tmp_path: Path) -> None:

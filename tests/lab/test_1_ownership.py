@@ -55,11 +55,11 @@ def test_nothing_of_the_callers_environment_decides(cluster: Cluster) -> None:
     before = cluster.started(NODE)
     leaks = {name: "http://198.18.0.1:3128" for name in ("http_proxy", "https_proxy", "all_proxy")}
     leaks.update(BASH_ENV="/nonexistent", LC_ALL="de_DE.UTF-8", SYSTEMD_PAGER="false", GOFLAGS="-broken", GIT_DIR="/x")
-    pillar = shlex.quote('{"dcgm": {"exporter": {"interval": 2000}}}')
+    pillar = shlex.quote('{"dcgm": {"exporter": {"interval": 3000}, "prometheus": {"scrape_interval": "3s"}}}')
     words = " ".join(f"{name}={value}" for name, value in leaks.items())
     cluster.shell(NODE, f"env {words} salt-call --retcode-passthrough state.apply dcgm.exporter pillar={pillar}")
     assert cluster.started(NODE) != before
-    assert 'INTERVAL="2000"' in cluster.shell(NODE, "cat /etc/dcgm-exporter/exporter.env")
+    assert 'INTERVAL="3000"' in cluster.shell(NODE, "cat /etc/dcgm-exporter/exporter.env")
     apply(cluster).succeeded()
 
 
@@ -79,7 +79,7 @@ def test_a_vendors_service_is_named_before_anything_is_changed(cluster: Cluster)
     )
     try:
         before = cluster.shell(NODE, PICTURE), cluster.started(NODE)
-        failed = apply(cluster, interval=2000).failed(NODE)
+        failed = apply(cluster, start_timeout=31, environment={"X": "y"}).failed(NODE)
         assert failed.keys() == {CHECK}
         assert "nvidia-dcgm-exporter.service runs on this node: `systemctl disable --now" in failed[CHECK]
         assert (cluster.shell(NODE, PICTURE), cluster.started(NODE)) == before

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
+from own_prometheus import OUR_JOBS, OURS, Pillar, apply, changed, failed, jobs
 from product import Cluster
 
-from superpod.lab.deployment import CONFIG, render
 from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("deployed")
-OURS = "superpod-prometheus.service"
+ASKED = "Check that the existing Prometheus has our targets and rules"
 SITE = """
 global: {scrape_interval: 5s}
 scrape_configs:
@@ -46,17 +45,14 @@ stat -c '%U %a' /var/lib/prometheus /var/lib/prometheus/*
 @pytest.fixture(scope="module")
 def pillar(cluster: Cluster) -> Iterator[Callable[..., None]]:
     """Return a function that sets keys of the section prometheus in the lab's pillar."""
-    original = render((CONFIG / "pillar/dcgm.sls").read_text(), cluster.lab.record)
+    of_lab = Pillar(cluster)
 
     def change(**keys: Any) -> None:
-        found = yaml.safe_load(original)
         hosts = {"monitoring": keys.pop("monitoring")} if "monitoring" in keys else {}
-        found["dcgm"]["hosts"] |= hosts
-        found["dcgm"]["prometheus"] |= keys
-        cluster.lab.exec("head", ["tee", "/srv/pillar/dcgm.sls"], check=True, input=json.dumps(found))
+        of_lab.set(hosts=hosts, prometheus=keys)
 
     yield change
-    cluster.lab.exec("head", ["tee", "/srv/pillar/dcgm.sls"], check=True, input=original)
+    of_lab.restore()
 
 
 @pytest.fixture(scope="module")
@@ -68,27 +64,6 @@ def site(cluster: Cluster, pillar: Callable[..., None]) -> Iterator[str]:
     cluster.shell("head", LEAVE)
     pillar()
     cluster.lab.salt(HEAD, "state.apply", "dcgm.prometheus")
-
-
-def apply(cluster: Cluster, sls: str = "dcgm.prometheus", **options: Any) -> tuple[list[dict[str, Any]], int]:
-    arguments = [f"{name}={value}" for name, value in options.items()]
-    answers, code = cluster.lab.salt(HEAD, "state.apply", sls, *arguments)
-    assert isinstance(answers[HEAD], dict), answers
-    return list(answers[HEAD].values()), code
-
-
-def jobs(cluster: Cluster, port: int) -> set[str]:
-    status, body = cluster.lab.http(f"http://head:{port}/api/v1/status/config")
-    found = yaml.safe_load(json.loads(body)["data"]["yaml"]) if status == 200 else {}
-    return {job["job_name"] for job in found.get("scrape_configs", [])}
-
-
-def changed(steps: list[dict[str, Any]]) -> list[str]:
-    return [step["__id__"] for step in steps if step["changes"]]
-
-
-def failed(steps: list[dict[str, Any]]) -> list[str]:
-    return [step["comment"] for step in steps if step["result"] is False and "requisite" not in step["comment"]]
 
 
 @pytest.mark.parametrize("test", [True, False])
@@ -108,7 +83,7 @@ def test_on_another_port_ours_runs_beside_it(cluster: Cluster, site: str, pillar
     pillar(port=9190)
     steps, code = apply(cluster)
     assert (failed(steps), code) == ([], 0)
-    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9190) == OUR_JOBS
     assert jobs(cluster, 9090) == {"site"}
     assert cluster.shell("head", f"systemctl show -P User {OURS}") == "superpod-prometheus"
     assert int(cluster.shell("head", "id -u superpod-prometheus")) < 1000
@@ -126,7 +101,7 @@ def test_a_configuration_that_promtool_refuses_changes_nothing(
     assert "nonsense" in "".join(failed(steps))
     assert code == 1
     assert cluster.shell("head", "sha256sum /etc/superpod-prometheus/prometheus.yml") == before
-    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9190) == OUR_JOBS
 
 
 def test_one_that_does_not_come_up_goes_back_to_what_did(
@@ -139,7 +114,7 @@ def test_one_that_does_not_come_up_goes_back_to_what_did(
     cluster.shell("head", "rm /usr/bin/prometheus-of-nobody")
     assert "It runs as before, by what it last ran by" in "".join(failed(steps))
     assert code == 1
-    assert jobs(cluster, 9190) == {"dcgm-exporter", "superpod-dcgm"}
+    assert jobs(cluster, 9190) == OUR_JOBS
 
 
 def test_own_becomes_existing_and_says_what_is_left_to_do(
@@ -149,8 +124,10 @@ def test_own_becomes_existing_and_says_what_is_left_to_do(
     pillar(mode="existing")
     steps, code = apply(cluster)
     assert (failed(steps), code) == ([], 0)
-    to_do = f"Add {path} to scrape_config_files of the existing Prometheus and reload it"
-    assert to_do in changed(steps)
+    (to_do,) = [step["changes"]["to do"] for step in steps if step["__id__"] == ASKED]
+    assert to_do.startswith(f"In /etc/prometheus/prometheus.yml, add `scrape_config_files: [{path}]`")
+    # 2.53 would refuse the whole file.
+    assert "fallback_scrape_protocol" not in cluster.shell("head", f"cat {path}")
     assert cluster.shell("head", f"ls -d /etc/superpod-prometheus /etc/systemd/system/{OURS} 2>&1 | wc -l") == "2"
     assert "No such file" in cluster.shell("head", "ls /etc/superpod-prometheus 2>&1 || true")
     assert jobs(cluster, 9190) == set()
@@ -181,3 +158,18 @@ def test_the_pillar_is_judged_on_the_head(cluster: Cluster, site: str, pillar: C
     assert (sentence.startswith("dcgm:hosts:monitoring: 'mon-01' matches none"), done.returncode) == (True, 1)
     steps, code = apply(cluster, "dcgm.head", test=True)
     assert (failed(steps), code) == ([sentence], 1)
+
+
+def test_existing_becomes_own_and_takes_its_files_away(
+    cluster: Cluster, site: str, pillar: Callable[..., None]
+) -> None:
+    path = "/etc/prometheus/scrape_configs.d/dcgm-exporter.yml"
+    pillar(mode="existing")
+    apply(cluster)
+    assert cluster.shell("head", f"ls {path}") == path
+    pillar(port=9190)
+    steps, code = apply(cluster)
+    assert (failed(steps), code) == ([], 0)
+    assert jobs(cluster, 9190) == OUR_JOBS
+    assert cluster.shell("head", f"ls {path} 2>/dev/null || true") == ""
+    assert changed(apply(cluster)[0]) == []

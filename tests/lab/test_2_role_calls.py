@@ -35,7 +35,9 @@ def edited(cluster: Cluster) -> Iterator[str]:
     cluster.wait("all is quiet", lambda: settled(cluster))
     cluster.wait("the configurations are kept", lambda: snapshot(cluster)["applied"].keys() >= set(NODES))
     before = interval(cluster, NODES[0])
-    cluster.shell("head", f"cp -p {PILLAR} /root/pillar.before; sed -i 's/interval: 1000$/interval: 7000/' {PILLAR}")
+    # Prometheus scrapes as often as the exporter samples.
+    edit = "s/ interval: 2000$/ interval: 7000/; s/scrape_interval: 2s/scrape_interval: 7s/"
+    cluster.shell("head", f"cp -p {PILLAR} /root/pillar.before; sed -i '{edit}' {PILLAR}")
     yield before
     cluster.shell("head", f"cp -p /root/pillar.before {PILLAR}; rm /root/pillar.before")
     cluster.lab.salt("dgx-*", "saltutil.refresh_pillar")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from rendering import FILE_ROOT, UBUNTU, read_yaml, unresolved
+from superpod_dcgm.monitoring import metric_names
 
 COMPATIBILITY = read_yaml(FILE_ROOT / "dcgm/compatibility.yaml")
 
@@ -53,4 +54,4 @@ def test_an_apply_says_what_is_assumed_of_the_release(steps: Any, release: str, 
 def test_the_rows_of_schema_2_have_its_names(steps: Any) -> None:
     installed = steps(release="4.9.0", counters="extended")["dcgm_counters.installed"]
     assert "DCGM_FI_DEV_GPU_TEMP_MARGIN_CELSIUS, gauge" in "\n".join(installed["rows"])
-    assert installed["renamed"] == COMPATIBILITY["renamed"]
+    assert installed["renamed"] == metric_names.renamed()

@@ -37,13 +37,51 @@ def test_prometheus_gets_its_configuration_as_yaml_that_promtool_checks(compiler
         chunks = compile_states.low("dcgm.prometheus.config")
     step = next(chunk for chunk in chunks if chunk["__id__"] == "Write the configuration of Prometheus")
     first, own, third = yaml.safe_load(step["contents"])["scrape_configs"]
-    assert (first["job_name"], own["job_name"], third) == ("dcgm-exporter", "superpod-dcgm", more)
+    assert (first["job_name"], own["job_name"], third) == ("superpod-dcgm-exporter", "superpod-dcgm", more)
     folders = [scrape["file_sd_configs"][0]["files"][0] for scrape in (first, own)]
     assert folders == [
         f"/cm/shared/apps/dcgm-exporter/prometheus-targets/{path}" for path in ("*.json", "superpod-dcgm/*.json")
     ]
-    # file.serialize knows check_cmd only from Salt 3007 on.
-    assert (step["state"], step["fun"], step["check_cmd"]) == ("file", "managed", "/usr/bin/promtool check config")
+    assert (step["state"], step["promtool"]) == ("dcgm_prometheus_files", "/usr/bin/promtool")
+    assert step["group"] == "superpod-prometheus"
+
+
+PROMETHEUS_UNIT = "dcgm/prometheus/files/superpod-prometheus.service.jinja"
+WEB = {"user": "p", "hash": f"$2y$05${'a' * 53}", "password_file": "/p"}
+
+
+@pytest.mark.parametrize(
+    ("prometheus", "options"),
+    [
+        ({}, {"--storage.tsdb.retention.time=30d"}),
+        ({"retention": "1y", "retention_size": "200GB"}, {"--storage.tsdb.retention.size=200GB"}),
+        ({"web": WEB}, {"--web.config.file=/etc/superpod-prometheus/web.yml"}),
+    ],
+)
+def test_the_unit_of_prometheus_has_the_options_of_the_pillar_and_never_gives_up(compiler, prometheus, options) -> None:
+    with compiler(UBUNTU, {"dcgm": {**MONITORED["dcgm"], "prometheus": prometheus}}) as compile_states:
+        texts = compile_states.templates(compile_states.low("dcgm.prometheus.config"))
+    lines = texts[PROMETHEUS_UNIT].splitlines()
+    (start,) = [set(line.split()[1:]) for line in lines if line.startswith("ExecStart=")]
+    assert options < start
+    chosen = {option for option in start if "retention.size" in option or "web.config" in option}
+    assert chosen <= options
+    # An exit code of 1 is a failure; a limit of starts would leave it down.
+    assert {"Restart=on-failure", "StartLimitIntervalSec=0", "ExecReload=/bin/kill -HUP $MAINPID"} <= set(lines)
+
+
+@pytest.mark.parametrize("exporter", [{}, {"basic_auth": WEB}, {"web_config": "/etc/site.yml"}])
+def test_a_change_of_the_web_configuration_restarts_the_exporter_with_it(compiler, exporter) -> None:
+    pillar = {"dcgm": {"exporter": {"engine": "remote", **exporter}}}
+    with compiler(UBUNTU, pillar) as compile_states:
+        chunks = compile_states.low("dcgm.exporter")
+    (web,) = [chunk for chunk in chunks if (chunk["state"], chunk["fun"]) == ("dcgm_web", "configured")]
+    (service,) = [chunk for chunk in chunks if chunk["fun"] == "follows_roles"]
+    path = exporter.get("web_config") or ("/etc/dcgm-exporter/web-config.yml" if exporter else "")
+    assert service["files"] == ([path] if path else [])
+    assert bool(web["contents"]) == ("basic_auth" in exporter)
+    assert web["user"] == "dcgm-exporter"
+    assert {"dcgm_web": web["__id__"]} in service["watch"]
 
 
 def test_the_shared_slurm_scripts_outlive_the_removal(compiler) -> None:

@@ -1,8 +1,9 @@
 """
-What timer and services of a node run: ``python -m superpod_dcgm.agent devices | tick | serve``.
+What timer and services of a node run: ``python -m superpod_dcgm.agent devices | tick | serve [FILE PORT]``.
 
 ``devices`` makes the device table, ``tick`` keeps the job map true and writes this project's metrics, ``serve`` answers
-HTTP requests for them. Exit code 0: all of it worked; 1: something did not, standard error says what.
+HTTP requests for them, or for FILE on PORT, as on the head. Exit code 0: all of it worked; 1: something did not,
+standard error says what.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, report, server, tidy
+from superpod_dcgm.agent import counters, device_table, job_map, metrics, reconcile, report, server, tidy, xids
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.log import say
 from superpod_dcgm.base import job_map_conf, leftovers, maintenance, paths
@@ -48,6 +49,7 @@ def tick() -> int:
     steps: list[tuple[str, Callable[[dict[str, str]], None]]] = [
         ("job map", _tidy),
         ("spool", _count),
+        ("kernel log", _count_xids),
         ("metrics", _write),
         ("device table", _refresh),
         ("reconciliation", _reconcile),
@@ -154,6 +156,16 @@ def _count(_conf: dict[str, str]) -> None:
     counters.count_spool()
 
 
+def _count_xids(_conf: dict[str, str]) -> None:
+    from superpod_dcgm.agent import devices
+
+    # After a boot that a GPU spoils there may be no table yet; that of the boot before knows the buses.
+    problem = xids.count(devices.current() or devices.kept() or device_table.Table())
+    # Said once; a metric tells how long it lasts. It is no failure of the tick, which this node's unit would show.
+    for sentence in counters.news([f"the kernel log cannot be read: {problem}"] if problem else []):
+        say(sentence)
+
+
 def _write(conf: dict[str, str]) -> None:
     from superpod_dcgm.agent import devices
 
@@ -161,18 +173,20 @@ def _write(conf: dict[str, str]) -> None:
     metrics.write(conf, table, status.get("ok") is True, status)
 
 
-COMMANDS = {"devices": make_devices, "tick": tick, "serve": server.serve}
+COMMANDS: dict[str, Callable[[], int]] = {"devices": make_devices, "tick": tick, "serve": server.serve}
 
 
 def main(arguments: list[str]) -> int:
     """Run the command that ``arguments`` names and return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
-        say(f"usage: python -m superpod_dcgm.agent {' | '.join(COMMANDS)}")
+    command, *more = arguments or [""]
+    of_a_file = command == "serve" and len(more) == 2 and more[1].isdecimal()
+    if command not in COMMANDS or (more and not of_a_file):
+        say(f"usage: python -m superpod_dcgm.agent {' | '.join(COMMANDS)} [FILE PORT]")
         return 2
     try:
-        return COMMANDS[arguments[0]]()
+        return server.serve(more[0], int(more[1])) if of_a_file else COMMANDS[command]()
     except OSError as exc:
-        say(f"{arguments[0]}: {exc}")
+        say(f"{command}: {exc}")
         return 1
 
 

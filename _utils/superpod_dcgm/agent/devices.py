@@ -62,7 +62,7 @@ def refresh(conf: dict[str, str], force: bool = False) -> dict[str, Any]:
 
 
 def _before() -> Before:
-    return Before(current(), _read_table(paths.DEVICES_KEPT), read_status())
+    return Before(current(), kept(), read_status())
 
 
 def _due(conf: dict[str, str], files: dict[str, list[str]], fingerprint: str, before: Before) -> Made | None:
@@ -192,6 +192,11 @@ def _is_usable(key: str, value: Any) -> bool:
 def current() -> Table | None:
     """Return the table that is in place, or ``None``."""
     return _read_table(paths.DEVICES)
+
+
+def kept() -> Table | None:
+    """Return the last table that slurmd's own answer is in, which outlasts a boot, or ``None``."""
+    return _read_table(paths.DEVICES_KEPT)
 
 
 def _read_table(path: str) -> Table | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from superpod_dcgm.agent import counters, job_map
+from superpod_dcgm.agent import counters, deployed, job_map, xids
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.job_map import View
 from superpod_dcgm.base import files, maintenance, paths
@@ -33,7 +33,13 @@ def write(conf: dict[str, str], table: Table, table_ok: bool, status: Mapping[st
         view = View({}, {})
     freed = Family("superpod_dcgm_gpus_freed", "gauge", "Whether the GPUs are free for maintenance (dcgm_gpu.free).")
     freed.add(int(maintenance.held() is not None))
-    families = [*_counted(counters.load()), *_devices(table, table_ok, status or {}), freed]
+    families = [
+        *_counted(counters.load()),
+        *_devices(table, table_ok, status or {}),
+        *xids.families(),
+        freed,
+        deployed.info(),
+    ]
     if not maintenance.held():
         # Nobody writes them again meanwhile: who has a GPU would soon be wrong.
         families += _jobs(view, table, conf.get("users") == "yes")

@@ -69,9 +69,14 @@ def _group(address: str) -> str:
 
 
 class _Pages:
-    """Makes answers; the text is kept, so that many slow readers share one copy of it."""
+    """
+    Makes answers; the text is kept, so that many slow readers share one copy of it.
 
-    def __init__(self) -> None:
+    :param path: the text file; by default the one that job-map.conf names at the moment of a request.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self._path = path
         self._known: tuple[tuple[int, ...], bytes] = ((), b"")
 
     def answer(self, head: bytes) -> list[memoryview]:
@@ -86,10 +91,10 @@ class _Pages:
         if target.partition("?")[0] != "/metrics":
             return "404 Not Found", b"only /metrics\n"
         try:
-            path = os.path.join(job_map_conf.of_this_node()["textfile"] or paths.TEXTFILE_DIRECTORY, paths.TEXTFILE)
-            return "200 OK", self._text(path)
+            return "200 OK", self._text(self._path or _of_this_node())
         except (OSError, KeyError) as exc:
-            reason = f"no metrics yet, see {paths.JOB_MAP_UNIT}: {exc}\n"
+            writer = "the Salt master" if self._path else paths.JOB_MAP_UNIT
+            reason = f"no metrics yet, see {writer}: {exc}\n"
             return "503 Service Unavailable", reason.encode()
 
     def _text(self, path: str) -> bytes:
@@ -104,6 +109,10 @@ class _Pages:
         return self._known[1]
 
 
+def _of_this_node() -> str:
+    return os.path.join(job_map_conf.of_this_node()["textfile"] or paths.TEXTFILE_DIRECTORY, paths.TEXTFILE)
+
+
 def _head(status: str, length: int) -> bytes:
     kind = "text/plain; version=0.0.4; charset=utf-8" if status.startswith("200") else "text/plain; charset=utf-8"
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
@@ -111,14 +120,14 @@ def _head(status: str, length: int) -> bytes:
 
 
 class Server:
-    """Answers requests on a socket that listens."""
+    """Answers requests on a socket that listens; ``path`` as for the pages."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, path: str = "") -> None:
         self._listener = listener
         self._selector = selectors.DefaultSelector()
         # In the order in which they came.
         self._connections: dict[int, _Connection] = {}
-        self._pages = _Pages()
+        self._pages = _Pages(path)
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
 
@@ -206,12 +215,18 @@ def _listen(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=_BACKLOG)
 
 
-def serve() -> int:
-    """Answer requests until SIGTERM."""
+def serve(path: str = "", port: int = 0) -> int:
+    """
+    Answer requests until SIGTERM.
+
+    :param path: the text file; by default the one that job-map.conf names.
+    :param port: where to listen; by default the port that job-map.conf names.
+    :raises OSError: somebody else listens there, or there is no job-map.conf.
+    """
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    with _listen(job_map_conf.number(job_map_conf.of_this_node(), "port", _PORT)) as listener:
-        server = Server(listener)
+    with _listen(port or job_map_conf.number(job_map_conf.of_this_node(), "port", _PORT)) as listener:
+        server = Server(listener, path)
         _tell_systemd("READY=1")
         while True:
             server.step()

@@ -20,3 +20,10 @@ def identity() -> str:
             # The name of the program, in brackets, may have blanks.
             return f"{boot}.{stream.read().rpartition(')')[2].split()[_START]}"
     return ""
+
+
+def kernel_id() -> str:
+    """Return this boot as journald calls it, 32 hexadecimal digits; an empty string where /proc does not tell."""
+    with contextlib.suppress(OSError), open(_BOOT_ID, encoding="ascii") as stream:
+        return stream.read().strip().replace("-", "")
+    return ""

@@ -23,6 +23,8 @@ _MODE = 0o644
 # Whatever the umask: the server of the metrics runs as another user.
 _FOLDER_MODE = 0o755
 _CACHE = "__pycache__"
+# What a node's timer and services run (salt/dcgm/agent/install.sls).
+AGENT_PARTS = ("agent", "base")
 # importlib trusts what is compiled as long as it has the hash of its source: whoever copies an image may lose times.
 _COMPILED = py_compile.PycInvalidationMode.CHECKED_HASH
 _COMPILED_FLAGS = (0b11).to_bytes(4, "little")
@@ -36,11 +38,15 @@ def _sources(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield os.path.join(_NAME, folder, name), os.path.join(_ROOT, folder, name)
 
 
-def digest() -> str:
-    """Return by what this copy of the package is told from another: SHA-256 of its files, in hexadecimal digits."""
-    parts = sorted(entry.name for entry in os.scandir(_ROOT) if entry.is_dir() and entry.name != _CACHE)
+def digest(parts: Sequence[str] = ()) -> str:
+    """
+    Return by what this copy of the package is told from another: SHA-256 of its files, in hexadecimal digits.
+
+    :param parts: the folders that count, such as those that were copied; by default all that are there.
+    """
+    there = parts or [entry.name for entry in os.scandir(_ROOT) if entry.is_dir() and entry.name != _CACHE]
     told = hashlib.sha256()
-    for path, source in _sources(parts):
+    for path, source in _sources(sorted(there)):
         told.update(f"{path} {files.sha256(source)}\n".encode())
     return told.hexdigest()
 

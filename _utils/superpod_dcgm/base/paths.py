@@ -27,6 +27,8 @@ DEVICES_KEPT = f"{NODE_STATE}/devices"
 # Each prolog and epilog appends a line, which the timer counts into the other file.
 SPOOL = f"{NODE_RUNTIME}/spool"
 JOB_MAP_STATE = f"{NODE_RUNTIME}/job-map.json"
+# Up to where the kernel log was read, and how many XIDs it had.
+KERNEL_LOG = f"{NODE_STATE}/kernel-log.json"
 # Says that the GPUs are free for maintenance, and keeps our units down as long; a reboot ends it.
 GPUS_FREED = f"{NODE_RUNTIME}/gpus-freed.json"
 RUNTIME_UNITS = "/run/systemd/system"
@@ -45,6 +47,10 @@ NODE_FILES = (
 HEAD_CONFIG = "/etc/superpod-dcgm"
 HEAD_STATE = "/var/lib/superpod-dcgm"
 SNAPSHOT = f"{HEAD_STATE}/snapshot.json"
+# The watcher's own metrics, who serves them, and where else they are linked to.
+HEAD_METRICS = f"{HEAD_STATE}/metrics/superpod-dcgm-head.prom"
+HEAD_METRICS_UNIT = "superpod-dcgm-head.service"
+HEAD_METRICS_LINK = f"{HEAD_STATE}/metrics/linked.json"
 WATCHER_SETTINGS = f"{HEAD_CONFIG}/watcher.json"
 WATCHER_CA = f"{HEAD_CONFIG}/ca.pem"
 WATCHER_CODE = "/usr/local/lib/superpod-dcgm"
@@ -57,6 +63,7 @@ EXPORTER_LINK = "/usr/bin/dcgm-exporter"
 EXPORTER_CONFIG = "/etc/dcgm-exporter"
 EXPORTER_ENVIRONMENT = f"{EXPORTER_CONFIG}/exporter.env"
 EXPORTER_COUNTERS = f"{EXPORTER_CONFIG}/default-counters.csv"
+EXPORTER_WEB = f"{EXPORTER_CONFIG}/web-config.yml"
 JOB_MAP_CONFIG = f"{EXPORTER_CONFIG}/job-map.conf"
 TMPFILES_CONFIG = "/etc/tmpfiles.d/superpod-dcgm.conf"
 # The code that timer and services of a node run, and the file with this project's own metrics.
@@ -78,7 +85,12 @@ PROMETHEUS_CONFIG = "/etc/superpod-prometheus"
 # What was installed and written for it, and the files with which it last came up.
 PROMETHEUS_RECORD = f"{PROMETHEUS_CONFIG}/record.json"
 PROMETHEUS_GOOD = f"{PROMETHEUS_CONFIG}/last-good"
-SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm")
+PROMETHEUS_RULES = f"{PROMETHEUS_CONFIG}/rules"
+PROMETHEUS_WEB = f"{PROMETHEUS_CONFIG}/web.yml"
+# The label `job` of exporters, of our own metrics and of the head's; and what Prometheus' configuration calls these
+# jobs, which no job of a site is called: two of one name are refused.
+SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm", "superpod-dcgm-head")
+SCRAPE_NAMES = (f"superpod-{SCRAPE_JOBS[0]}", *SCRAPE_JOBS[1:])
 UNIT = "dcgm-exporter.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 # All that uses GPUs; the timer starts the last.
@@ -96,6 +108,7 @@ AGENT_FILES = (
     f"{SPOOL}.1",
     JOB_MAP_STATE,
     f"{JOB_MAP_STATE}.lock",
+    KERNEL_LOG,
     GPUS_FREED,
     *(f"{RUNTIME_UNITS}/{unit}.d/{GPUS_FREED_DROP_IN}" for unit in GPU_UNITS),
 )

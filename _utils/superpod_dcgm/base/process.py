@@ -7,10 +7,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from superpod_dcgm.base import complaint
 
@@ -18,6 +21,8 @@ from superpod_dcgm.base import complaint
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # How long a killed program may take to go; one in uninterruptible sleep never does.
 _BURIAL_SECONDS = 0.5
+# Bytes that are read at once, and that are kept of what is said on standard error where output is bounded.
+_BLOCK, _WORDS = 1 << 16, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Answer:
     What a program said.
 
     ``code`` is None if it did not run or not end in time; ``error`` then says why, ``missing`` whether it is not
-    installed at all, and ``late`` whether it was ended because its time was over.
+    installed at all, ``late`` whether it was ended because its time was over, and ``cut`` because it said too much.
     """
 
     code: int | None
@@ -34,6 +39,7 @@ class Answer:
     error: str = ""
     missing: bool = False
     late: bool = False
+    cut: bool = False
 
     @property
     def problem(self) -> str:
@@ -108,12 +114,62 @@ def run(
     return Answer(process.returncode, output, error or "")
 
 
+def run_bounded(argv: Sequence[str], seconds: float, most: int) -> Answer:
+    """
+    Run a program that may say any amount, and end it after ``most`` bytes: what it said until then counts.
+
+    :param argv: its path, or its name in PATH, and its arguments.
+    :param seconds: how long it may take; what it said until then is in ``output``, too.
+    :return: ``cut`` or ``late`` where it was ended, with ``code`` None. The last line may be a part.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd="/",
+            env=surroundings(),
+            start_new_session=True,
+        )
+    except OSError as exc:
+        return Answer(None, error=f"cannot be run: {exc.strerror}", missing=_is_missing(exc, argv[0]))
+    deadline = time.monotonic() + seconds
+    output, error, ended = _listen(process, deadline, most)
+    told, words = output[:most].decode("utf-8", "replace"), error.decode("utf-8", "replace")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if ended:
+            process.wait(max(0.0, deadline - time.monotonic()))
+            return Answer(process.returncode, told, words)
+    _abandon(process)
+    cut = len(output) > most
+    return Answer(None, told, words or ("says too much" if cut else "does not answer"), late=not cut, cut=cut)
+
+
+def _listen(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple[bytearray, bytearray, bool]:
+    """What a program says on both its streams, and whether it has said all."""
+    output, error = bytearray(), bytearray()
+    with selectors.DefaultSelector() as waiting:
+        for stream, kept in ((process.stdout, output), (process.stderr, error)):
+            if stream:
+                waiting.register(stream, selectors.EVENT_READ, kept)
+        while waiting.get_map() and len(output) <= most and (left := deadline - time.monotonic()) > 0:
+            for key, _ in waiting.select(left):
+                block = os.read(key.fd, _BLOCK)
+                if not block:
+                    waiting.unregister(key.fileobj)
+                elif key.data is output or len(error) < _WORDS:
+                    key.data.extend(block)
+        return output, error, not waiting.get_map()
+
+
 def _is_missing(exc: OSError, program: str) -> bool:
     """The directory where it was to run may be what is missing."""
     return isinstance(exc, FileNotFoundError) and exc.filename == program
 
 
-def _abandon(process: subprocess.Popen[str]) -> None:
+def _abandon(process: subprocess.Popen[Any]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -12,12 +12,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from superpod_dcgm.config import monitored
 from superpod_dcgm.config.resolve import ConfigurationError
 
 # No state of a node reads them.
-_NOT_OF_NODES = ("prometheus", "grafana", "targets")
-# Their values may be passwords, such as that of a proxy.
-_SECRETS = (("exporter", "environment"), ("exporter", "build", "environment"))
+_NOT_OF_NODES = ("prometheus", "grafana", "targets", "head_metrics")
+# Their values may be passwords, such as that of a proxy, or hashes of them.
+_SECRETS = (("exporter", "environment"), ("exporter", "build", "environment"), ("exporter", "basic_auth"))
+# Of these places only some names, where they have a value.
+_ONLY: dict[tuple[str, ...], tuple[str, ...]] = {("exporter", "basic_auth"): ("hash",)}
 _SECRET = "(not stored)"
 
 
@@ -35,8 +38,9 @@ def record(configuration: Mapping[str, Any], sections: Mapping[str, Any]) -> dic
     names = []
     for place in _SECRETS:
         values = _at(kept, place)
-        names += [":".join(("dcgm", *place, name)) for name in values]
-        values.update(dict.fromkeys(values, _SECRET))
+        secret = [name for name in values if values[name] and name in _ONLY.get(place, values)]
+        names += [":".join(("dcgm", *place, name)) for name in secret]
+        values.update(dict.fromkeys(secret, _SECRET))
     return {"digest": digest(kept), "configuration": kept, "secrets": names}
 
 
@@ -59,13 +63,15 @@ def whole(kept: Mapping[str, Any], pillar: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(missing)}: was set at the last apply and is not in the pillar any more; "
             "its value is not stored. Set it again, or apply `dcgm` to the node"
         )
+    # How Prometheus is set up by now is not this node's, and no contradiction to what was applied here.
+    found["prometheus"] = {"scrape_interval": f"{monitored.collects(found.get('exporter', {}))}ms"}
     return found
 
 
 def _filled(found: dict[str, Any], pillar: Mapping[str, Any]) -> Iterator[str]:
     for place in _SECRETS:
         wanted, present = _at(found, place), _at(pillar, place)
-        for name in wanted:
+        for name in [name for name, value in wanted.items() if value == _SECRET]:
             if name not in present:
                 yield ":".join(("dcgm", *place, name))
             else:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import counters, engine_address, matches, releases
+from superpod_dcgm.config import counters, engine_address, matches, monitored, releases
+from superpod_dcgm.monitoring import alerts
 
 # Taken on BCM nodes and heads whatever the pillar says.
 _FOREIGN_PORTS = {
@@ -16,7 +17,10 @@ _FOREIGN_PORTS = {
     **{6817: "slurmctld", 6818: "slurmd", 6819: "slurmdbd"},
 }
 _PRIVILEGED = 1024
-_PORTS = {"exporter": "the exporter", "metrics": "the service of our own metrics", "prometheus": "our Prometheus"}
+_PORTS = {
+    **{"exporter": "the exporter", "metrics": "the service of our own metrics"},
+    **{"head_metrics": "the service of the watcher's metrics", "prometheus": "our Prometheus"},
+}
 # Names of the environment that other keys set, and that more than the exporter goes by.
 _ENVIRONMENT = {
     "DCGM_EXPORTER_LISTEN": "exporter:address and exporter:port",
@@ -30,7 +34,14 @@ _EXPORTERS_LABELS = (
     *("gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "hostname", "hpc_job", "DCGM_FI_DRIVER_VERSION"),
     *("GPU_I_ID", "GPU_I_PROFILE", "le", "quantile"),
 )
-_OUR_UNITS = (paths.UNIT, paths.DEVICES_UNIT, paths.JOB_MAP_UNIT, paths.TEXTFILE_UNIT, paths.PROMETHEUS_UNIT)
+_OUR_UNITS = (
+    paths.UNIT,
+    paths.DEVICES_UNIT,
+    paths.JOB_MAP_UNIT,
+    paths.TEXTFILE_UNIT,
+    paths.PROMETHEUS_UNIT,
+    paths.HEAD_METRICS_UNIT,
+)
 
 
 def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[str, Any]) -> list[str]:
@@ -49,8 +60,9 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[s
         *_pairs(merged),
         *_places(merged),
         *_labels(merged["targets"]["labels"]),
-        *_jobs(merged["prometheus"]),
+        *monitored.errors(merged, pillar),
         *_users(merged["users"]),
+        *alerts.errors(merged),
     ]
 
 
@@ -59,12 +71,19 @@ def serves_own_metrics(metrics: dict[str, Any]) -> bool:
     return bool(metrics["enabled"] and not metrics["textfile_directory"])
 
 
+def serves_head_metrics(merged: dict[str, Any]) -> bool:
+    """Return whether a service of ours serves the watcher's own metrics on the head."""
+    has_watcher = merged["watcher"]["enabled"] and bool(merged["hosts"]["head"])
+    return bool(has_watcher and merged["metrics"]["enabled"] and not merged["head_metrics"]["textfile_directory"])
+
+
 def _listening(merged: dict[str, Any]) -> dict[str, int]:
     """Return the port of each service of ours that this site has, by its section."""
     prometheus = merged["prometheus"]
     has = {
         "exporter": merged["exporter"]["enabled"],
         "metrics": merged["slurm"]["enabled"] and serves_own_metrics(merged["metrics"]),
+        "head_metrics": serves_head_metrics(merged),
         "prometheus": prometheus["enabled"] and prometheus["mode"] == "own" and bool(merged["hosts"]["monitoring"]),
     }
     return {section: merged[section]["port"] for section, there in has.items() if there}
@@ -165,13 +184,11 @@ def _is_ipv4(text: str) -> bool:
 
 
 def _pairs(merged: dict[str, Any]) -> Iterator[str]:
-    watcher, prometheus, slurm = merged["watcher"], merged["prometheus"], merged["slurm"]
+    watcher, slurm = merged["watcher"], merged["slurm"]
     if bool(watcher["user"]) != bool(watcher["password_file"]):
         yield "dcgm:watcher:user: basic authentication needs both user and password_file"
     if not watcher["user"] and bool(watcher["certificate"]) != bool(watcher["key"]):
         yield "dcgm:watcher:key: a client certificate needs both certificate and key"
-    if bool(prometheus["user"]) != bool(prometheus["password_file"]):
-        yield "dcgm:prometheus:user: basic authentication needs both user and password_file"
     if merged["targets"]["address"] == "fqdn" and not merged["targets"]["domain"]:
         yield "dcgm:targets:domain: it is empty, and targets:address: fqdn needs it; give the nodes' DNS domain"
     if slurm["prolog_link"] == slurm["epilog_link"]:
@@ -205,20 +222,6 @@ def _labels(labels: dict[str, str]) -> Iterator[str]:
             yield f"dcgm:targets:labels:{name}: every target has a label of this name already; choose another"
         elif name in _EXPORTERS_LABELS:
             yield f"dcgm:targets:labels:{name}: the metrics have a label of this name already; choose another"
-
-
-def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:
-    seen = list(paths.SCRAPE_JOBS)
-    for position, job in enumerate(prometheus["scrape_configs"]):
-        name = job.get("job_name")
-        key = f"dcgm:prometheus:scrape_configs[{position}]"
-        if not isinstance(name, str) or not name:
-            yield f"{key}: job_name is missing"
-        elif name in seen:
-            whose = "this project has" if name in paths.SCRAPE_JOBS else "there is"
-            yield f"{key}: {whose} a job {name} already; choose another job_name"
-        else:
-            seen.append(name)
 
 
 def _users(numbers: dict[str, int]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from superpod_dcgm.config import field_names, releases
 from superpod_dcgm.exporter import counters as reader
+from superpod_dcgm.monitoring import metric_names
 
 # What exporter:counters may be besides a file; empty is the first.
 DEFAULT, EXTENDED = "default", "extended"
@@ -22,7 +23,7 @@ def rows(exporter: dict[str, Any], compatibility: dict[str, Any]) -> list[str]:
     if exporter["counters"] == EXTENDED:
         facts = exporter["facts"]
         like = releases.version(facts["assumed"] or exporter["release"])
-        new = renamed(facts, compatibility)
+        new = renamed(facts)
         for row in compatibility["counters"]:
             name = new.get(row["name"], row["name"])
             if name and releases.version(row.get("since", "")) <= like:
@@ -30,10 +31,9 @@ def rows(exporter: dict[str, Any], compatibility: dict[str, Any]) -> list[str]:
     return [*found, *exporter["counter_rows"]]
 
 
-def renamed(facts: dict[str, Any], compatibility: dict[str, Any]) -> dict[str, str]:
+def renamed(facts: dict[str, Any]) -> dict[str, str]:
     """Return the new names that the release's metric schema has for old ones; empty: one that is not known."""
-    names: dict[str, str] = compatibility["renamed"] if facts["metrics"] > 1 else {}
-    return names
+    return metric_names.renamed() if facts["metrics"] == metric_names.NEW else {}
 
 
 def names(release: str, facts: dict[str, Any], fields: dict[str, Any]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from superpod_dcgm.base import paths, systemd
-from superpod_dcgm.config import contradictions, system_users
+from superpod_dcgm.config import access, contradictions, system_users, units
 from superpod_dcgm.exporter import artifacts, go, source
 
 _KINDS = ("prolog", "epilog")
@@ -39,16 +39,24 @@ def node(configuration: dict[str, Any], arch: str, builder: bool, executable: st
         "engine": found,
         "environment": environment(exporter, job_map["directory"] if job_map["label"] else "", found["mode"]),
         "job_map": conf,
-        "agent": agent(configuration, conf["textfile"], python(executable)),
+        "agent": units.agent(configuration, conf["textfile"], python(executable)),
         "agent_units": {
             "names": [*_AGENT_UNITS],
             "files": [f"{systemd.DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS],
         },
         "serves_metrics": contradictions.serves_own_metrics(configuration["metrics"]),
         "users": system_users.needed(configuration, found["mode"] == "remote", builds_here),
-        "all_users": system_users.all_of_a_node(configuration),
+        "all_users": system_users.of_a_node_alone(configuration),
+        "head_users": system_users.of_head(configuration),
+        "head_users_alone": system_users.of_head_alone(configuration),
+        "head_metrics": units.head_metrics(configuration, python(executable)),
         "prometheus_users": system_users.of_monitoring(configuration),
         "metrics_url": metrics_url(exporter),
+        "web_config": {
+            "path": access.web_config(exporter),
+            "text": access.exporter_text(exporter),
+            "user": exporter["user"] if found["mode"] == "remote" else "root",
+        },
         "artifact": artifacts.artifact_directory(exporter["store"], release, arch),
         "builds_here": builds_here,
         "wait": exporter["build"]["wait"] if exporter["method"] == "build" and not builds_here else 0,
@@ -67,6 +75,7 @@ def places(configuration: dict[str, Any]) -> list[str]:
     slurm, found = configuration["slurm"], list[str]()
     if configuration["exporter"]["enabled"]:
         found += [paths.UNIT_FILE, paths.EXPORTER_ENVIRONMENT, paths.EXPORTER_COUNTERS, paths.EXPORTER_LINK]
+        found += [paths.EXPORTER_WEB] if access.secured(configuration["exporter"]) else []
     if slurm["enabled"]:
         found += [paths.JOB_MAP_CONFIG, paths.TMPFILES_CONFIG, paths.NODE_CODE]
         found += [f"{systemd.DIRECTORIES[0]}/{unit}" for unit in _AGENT_UNITS]
@@ -84,34 +93,11 @@ def head(configuration: dict[str, Any]) -> list[str]:
         "dcgm.exporter.source": exporter["enabled"] and exporter["method"] == "build",
         "dcgm.slurm.shared": slurm["enabled"] and slurm["scripts"] == "shared",
         "dcgm.watcher": configuration["watcher"]["enabled"],
+        "dcgm.watcher.metrics_link": configuration["watcher"]["enabled"],
     }
+    served = "metrics" if contradictions.serves_head_metrics(configuration) else "metrics_clean"
+    chosen[f"dcgm.watcher.{served}"] = configuration["watcher"]["enabled"]
     return [state for state, wanted in chosen.items() if wanted]
-
-
-def agent(configuration: dict[str, Any], textfile: str, executable: str) -> dict[str, Any]:
-    """Return what the units of the agent are written from."""
-    return {
-        "python": executable,
-        "code": paths.NODE_CODE,
-        "user": paths.AGENT_USER,
-        "runtime": paths.NODE_RUNTIME,
-        "directory": configuration["job_map"]["directory"],
-        "textfile": textfile,
-        "interval": configuration["metrics"]["interval"],
-        "seconds": agent_seconds(configuration["limits"]),
-        "engine_units": configuration["exporter"]["engine_units"],
-    }
-
-
-def agent_seconds(limits: dict[str, int]) -> dict[str, int]:
-    """
-    Return how long the agent may work on the device table, and on a whole tick.
-
-    The table takes three answers of nvidia-smi, and one each of systemd, of the files of slurmd, and of slurmd. Each
-    gives up by itself, and this is for what cannot even be given up. The controller's answers are bounded elsewhere.
-    """
-    table = 3 * limits["nvidia_smi"] + 3 * limits["slurmd"] + 5
-    return {"table": table, "tick": table + 2 * limits["controller"] + 45}
 
 
 def _follows_roles(configuration: dict[str, Any]) -> bool:
@@ -174,6 +160,12 @@ def watcher_settings(configuration: dict[str, Any]) -> dict[str, Any]:
         "metrics": {
             "served": configuration["slurm"]["enabled"] and contradictions.serves_own_metrics(configuration["metrics"]),
             "port": configuration["metrics"]["port"],
+        },
+        "head_metrics": {
+            "enabled": configuration["metrics"]["enabled"],
+            "served": contradictions.serves_head_metrics(configuration),
+            "port": configuration["head_metrics"]["port"],
+            "file": paths.HEAD_METRICS,
         },
         "longest_apply": watcher["deadline"] + build["timeout"] + build["wait"],
         "snapshot": paths.SNAPSHOT,
@@ -271,15 +263,14 @@ def environment(exporter: dict[str, Any], job_map: str, mode: str) -> dict[str, 
         values["DCGM_HPC_JOB_MAPPING_DIR"] = job_map
     if mode == "remote":
         values["DCGM_REMOTE_HOSTENGINE_INFO"] = exporter["engine_address"]
-    if exporter["web_config"]:
-        values["DCGM_EXPORTER_WEB_CONFIG_FILE"] = exporter["web_config"]
+    if web_config := access.web_config(exporter):
+        values["DCGM_EXPORTER_WEB_CONFIG_FILE"] = web_config
     values.update(exporter["environment"])
     return dict(sorted(values.items()))
 
 
 def metrics_url(exporter: dict[str, Any]) -> str:
     """Return the address at which this node's own exporter answers."""
-    scheme = "https" if exporter["web_config"] else "http"
     address = exporter["address"]
     host = "127.0.0.1" if address in ("", "0.0.0.0", "[::]") else address
-    return f"{scheme}://{host}:{exporter['port']}/metrics"
+    return f"{access.scheme(exporter)}://{host}:{exporter['port']}/metrics"

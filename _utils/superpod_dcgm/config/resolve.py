@@ -47,7 +47,7 @@ def configuration(
     facts = releases.facts(merged["exporter"]["release"], compatibility)
     facts["commit"] = merged["exporter"]["commit"] or facts["commit"]
     facts["notice"] = releases.notice(merged["exporter"]["release"], facts)
-    facts["renamed"] = counters.renamed(facts, compatibility)
+    facts["renamed"] = counters.renamed(facts)
     merged["exporter"]["counters"] = merged["exporter"]["counters"] or counters.DEFAULT
     merged["exporter"]["facts"] = facts
     facts["rows"] = counters.rows(merged["exporter"], compatibility)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import shutil
 from typing import Any
 
-import yaml
-
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import contradictions
-from superpod_dcgm.monitoring import ownership, package
+from superpod_dcgm.config import access, contradictions, monitored
+from superpod_dcgm.monitoring import alerts, ownership, package, rule_files, rules_installed, texts
 
 # Prometheus 2.53 keeps the last target of a job for ever if its file goes while it reloads
 # (prometheus/prometheus#12007). One that is always dropped keeps the list of the job from being empty.
 _MARK = "__superpod_dcgm__"
 _NOBODY = [{"targets": ["nobody"], "labels": {_MARK: "nobody"}}]
-_DROP_NOBODY = [{"source_labels": [_MARK], "regex": "nobody", "action": "drop"}]
+_DROP_NOBODY = {"source_labels": [_MARK], "regex": "nobody", "action": "drop"}
+# Of the scrape interval: an exporter may be slow for a while, and its next scrape must not find it busy.
+_PATIENCE = 5 / 6
 
 
 def configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     """Return Prometheus' scrape configuration for exporters and own metrics; labels come from the target files."""
     prometheus, directory = configuration["prometheus"], configuration["targets"]["directory"]
-    job, own_job = paths.SCRAPE_JOBS
+    job, own_job, head_job = paths.SCRAPE_JOBS
     exporter = {
-        "scheme": prometheus["scheme"],
         **_scrape(job, prometheus, directory),
+        **access.client(configuration),
         # With a remote engine the exporter calls every machine localhost: the name that it gives, where it gives one,
         # is replaced.
         "metric_relabel_configs": [
@@ -35,52 +34,92 @@ def configs(configuration: dict[str, Any]) -> list[dict[str, Any]]:
             for label in ("Hostname", "hostname")
         ],
     }
-    if prometheus["ca"]:
-        exporter["tls_config"] = {"ca_file": prometheus["ca"]}
-    if prometheus["user"]:
-        exporter["basic_auth"] = {"username": prometheus["user"], "password_file": prometheus["password_file"]}
-    if not contradictions.serves_own_metrics(configuration["metrics"]):
-        return [exporter]
-    # A job of their own: they have neither TLS nor password.
-    return [exporter, _scrape(own_job, prometheus, f"{directory}/{own_job}")]
+    # Jobs of their own: they have neither TLS nor password.
+    served = {
+        own_job: contradictions.serves_own_metrics(configuration["metrics"]),
+        head_job: contradictions.serves_head_metrics(configuration),
+    }
+    return [
+        exporter,
+        *(_scrape(own, prometheus, f"{directory}/{own}") for own, is_served in served.items() if is_served),
+    ]
 
 
 def _scrape(job: str, prometheus: dict[str, Any], directory: str) -> dict[str, Any]:
+    interval = prometheus["scrape_interval"]
     files = {"files": [f"{directory}/*.json"], "refresh_interval": prometheus["refresh_interval"]}
+    name = paths.SCRAPE_NAMES[paths.SCRAPE_JOBS.index(job)]
+    # Copies, for which YAML needs no anchors.
+    rules = [copy.deepcopy(_DROP_NOBODY)]
+    if name != job:
+        rules.append({"target_label": "job", "replacement": job})
     return {
-        "job_name": job,
-        "scrape_interval": prometheus["scrape_interval"],
+        "job_name": name,
+        "scrape_interval": interval,
+        "scrape_timeout": f"{int(monitored.milliseconds(interval) * _PATIENCE)}ms",
         "file_sd_configs": [files],
-        # Copies, for which YAML needs no anchors.
         "static_configs": copy.deepcopy(_NOBODY),
-        "relabel_configs": copy.deepcopy(_DROP_NOBODY),
+        "relabel_configs": rules,
     }
+
+
+def whole(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of the configuration of our own Prometheus, for any version of it."""
+    prometheus = configuration["prometheus"]
+    labels = prometheus["external_labels"]
+    found: dict[str, Any] = {
+        "global": {
+            "evaluation_interval": prometheus["scrape_interval"],
+            **({"external_labels": labels} if labels else {}),
+        },
+        # Rule files of the site may lie there besides ours.
+        "rule_files": [f"{paths.PROMETHEUS_RULES}/*.yml"],
+        "scrape_configs": [*configs(configuration), *prometheus["scrape_configs"]],
+    }
+    if alerting := alerts.alerting(configuration):
+        found["alerting"] = alerting
+    if prometheus["remote_write"]:
+        found["remote_write"] = prometheus["remote_write"]
+    return found
 
 
 def files(configuration: dict[str, Any]) -> dict[str, Any]:
     """
-    Return the texts of the files for Prometheus, and the promtool that checks them.
+    Return what the states for Prometheus write and ask.
 
-    ``config`` is that of our own, ``scrape_config`` the one that others include; ``places`` are what it must read.
+    ``config`` is the content of our own configuration, ``scrape_config`` that of the file that others include, both for
+    any version; ``web`` the text of our own web configuration; ``rules`` the rule files by name; ``page`` how it is
+    asked; ``rule_paths`` where the rule files are in mode existing; ``places`` what it must read.
     """
-    prometheus, jobs = configuration["prometheus"], configs(configuration)
+    prometheus = configuration["prometheus"]
     # It lies beside the server; a Prometheus of others may be anywhere.
     beside = os.path.join(os.path.dirname(prometheus["program"]), "promtool")
     promtool = beside if os.path.exists(beside) or prometheus["mode"] == "own" else shutil.which("promtool") or ""
-    targets = configuration["targets"]["directory"] if configuration["targets"]["enabled"] else ""
+    marked = rules_installed.marked(rules(configuration), texts.MARK)
     return {
-        "config": _text([*jobs, *prometheus["scrape_configs"]]),
-        "scrape_config": _text(jobs),
+        "config": texts.text(whole(configuration)),
+        "scrape_config": texts.text({"scrape_configs": configs(configuration)}),
+        "web": access.prometheus_text(prometheus),
+        "rules": marked,
+        "rule_paths": [f"{prometheus['rule_directory']}/{name}" for name in marked],
         "promtool": promtool,
-        "places": [path for path in (targets, prometheus["ca"], prometheus["password_file"]) if path],
+        "page": access.page(prometheus),
+        "places": _places(configuration),
     }
 
 
-def _text(jobs: list[dict[str, Any]]) -> str:
-    # A pillar's mappings are of a kind of Salt's own.
-    plain = json.loads(json.dumps(jobs))
-    text: str = yaml.safe_dump({"scrape_configs": plain}, sort_keys=False, default_flow_style=False)
-    return f"{ownership.MARK}: edit the pillar, not this file.\n{text}"
+def rules(configuration: dict[str, Any]) -> dict[str, str]:
+    """Return the text of each rule file by its name."""
+    return rule_files.rule_files(configuration)
+
+
+def _places(configuration: dict[str, Any]) -> list[str]:
+    """What the user of Prometheus must be able to read."""
+    prometheus, exporter, targets = (configuration[key] for key in ("prometheus", "exporter", "targets"))
+    found = [targets["directory"]] if targets["enabled"] else []
+    found += [exporter["tls"]["ca"], exporter["basic_auth"]["password_file"]]
+    found += [prometheus["ca"], prometheus["password_file"], prometheus["web"]["certificate"], prometheus["web"]["key"]]
+    return [path for path in found if path]
 
 
 def states(configuration: dict[str, Any], named: bool) -> list[str]:
@@ -92,8 +131,8 @@ def states(configuration: dict[str, Any], named: bool) -> list[str]:
     prometheus = configuration["prometheus"]
     if not (named and prometheus["enabled"]):
         return ["dcgm.prometheus.clean" if left(configuration, named) else "dcgm.prometheus.unnamed"]
-    parts = ("install", "config", "service") if prometheus["mode"] == "own" else ("existing",)
-    return [f"dcgm.prometheus.{part}" for part in parts]
+    parts = ("install", "config", "service", "superseded") if prometheus["mode"] == "own" else ("existing",)
+    return [f"dcgm.prometheus.{part}" for part in (*parts, "alerts")]
 
 
 def left(configuration: dict[str, Any], named: bool) -> bool:
@@ -106,4 +145,5 @@ def left(configuration: dict[str, Any], named: bool) -> bool:
         or package.is_masked_by_us()
         or ownership.former(f"{prometheus['service']}.service")
         or ownership.is_ours_to_include(prometheus["scrape_config"])
+        or rules_installed.of_ours(prometheus["rule_directory"])
     )

@@ -16,7 +16,7 @@ from superpod_dcgm.base import paths
 
 # A page that takes longer is not waited for; one was seen that took 45 s while a job ran (NVIDIA/DCGM#313).
 PATIENCE = 60
-# Seconds from which an answer is told to be slow: Prometheus waits for 10.
+# Seconds from which an answer is told to be slow.
 SLOW = 5
 _LARGEST = 64 << 20
 _PROFILING = "DCGM_FI_PROF_"

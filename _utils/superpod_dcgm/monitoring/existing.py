@@ -1,37 +1,154 @@
-"""A Prometheus that others run: whether it includes our scrape configuration, and has targets by it."""
+"""A Prometheus that others run: whether it has our targets and rules, and what its administrator has to add where."""
 
 from __future__ import annotations
 
 import fnmatch
-import json
+import glob
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from superpod_dcgm.base import paths
-from superpod_dcgm.monitoring import server
+from superpod_dcgm.monitoring import version as versions
+from superpod_dcgm.monitoring.page import Page
+
+_ITS_CONFIGURATION = "the configuration of this host's Prometheus"
+_RELOAD = "reload: "
 
 
-def sentence(path: str, directory: str) -> str:
-    """Return what its administrator has to do."""
-    return (
-        f"Add `scrape_config_files: [{path}]` to the configuration of this host's Prometheus (2.43 or newer; for older "
-        f"ones copy the jobs into scrape_configs), let it read {directory}, and reload it"
+@dataclass(frozen=True)
+class Ours:
+    """What it is to have: the file with our jobs, the directory of the target files, the rule files by their paths."""
+
+    scrape_config: str
+    targets: str
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    What it says: ``to_do`` for its administrator, in one sentence, empty where all is there.
+
+    ``asked``: whether it could be asked. ``exporters``, ``rules``: how many targets and rule files it has of ours.
+    ``twice``: jobs of others that scrape the same exporters.
+    """
+
+    asked: bool
+    to_do: str = ""
+    exporters: int = 0
+    rules: int = 0
+    twice: tuple[str, ...] = ()
+
+
+def look(page: Page, ours: Ours) -> Found:
+    """Return what the Prometheus behind a page has of ours, and what is missing."""
+    config = _yaml(page)
+    if config is None:
+        version: versions.Version = ()
+        return Found(False, _sentence([_include(ours, version), *_read_rules(ours.rules)], _ITS_CONFIGURATION))
+    version = versions.of_server(page)
+    answer = page.data("/api/v1/targets")
+    active = _mappings(answer, "activeTargets")
+    exporters = [target for target in active if _pool(target) == paths.SCRAPE_NAMES[0] or _reads(target, ours, config)]
+    loaded = _loaded_rules(page)
+    missing = [path for path in ours.rules if os.path.realpath(path) not in loaded]
+    steps = [*_jobs_to_add(config, ours, version, answer), *_rules_to_add(config, missing)]
+    files = glob.glob(f"{ours.targets}/[!_]*.json")
+    where = str(page.data("/api/v1/status/flags").get("config.file") or _ITS_CONFIGURATION)
+    urls = {target.get("scrapeUrl") for target in exporters}
+    others = {_pool(target) for target in active if target not in exporters and target.get("scrapeUrl") in urls}
+    return Found(
+        True,
+        _sentence(steps, where) or (_unread(where, ours.targets, len(files)) if files and not exporters else ""),
+        len(exporters),
+        len(ours.rules) - len(missing),
+        tuple(sorted(filter(None, others))),
     )
 
 
-def includes(port: int, path: str) -> bool | None:
-    """Return whether the Prometheus on ``port`` has our jobs, or None if it cannot be asked."""
-    status, text = server.fetch(port, "/api/v1/status/config")
-    if status != 200:
-        return None
+def _yaml(page: Page) -> dict[str, Any] | None:
+    """The configuration that it runs by; what it includes is not in it."""
     try:
-        found = yaml.safe_load(json.loads(text)["data"]["yaml"])
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        found = yaml.safe_load(page.data("/api/v1/status/config")["yaml"])
+    except (KeyError, AttributeError, yaml.YAMLError):
         return None
-    patterns = _list(found, "scrape_config_files")
-    jobs = {job.get("job_name") for job in _list(found, "scrape_configs") if isinstance(job, dict)}
-    return any(fnmatch.fnmatch(path, str(pattern)) for pattern in patterns) or paths.SCRAPE_JOBS[0] in jobs
+    return found if isinstance(found, dict) else None if found else {}
+
+
+def _jobs_to_add(config: dict[str, Any], ours: Ours, version: versions.Version, answer: dict[str, Any]) -> list[str]:
+    pasted = any(_is_ours(job, ours) for job in _list(config, "scrape_configs"))
+    patterns = [str(pattern) for pattern in _list(config, "scrape_config_files")]
+    if not pasted and not any(fnmatch.fnmatch(ours.scrape_config, pattern) for pattern in patterns):
+        return [_include(ours, version)]
+    # The entry that is always dropped shows that a job is loaded, with targets or without.
+    known = {_pool(target) for key in ("droppedTargets", "activeTargets") for target in _mappings(answer, key)}
+    if pasted or not answer or set(paths.SCRAPE_NAMES[:1]) <= known:
+        return []
+    return [f"{_RELOAD}it has not read {ours.scrape_config} as it is now"]
+
+
+def _include(ours: Ours, version: versions.Version) -> str:
+    read = f"its user must be able to read {ours.targets}"
+    if version and version < versions.INCLUDES:
+        why = f"version {versions.words(version)} cannot include files"
+        return f"copy the jobs of {ours.scrape_config} into scrape_configs ({why}; {read})"
+    return f"add `scrape_config_files: [{ours.scrape_config}]` ({read})"
+
+
+def _rules_to_add(config: dict[str, Any], missing: Collection[str]) -> list[str]:
+    patterns = [str(pattern) for pattern in _list(config, "rule_files")]
+    unread = [path for path in missing if not any(fnmatch.fnmatch(path, pattern) for pattern in patterns)]
+    if unread:
+        return _read_rules(unread)
+    return [f"{_RELOAD}it has not loaded {', '.join(sorted(missing))}"] if missing else []
+
+
+def _read_rules(unread: Collection[str]) -> list[str]:
+    folders = sorted({os.path.dirname(path) for path in unread})
+    return [f"add `{folder}/*.yml` to `rule_files`" for folder in folders]
+
+
+def _sentence(steps: list[str], where: str) -> str:
+    """``steps``: what to add, in words that go after where; what only a reload brings begins with ``reload it``."""
+    additions = [step for step in steps if not step.startswith(_RELOAD)]
+    if additions:
+        return f"In {where}, {', '.join(additions)}, and reload it"
+    if steps:
+        return f"Reload the Prometheus that runs by {where}: {', '.join(step.removeprefix(_RELOAD) for step in steps)}"
+    return ""
+
+
+def _unread(where: str, directory: str, count: int) -> str:
+    return (
+        f"Let the user of the Prometheus that runs by {where} read {directory}: it has none of the {count} target "
+        "files there as targets"
+    )
+
+
+def _is_ours(job: Any, ours: Ours) -> bool:
+    files = [file for discovery in _mappings(job, "file_sd_configs") for file in _list(discovery, "files")]
+    return f"{ours.targets}/*.json" in files
+
+
+def _reads(target: dict[str, Any], ours: Ours, config: dict[str, Any]) -> bool:
+    """Whether a target is of a job that was pasted, by whatever name."""
+    names = [job.get("job_name") for job in _mappings(config, "scrape_configs") if _is_ours(job, ours)]
+    return _pool(target) in names
+
+
+def _loaded_rules(page: Page) -> set[str]:
+    groups = _mappings(page.data("/api/v1/rules"), "groups")
+    return {os.path.realpath(str(group.get("file", ""))) for group in groups}
+
+
+def _pool(target: dict[str, Any]) -> str:
+    """The name of a target's job in the configuration; a dropped one has it among its labels before relabelling."""
+    discovered = target.get("discoveredLabels")
+    return str(target.get("scrapePool") or (discovered.get("job", "") if isinstance(discovered, dict) else ""))
 
 
 def _list(found: Any, key: str) -> list[Any]:
@@ -39,11 +156,5 @@ def _list(found: Any, key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def targets(port: int) -> int:
-    """Return how many targets the Prometheus on ``port`` has of the exporters; 0 if it cannot be asked."""
-    status, text = server.fetch(port, "/api/v1/targets?state=active")
-    try:
-        active = json.loads(text)["data"]["activeTargets"] if status == 200 else []
-        return sum(target["labels"].get("job") == paths.SCRAPE_JOBS[0] for target in active)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return 0
+def _mappings(found: Any, key: str) -> list[dict[str, Any]]:
+    return [each for each in _list(found, key) if isinstance(each, dict)]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import yaml
 
-from superpod_dcgm.base import files, listeners, paths, process, systemd
+from superpod_dcgm.base import files, listeners, paths, process, readable, systemd
+from superpod_dcgm.monitoring import disk, texts
 
-# First words of every file of ours that is not JSON.
-MARK = "# Managed by Salt (dcgm.prometheus)"
+MARK = texts.MARK
 UNIT_DIRECTORY = "/etc/systemd/system"
 _FORMER = "superpod-dcgm.conf"
 _DEFAULT_PORT = 9090
@@ -34,8 +34,9 @@ class Wanted:
 
 
 def obstacles(wanted: Wanted) -> list[str]:
-    """Return one sentence per thing of others that our Prometheus would be in the way of. Nothing is changed."""
-    return [*_taken(wanted), *_foreign_files(wanted), *_foreign_data(wanted.data), *_foreign_unit(wanted)]
+    """Return one sentence per thing of others, or disk, that is in the way of our Prometheus. Nothing is changed."""
+    unfit = [sentence] if (sentence := disk.obstacle(wanted.data)) else []
+    return [*unfit, *_taken(wanted), *_foreign_files(wanted), *_foreign_data(wanted.data), *_foreign_unit(wanted)]
 
 
 def record() -> dict[str, object]:
@@ -62,7 +63,7 @@ def is_ours_to_include(path: str) -> bool:
         jobs = {job["job_name"] for job in found["scrape_configs"]}
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return False
-    return list(found) == ["scrape_configs"] and bool(jobs) and jobs <= set(paths.SCRAPE_JOBS)
+    return list(found) == ["scrape_configs"] and bool(jobs) and jobs <= {*paths.SCRAPE_JOBS, *paths.SCRAPE_NAMES}
 
 
 def former(unit: str) -> str:
@@ -91,9 +92,7 @@ def unreadable(user: str, places: Iterable[str]) -> list[str]:
     for place in places:
         words = f"{place} is not there"
         if os.path.lexists(place):
-            right = "-x" if os.path.isdir(place) else "-r"
-            answer = process.run(["runuser", "-u", user, "--", "test", "-r", place, "-a", right, place], 30)
-            words = f"{place} cannot be read by the user {user}" if answer.code != 0 else ""
+            words = "" if readable.by(user, place) else f"{place} cannot be read by the user {user}"
         found += [f"{words}; Prometheus would find no target" if os.path.isdir(place) else words] if words else []
     return found
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 
 from superpod_dcgm.base import files, paths, process, systemd
-from superpod_dcgm.monitoring import ownership
+from superpod_dcgm.monitoring import ownership, rules_installed
 
 _SECONDS = 60
 
@@ -95,8 +95,8 @@ def present(config: str) -> list[str]:
     :param config: its configuration file, by the pillar; that of the record may be another.
     """
     noted = str(ownership.record().get("config", config))
-    marked = dict.fromkeys([paths.PROMETHEUS_UNIT_FILE, config, noted])
-    found = [path for path in marked if ownership.is_ours(path)]
+    marked = dict.fromkeys([paths.PROMETHEUS_UNIT_FILE, config, noted, paths.PROMETHEUS_WEB])
+    found = [path for path in marked if ownership.is_ours(path)] + rules_installed.of_ours(paths.PROMETHEUS_RULES)
     return found + [path for path in (paths.PROMETHEUS_RECORD, paths.PROMETHEUS_GOOD) if os.path.lexists(path)]
 
 
@@ -111,7 +111,8 @@ def remove(config: str) -> None:
         systemd.systemctl("disable", "--now", paths.PROMETHEUS_UNIT)
     for path in present(config):
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-    with contextlib.suppress(OSError):
-        os.rmdir(paths.PROMETHEUS_CONFIG)
+    for folder in (paths.PROMETHEUS_RULES, paths.PROMETHEUS_CONFIG):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
     systemd.systemctl("daemon-reload")
     process.run(["systemctl", "reset-failed", paths.PROMETHEUS_UNIT], _SECONDS)

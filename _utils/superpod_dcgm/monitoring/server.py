@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from superpod_dcgm.base import complaint, files, listeners, paths, process, systemd
+from superpod_dcgm.base import complaint, listeners, paths, process, systemd
+from superpod_dcgm.monitoring import last_good, written
+from superpod_dcgm.monitoring.page import Page
 
 _PAUSE = 0.5
 # Seconds that a server must have kept running to count as up, and that a reload may take.
 _STEADY = 2.0
 _RELOAD = 15.0
-_ANSWER = 5.0
-# Nothing of the minion's environment: no proxy.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServerError(Exception):
     """Prometheus does not come up. Its text says why."""
 
 
+class Refused(ServerError):
+    """promtool refuses its files, before the server was told to read them."""
+
+
 @dataclass(frozen=True)
 class Server:
-    """Our Prometheus: its configuration, its port, and the seconds that it may take to come up."""
+    """
+    Our Prometheus: its configuration, how it is asked, and the seconds that it may take to come up.
+
+    ``promtool`` checks all of its files before it is started or reads them anew.
+    """
 
     config: str
-    port: int
+    page: Page
     timeout: float
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The files that it runs by, by the name of the copy that is kept of the last good ones."""
-        return {os.path.basename(paths.PROMETHEUS_UNIT_FILE): paths.PROMETHEUS_UNIT_FILE, "prometheus.yml": self.config}
+    promtool: str = ""
 
 
 def differences(server: Server) -> dict[str, str]:
     """Return what is to be done, and nothing where it runs as it should: ``{"service": …, "configuration": …}``."""
     state = systemd.show(paths.PROMETHEUS_UNIT)
     found = {}
-    changed = _changed(server)
+    changed = last_good.changed(server.config)
     if state.get("ActiveState") != "active":
         found["service"] = "started"
-    elif os.path.basename(paths.PROMETHEUS_UNIT_FILE) in changed:
+    elif last_good.needs_restart(changed):
         found["service"] = "restarted"
     elif changed:
         found["configuration"] = "reloaded"
@@ -63,10 +62,20 @@ def apply(server: Server, todo: dict[str, str]) -> None:
     :raises ServerError: it did not come up. The text says why, and what runs now.
     """
     try:
+        _check(server)
         _apply(server, todo)
     except (ServerError, systemd.UnitError) as exc:
-        raise ServerError(f"{exc}. {_go_back(server)}") from exc
-    _remember(server)
+        raise ServerError(f"{exc}. {_go_back(server, todo, isinstance(exc, Refused))}") from exc
+    last_good.remember(server.config)
+
+
+def _check(server: Server) -> None:
+    """Whatever changed: promtool reads configuration, rule files and web configuration as the server will."""
+    if not server.promtool:
+        return
+    for kind, path in last_good.checked(server.config).items():
+        if problem := written.promtool_says([server.promtool, "check", kind, path]):
+            raise Refused(problem)
 
 
 def _apply(server: Server, todo: dict[str, str]) -> None:
@@ -78,7 +87,7 @@ def _apply(server: Server, todo: dict[str, str]) -> None:
         systemd.systemctl("restart", paths.PROMETHEUS_UNIT)
         await_up(server)
     elif "configuration" in todo:
-        _reload(server)
+        _reload(server.page)
 
 
 def await_up(server: Server) -> None:
@@ -98,98 +107,77 @@ def await_up(server: Server) -> None:
             steady = (pid, time.monotonic())
         if state.get("ActiveState") == "failed":
             raise ServerError(f"{paths.PROMETHEUS_UNIT} does not stay up: {reason()}")
-        code = _ready(server.port) if _listens(server.port, pid) else 0
+        code = server.page.fetch("/-/ready")[0] if _listens(server.page.port, pid) else 0
+        if code == 401:
+            raise ServerError(_refused(server.page))
         stays = pid != "0" and time.monotonic() - steady[1] >= _STEADY
         if stays and (code == 200 or (code == 503 and time.monotonic() > deadline)):
             return
         if time.monotonic() > deadline:
             raise ServerError(
-                f"{paths.PROMETHEUS_UNIT} is not ready on port {server.port} after {server.timeout:g} s: {reason()}"
+                f"{paths.PROMETHEUS_UNIT} is not ready on port {server.page.port} after {server.timeout:g} s: "
+                f"{reason()}"
             )
         time.sleep(_PAUSE)
 
 
-def _reload(server: Server) -> None:
-    before = _reloaded(server.port)
+def _refused(page: Page) -> str:
+    return (
+        f"Prometheus refuses its user: the password in dcgm:prometheus:web:password_file, {page.password_file}, is not "
+        "the one of dcgm:prometheus:web:hash"
+    )
+
+
+def _reload(page: Page) -> None:
+    before = _reloaded(page)
     systemd.systemctl("reload", paths.PROMETHEUS_UNIT)
     deadline = time.monotonic() + _RELOAD
     while time.monotonic() < deadline:
-        good, when = _reloaded(server.port)
+        good, when = _reloaded(page)
         if good == 0:
             raise ServerError(f"Prometheus refuses its configuration: {reason()}")
         # Another moment, not a later one: the clock may have been set back since.
         if good == 1 and when != before[1]:
             return
         time.sleep(_PAUSE)
+    if page.fetch("/-/ready")[0] == 401:
+        raise ServerError(_refused(page))
     raise ServerError(f"Prometheus did not read its configuration within {_RELOAD:g} s: {reason()}")
 
 
-def _go_back(server: Server) -> str:
-    """Put the last good files back and start again; return what came of it."""
-    good = {name: f"{paths.PROMETHEUS_GOOD}/{name}" for name in server.files}
-    if not all(os.path.isfile(path) for path in good.values()):
+def _go_back(server: Server, todo: dict[str, str], untouched: bool) -> str:
+    """
+    Put the last good files back, and have them read; return what came of it.
+
+    :param untouched: whether the server was not yet told of the others.
+    """
+    if not last_good.is_kept():
         with contextlib.suppress(systemd.UnitError):
             systemd.systemctl("disable", "--now", paths.PROMETHEUS_UNIT)
         return "It is stopped; it never ran before"
     try:
-        for name, path in server.files.items():
-            shutil.copy2(good[name], path)
+        last_good.restore(server.config)
         systemd.systemctl("daemon-reload")
-        process.run(["systemctl", "reset-failed", paths.PROMETHEUS_UNIT], _RELOAD)
-        systemd.systemctl("restart", paths.PROMETHEUS_UNIT)
-        await_up(Server(server.config, port_in(good[os.path.basename(paths.PROMETHEUS_UNIT_FILE)]), server.timeout))
+        before = replace(server, page=last_good.page(server.page))
+        runs = systemd.show(paths.PROMETHEUS_UNIT).get("ActiveState") == "active"
+        if runs and "service" not in todo and not untouched:
+            _reload(before.page)
+        elif not (runs and untouched):
+            process.run(["systemctl", "reset-failed", paths.PROMETHEUS_UNIT], _RELOAD)
+            systemd.systemctl("restart", paths.PROMETHEUS_UNIT)
+            await_up(before)
     except (OSError, ServerError, systemd.UnitError) as exc:
         return f"With what it last ran by it does not come up either: {exc}"
     return "It runs as before, by what it last ran by"
-
-
-def port_in(unit_file: str) -> int:
-    """Return the port in a unit file of ours; 0 where there is none."""
-    with contextlib.suppress(OSError), open(unit_file, encoding="utf-8") as stream:
-        if found := re.search(r"--web\.listen-address=\S*:(\d+)", stream.read()):
-            return int(found[1])
-    return 0
-
-
-def _changed(server: Server) -> set[str]:
-    return {name for name, path in server.files.items() if _sum(path) != _sum(f"{paths.PROMETHEUS_GOOD}/{name}")}
-
-
-def _sum(path: str) -> str:
-    with contextlib.suppress(OSError):
-        return files.sha256(path)
-    return ""
-
-
-def _remember(server: Server) -> None:
-    files.make_directory(paths.PROMETHEUS_GOOD)
-    for name, path in server.files.items():
-        with open(path, encoding="utf-8") as stream:
-            files.write_atomic(f"{paths.PROMETHEUS_GOOD}/{name}", stream.read())
 
 
 def _listens(port: int, pid: str) -> bool:
     return any(str(listener.pid) == pid for listener in listeners.on(port))
 
 
-def _ready(port: int) -> int:
-    return fetch(port, "/-/ready")[0]
-
-
-def fetch(port: int, path: str) -> tuple[int, str]:
-    """Return the status and text of a page of a Prometheus on this machine; status 0 if it does not answer."""
-    try:
-        with _OPENER.open(f"http://127.0.0.1:{port}{path}", timeout=_ANSWER) as answer:
-            return answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as exc:
-        return exc.code, ""
-    except (OSError, ValueError):
-        return 0, ""
-
-
-def _reloaded(port: int) -> tuple[float, float]:
+def _reloaded(page: Page) -> tuple[float, float]:
     """Whether the last reload was good (1, 0; -1 not known), and when the last good one was."""
-    text = fetch(port, "/metrics")[1]
+    text = page.fetch("/metrics")[1]
     good = _sample(text, "prometheus_config_last_reload_successful")
     when = _sample(text, "prometheus_config_last_reload_success_timestamp_seconds")
     return -1 if good is None else good, when or 0

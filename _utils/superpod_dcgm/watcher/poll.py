@@ -9,7 +9,7 @@ from typing import Any
 
 from superpod_dcgm.base import files
 from superpod_dcgm.base.names import timestamp
-from superpod_dcgm.watcher import belief, holds, last_seen, owed, sources, targets
+from superpod_dcgm.watcher import belief, head_metrics, holds, last_seen, owed, sources, targets
 from superpod_dcgm.watcher.device_list import Heard, Unknown
 from superpod_dcgm.watcher.snapshot import Snapshot, changing
 
@@ -52,6 +52,7 @@ def poll(
             last_seen.forget(snapshot, members)
         claimed = _claim(watcher_settings, snapshot, members)
     lines = [*step.lines, *targets.write(watcher_settings, snapshot, members, step.believed, uncertain)]
+    lines += head_metrics.write(watcher_settings, snapshot, members or {}, step.believed, time.time())
     return Poll(snapshot, step.believed, claimed, lines)
 
 

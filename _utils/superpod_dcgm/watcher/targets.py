@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from superpod_dcgm.base import roles
 from superpod_dcgm.base.files import Busy, make_directory, read_bounded, write_atomic
+from superpod_dcgm.base.names import short
 from superpod_dcgm.watcher.snapshot import Node, Snapshot, changing
 
 # Prometheus drops labels that begin with two underscores after relabelling: no series carries it.
@@ -18,6 +19,8 @@ _MARK = {"__managed_by__": "superpod-dcgm-watcher"}
 # Kind of target -> folder below targets:directory. A folder of its own keeps our metrics out of the glob *.json, whose
 # scrape may have TLS and a password that only the exporter knows.
 FOLDERS = {"dcgm-exporter": "", "superpod-dcgm": "superpod-dcgm"}
+# The watcher's own metrics, on the head.
+HEAD = "superpod-dcgm-head"
 # A group without targets, in a directory that has no other file of ours. A Prometheus that is reloaded in the moment in
 # which its last file goes would keep that target for ever (prometheus/prometheus#12007; an empty list does not help).
 # No host's name begins like this.
@@ -44,10 +47,12 @@ def write(
     :return: lines for the log.
     """
     targets = watcher_settings["targets"]
-    if not targets["enabled"] or not members or not snapshot["updated"]:
+    if not targets["enabled"]:
         return []
     # Without the snapshot's lock: shared storage that stalls must not keep change sets from being noted.
-    lines, found = [], []
+    lines, found = _write_head(watcher_settings, snapshot["nodes"]), []
+    if not members or not snapshot["updated"]:
+        return lines
     for job, folder in FOLDERS.items():
         files, unknown = wanted(watcher_settings, job, snapshot["nodes"], members)
         directory = os.path.join(targets["directory"], folder).rstrip("/")
@@ -67,7 +72,25 @@ def write(
         # A snapshot that stays locked is no reason to stop: the next poll finds the same.
         with contextlib.suppress(Busy), changing(watcher_settings["snapshot"]) as fresh:
             fresh["target_problems"] = found
-    return [*lines, *(problem for problem in found if problem not in snapshot["target_problems"])]
+    lines += [problem for problem in found if problem not in snapshot["target_problems"]]
+    snapshot["target_problems"] = found
+    return lines
+
+
+def _write_head(watcher_settings: dict[str, Any], nodes: Mapping[str, Node]) -> list[str]:
+    """Write the target of this head's own metrics, whatever BCM says; one of another head, which was active, goes."""
+    directory, host = os.path.join(watcher_settings["targets"]["directory"], HEAD), short(os.uname().nodename)
+    is_served = HEAD in ports(watcher_settings)
+    if not os.path.isdir(directory):
+        if not is_served:
+            return []
+        with contextlib.suppress(OSError):
+            make_directory(directory)
+    ip = nodes[host].get("ip") if host in nodes else None
+    files = {host: content(watcher_settings, HEAD, host, None, ip)} if is_served else {}
+    result = reconcile(directory, files, (), remove=True)
+    lines = [f"{name}: target file for {HEAD} written" for name in result.written]
+    return lines + [f"{name}: target file for {HEAD} removed" for name in result.removed]
 
 
 @dataclass
@@ -80,8 +103,11 @@ class Result:
 
 
 def ports(watcher_settings: dict[str, Any]) -> dict[str, int]:
-    """Return the kinds of targets that this site has, with their ports; see ``FOLDERS``."""
+    """Return the kinds of targets that this site has, with their ports; see ``FOLDERS`` and ``HEAD``."""
     own = {"superpod-dcgm": watcher_settings["metrics"]["port"]} if watcher_settings["metrics"]["served"] else {}
+    # Settings of an earlier release do not have it.
+    head = watcher_settings.get("head_metrics", {})
+    own |= {HEAD: head["port"]} if head.get("served") else {}
     return {"dcgm-exporter": watcher_settings["exporter"]["port"], **own}
 
 

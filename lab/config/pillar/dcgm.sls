@@ -17,7 +17,7 @@ dcgm:
       url: /cm/shared/lab/upstream/dcgm-exporter.git
     build:
       environment: @build_environment@
-    interval: 1000
+    interval: 2000
     start_timeout: 30
   slurm:
     controller: bcm-01  # in earlier labs: controller: head

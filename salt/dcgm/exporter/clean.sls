@@ -8,7 +8,7 @@ Stop and disable {{ unit }}:
 
 Remove the files of dcgm-exporter:
   dcgm_ownership.removed:
-    - files: {{ [paths.unit_file, paths.exporter_link, paths.exporter_environment, paths.exporter_counters] | tojson }}
+    - files: {{ [paths.unit_file, paths.exporter_link, paths.exporter_environment, paths.exporter_counters, paths.exporter_web] | tojson }}
     - kept: {{ [paths.enabled_flag, paths.node_runtime] | tojson }}
     - require:
       - dcgm_service: Stop and disable {{ unit }}

@@ -7,6 +7,7 @@ include:
   - dcgm.directories
   - dcgm.exporter.install
   - dcgm.exporter.counters
+  - dcgm.exporter.web
   - dcgm.exporter.service
 
 Write the environment of dcgm-exporter:
@@ -20,7 +21,7 @@ Write the environment of dcgm-exporter:
     - follow_symlinks: False
     - context: {{ {"environment": dcgm.node.environment} | tojson }}
     - require:
-      - file: Create the directories of this project
+      - dcgm_web: Write the web configuration of dcgm-exporter
       - dcgm_counters: Install the counters of dcgm-exporter
 
 Write dcgm-exporter.service:
@@ -45,5 +46,6 @@ extend:
         - dcgm_release: {{ installed }}
         - file: Link {{ dcgm.paths.exporter_link }} to the current release
         - dcgm_counters: Install the counters of dcgm-exporter
+        - dcgm_web: Write the web configuration of dcgm-exporter
         - file: Write the environment of dcgm-exporter
         - file: Write dcgm-exporter.service

@@ -9,7 +9,7 @@ Start or stop dcgm-exporter as the node's roles say:
     - roles: {{ dcgm.roles | tojson }}
     - url: {{ dcgm.node.metrics_url }}
     - timeout: {{ exporter.start_timeout }}
-    - files: {{ [exporter.web_config] | select | list | tojson }}
+    - files: {{ [dcgm.node.web_config.path] | select | list | tojson }}
 
 Remove old releases of dcgm-exporter:
   dcgm_release.pruned:

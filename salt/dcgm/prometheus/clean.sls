@@ -5,5 +5,10 @@ include:
   - dcgm.prometheus.own_clean
 
 Remove the scrape configuration for an existing Prometheus:
-  dcgm_prometheus.scrape_removed:
+  dcgm_prometheus_files.scrape_removed:
     - name: {{ dcgm.prometheus.scrape_config }}
+
+Remove the rule files for an existing Prometheus:
+  dcgm_prometheus_files.rules:
+    - name: {{ dcgm.prometheus.rule_directory }}
+    - files: {}

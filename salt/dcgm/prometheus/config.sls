@@ -1,9 +1,10 @@
-# Configuration and unit of our Prometheus. promtool checks the former before it replaces the one in use.
+# Directories and unit of our Prometheus, around the files that it reads.
 {%- from "dcgm/map.jinja" import dcgm with context %}
-{%- set prometheus, path = dcgm.prometheus, dcgm.paths %}
+{%- set prometheus, path, files = dcgm.prometheus, dcgm.paths, dcgm.prometheus_files %}
 
 include:
   - dcgm.prometheus.install
+  - dcgm.prometheus.written
 
 Create {{ path.prometheus_config }}:
   file.directory:
@@ -28,20 +29,6 @@ Create {{ prometheus.data }}:
       - dcgm_user: Create the user {{ path.prometheus_user }}
       - dcgm_path: Create the directory above {{ prometheus.data }}
 
-Write the configuration of Prometheus:
-  # Not file.serialize, which has check_cmd only from Salt 3007 on.
-  file.managed:
-    - name: {{ prometheus.config }}
-    - contents: {{ dcgm.prometheus_files.config | tojson }}
-    - user: root
-    - group: root
-    - mode: '0644'
-    - check_cmd: {{ dcgm.prometheus_files.promtool }} check config
-    - tmp_ext: .yml
-    - require:
-      - file: Create {{ path.prometheus_config }}
-      - dcgm_prometheus: Install Prometheus
-
 Write {{ path.prometheus_unit_file }}:
   file.managed:
     - name: {{ path.prometheus_unit_file }}
@@ -50,7 +37,7 @@ Write {{ path.prometheus_unit_file }}:
     - user: root
     - group: root
     - mode: '0644'
-    - context: {{ {"prometheus": prometheus, "user": path.prometheus_user} | tojson }}
+    - context: {{ {"prometheus": prometheus, "user": path.prometheus_user, "web": files.web and path.prometheus_web} | tojson }}
     - require:
-      - file: Write the configuration of Prometheus
+      - dcgm_prometheus_files: Write the web configuration of Prometheus
       - file: Create {{ prometheus.data }}

@@ -6,29 +6,31 @@ include:
   - dcgm.prometheus.own_clean
 
 Check that {{ prometheus.scrape_config }} is ours to write:
-  dcgm_prometheus.scrape_possible:
+  dcgm_prometheus_files.scrape_possible:
     - name: {{ prometheus.scrape_config }}
 
 Write the scrape configuration for the existing Prometheus:
-  file.managed:
+  dcgm_prometheus_files.scrape_written:
     - name: {{ prometheus.scrape_config }}
     - contents: {{ files.scrape_config | tojson }}
-    - makedirs: True
-    - dir_mode: '0755'
-    - user: root
-    - group: root
-    - mode: '0644'
-{%- if files.promtool %}
-    - check_cmd: {{ files.promtool }} check config
-    - tmp_ext: .yml
-{%- endif %}
+    - page: {{ files.page | tojson }}
+    - version_given: '{{ prometheus.version }}'
+    - promtool: '{{ files.promtool }}'
     - require:
-      - dcgm_prometheus: Check that {{ prometheus.scrape_config }} is ours to write
+      - dcgm_prometheus_files: Check that {{ prometheus.scrape_config }} is ours to write
 
-Add {{ prometheus.scrape_config }} to scrape_config_files of the existing Prometheus and reload it:
-  dcgm_prometheus.included:
-    - path: {{ prometheus.scrape_config }}
-    - directory: {{ dcgm.targets.directory }}
-    - port: {{ prometheus.port }}
+Install the rule files for the existing Prometheus:
+  dcgm_prometheus_files.rules:
+    - name: {{ prometheus.rule_directory }}
+    - files: {{ files.rules | tojson }}
+    - promtool: '{{ files.promtool }}'
+
+Check that the existing Prometheus has our targets and rules:
+  dcgm_prometheus.told:
+    - page: {{ files.page | tojson }}
+    - scrape_config: {{ prometheus.scrape_config }}
+    - targets: {{ dcgm.targets.directory }}
+    - rules: {{ files.rule_paths | tojson }}
     - require:
-      - file: Write the scrape configuration for the existing Prometheus
+      - dcgm_prometheus_files: Write the scrape configuration for the existing Prometheus
+      - dcgm_prometheus_files: Install the rule files for the existing Prometheus

@@ -16,7 +16,8 @@ Start {{ path.prometheus_unit }}:
   dcgm_prometheus.serving:
     - name: {{ path.prometheus_unit }}
     - config: {{ prometheus.config }}
-    - port: {{ prometheus.port }}
+    - page: {{ dcgm.prometheus_files.page | tojson }}
+    - promtool: {{ dcgm.prometheus_files.promtool }}
     - data: {{ prometheus.data }}
     - timeout: {{ prometheus.start_timeout }}
     - require:

@@ -2,6 +2,10 @@
 {%- from "dcgm/map.jinja" import dcgm with context %}
 {%- set path = dcgm.paths %}
 
+include:
+  - dcgm.watcher.metrics_clean
+  - dcgm.watcher.metrics_unlinked
+
 Remove the watcher from the master's configuration:
   file.absent:
     - name: {{ path.watcher_master_config }}
@@ -11,8 +15,10 @@ Remove the settings, snapshot and code of the watcher:
     - names: {{ [path.watcher_settings, path.watcher_ca, path.snapshot, path.snapshot ~ ".lock", path.snapshot ~ ".watcher",
                  path.head_state ~ "/deliveries.lock", path.head_state ~ "/holds.json", path.head_state ~ "/holds.json.lock",
                  path.head_state ~ "/applied", path.head_state ~ "/members.json", path.head_state ~ "/members.json.lock",
-                 path.watcher_code] | tojson }}
+                 salt["file.dirname"](path.head_metrics), path.watcher_code] | tojson }}
     - require:
+      - bcm_watcher: Remove the link to the watcher's metrics
+      - dcgm_service: Stop and disable {{ path.head_metrics_unit }}
       - file: Remove the watcher from the master's configuration
 
 Remove the directory of the watcher's state if it is empty:
@@ -23,13 +29,14 @@ Remove the directory of the watcher's state if it is empty:
 
 Remove the target files that the watcher wrote:
   bcm_watcher.targets_removed:
-    - names: {{ [dcgm.targets.directory, dcgm.targets.directory ~ "/superpod-dcgm"] | tojson }}
+    - names: {{ [dcgm.targets.directory, dcgm.targets.directory ~ "/superpod-dcgm",
+                 dcgm.targets.directory ~ "/superpod-dcgm-head"] | tojson }}
     - require:
       - file: Remove the watcher from the master's configuration
 
-Remove the directory of the other target files if it is empty:
+Remove the directories of the other target files if they are empty:
   dcgm_path.emptied:
-    - name: {{ dcgm.targets.directory }}/superpod-dcgm
+    - names: {{ [dcgm.targets.directory ~ "/superpod-dcgm", dcgm.targets.directory ~ "/superpod-dcgm-head"] | tojson }}
     - require:
       - bcm_watcher: Remove the target files that the watcher wrote
 

@@ -26,7 +26,8 @@ Add the watcher to the master's configuration:
 Remove what killed writers left on the head:
   dcgm_path.swept:
     - directories: {{ [path.head_state, path.head_config, dcgm.targets.directory,
-                       dcgm.targets.directory ~ "/superpod-dcgm"] | tojson }}
+                       dcgm.targets.directory ~ "/superpod-dcgm", dcgm.targets.directory ~ "/superpod-dcgm-head",
+                       salt["file.dirname"](path.head_metrics)] | tojson }}
 
 Restart the Salt master shortly:
   cmd.run:

@@ -22,7 +22,8 @@ TABLE = SimpleNamespace(made=1764020000, gpus={"0": "GPU-a", "1": "GPU-b"}, inst
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "run"
-    for name, file in {"SPOOL": "spool", "JOB_MAP_STATE": "job-map.json", "TEXTFILE_DIRECTORY": "textfile"}.items():
+    places = {"SPOOL": "spool", "JOB_MAP_STATE": "job-map.json", "KERNEL_LOG": "kernel-log.json"}
+    for name, file in {**places, "TEXTFILE_DIRECTORY": "textfile"}.items():
         monkeypatch.setattr(paths, name, str(path / file))
     monkeypatch.setattr(counters, "_SETTLED_SECONDS", 0)
     return path

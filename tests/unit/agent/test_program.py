@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from superpod_dcgm import agent
-from superpod_dcgm.agent import __main__, counters, reconcile, slurm
+from superpod_dcgm.agent import __main__, counters, kernel_log, reconcile, slurm
 from superpod_dcgm.agent import metrics as agent_metrics
 from superpod_dcgm.agent import server as module_server
 from superpod_dcgm.base import job_map_conf, paths
@@ -51,6 +51,9 @@ class Devices:
             raise ValueError("breaks")
         return {"problem": self.problem}
 
+    def kept(self) -> None:
+        return None
+
     def current(self) -> SimpleNamespace:
         return TABLE
 
@@ -70,7 +73,8 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: Devices) -> Path:
     """A node: settings, a job map with job 12 on GPU 0, and a Slurm that knows no job."""
     places = {"JOB_MAP_CONFIG": "conf", "SPOOL": "run/spool", "JOB_MAP_STATE": "run/job-map.json"}
-    for name, file in {**places, "TEXTFILE_DIRECTORY": "run/textfile"}.items():
+    monkeypatch.setattr(kernel_log, "read", lambda place: kernel_log.News())
+    for name, file in {**places, "TEXTFILE_DIRECTORY": "run/textfile", "KERNEL_LOG": "lib/kernel-log.json"}.items():
         monkeypatch.setattr(paths, name, str(tmp_path / file))
     (tmp_path / "map").mkdir()
     (tmp_path / "run").mkdir()
@@ -297,7 +301,10 @@ def test_the_device_table_is_made_anew_on_request(root, devices, capsys, problem
     assert problem in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["tock"], ["tick", "tick"]])
+WRONG = [[], ["tock"], ["tick", "tick"], ["serve", "x"], ["serve", "x", "port"], ["serve", "x", "1", "2"]]
+
+
+@pytest.mark.parametrize("arguments", [*WRONG, ["tick", "x", "1"]])
 def test_other_arguments_are_refused(arguments, capsys) -> None:
     assert __main__.main(arguments) == 2
     assert "usage" in capsys.readouterr().err
@@ -317,14 +324,17 @@ def test_a_number_that_is_none_gets_its_default() -> None:
 
 
 class Server:
-    """The program as a process, on a free port."""
+    """The program as a process, on a free port; with a file, for that one alone."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, file: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         write_settings(root, port=self.port)
+        # On a head there are no settings of a node.
+        of_file = ["-m", "superpod_dcgm.agent", "serve", file, str(self.port)]
+        of_node = ["-c", PROGRAM, "serve", f"JOB_MAP_CONFIG={root}/conf"]
         self.process = subprocess.Popen(
-            [sys.executable, "-B", "-c", PROGRAM, "serve", f"JOB_MAP_CONFIG={root}/conf"],
+            [sys.executable, "-B", *(of_file if file else of_node)],
             env={"PYTHONPATH": str(UTILS)},
             stderr=subprocess.PIPE,
             text=True,
@@ -348,15 +358,28 @@ class Server:
         connection.close()
         return answer.status, answer.headers["Content-Type"], text
 
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(timeout=10)
+        self.process.stderr.close()
+
 
 @pytest.fixture
 def server(root: Path) -> Iterator[Server]:
-    started = Server(root)
-    yield started
-    if started.process.poll() is None:
-        started.process.kill()
-    started.process.wait(timeout=10)
-    started.process.stderr.close()
+    with contextlib.closing(Server(root)) as started:
+        yield started
+
+
+@pytest.mark.parametrize("text", [None, "superpod_dcgm_watcher_ok 1\n"])
+def test_the_server_of_a_head_answers_with_its_file(root, text) -> None:
+    file = root / "head.prom"
+    if text:
+        file.write_text(text)
+    with contextlib.closing(Server(root, str(file))) as running:
+        (root / "conf").unlink()
+        status, _, told = running.get("/metrics")
+    assert (status, told) == (200, text) if text else (status == 503 and "see the Salt master" in told)
 
 
 def test_the_server_answers_with_the_text_file_and_says_why_while_there_is_none(server, root) -> None:

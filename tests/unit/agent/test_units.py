@@ -8,7 +8,7 @@ import jinja2
 import pytest
 from superpod_dcgm.agent import nvidia
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import derive
+from superpod_dcgm.config import units
 
 ENGINES = ["nvidia-dcgm.service", "cuda-dcgm.service"]
 
@@ -19,7 +19,7 @@ LIMITS = {"nvidia_smi": 20, "slurmd": 10, "controller": 10}
 def _unit(repository, name: str) -> dict[str, list[str]]:
     text = (repository / f"salt/dcgm/agent/files/{name}.jinja").read_text()
     template = jinja2.Template(text, undefined=jinja2.StrictUndefined)
-    seconds = derive.agent_seconds(LIMITS)
+    seconds = units.agent_seconds(LIMITS)
     rendered = template.render(python="/opt/python", code=paths.NODE_CODE, engine_units=ENGINES, seconds=seconds)
     found: dict[str, list[str]] = {}
     for key, value in re.findall(r"^(\w+)=(.*)$", rendered, re.MULTILINE):

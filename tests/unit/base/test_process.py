@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -73,3 +74,37 @@ def test_a_program_gets_nothing_of_the_callers_environment(monkeypatch: pytest.M
 )
 def test_the_problem_is_what_tells_why(script: str, problem: str) -> None:
     assert process.run(["bash", "-c", script], 20).problem == problem
+
+
+# name: (program, seconds, bytes; code, output, what ended it)
+BOUNDED = {
+    "ends": ("print('x')", 20, 100, (0, "x\n", "")),
+    "fails": ("import sys; print('x'); sys.exit('why')", 20, 100, (1, "x\n", "")),
+    "says too much": ("while True: print('x' * 99)", 20, 100, (None, f"{'x' * 99}\n", "cut")),
+    "hangs": ("import time; print('x', flush=True); time.sleep(60)", 0.7, 100, (None, "x\n", "late")),
+    "says little and complains without end": (
+        "import sys\nprint('x', flush=True)\nwhile True: print('y' * 9999, file=sys.stderr)",
+        *(0.7, 100, (None, "x\n", "late")),
+    ),
+    "leaves one that holds its output": (
+        "import os, time\nif os.fork() == 0:\n os.setsid()\n time.sleep(3)\nelse: print('x', flush=True)",
+        *(0.7, 100, (None, "x\n", "late")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("program", "seconds", "most", "expected"), BOUNDED.values(), ids=BOUNDED.keys())
+def test_what_a_program_says_is_bounded_in_time_and_bytes(program, seconds, most, expected) -> None:
+    began = time.monotonic()
+    answer = process.run_bounded([sys.executable, "-c", program], seconds, most)
+    ended = "cut" if answer.cut else "late" if answer.late else ""
+    assert (answer.code, answer.output, ended) == expected
+    assert len(answer.error) < 100_000
+    assert time.monotonic() - began < 10
+    if answer.code == 1:
+        assert answer.problem == "why"
+
+
+def test_a_program_that_is_missing_is_told_when_bounded_too() -> None:
+    answer = process.run_bounded(["no-such-program"], 1, 1)
+    assert (answer.code, answer.missing) == (None, True)

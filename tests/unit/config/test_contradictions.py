@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from superpod_dcgm.config import matches, resolve, scrape
+from superpod_dcgm.config import matches, resolve
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS, SCHEMA, COMPATIBILITY = (
     yaml.safe_load((ROOT / f"salt/dcgm/{name}.yaml").read_text()) for name in ("defaults", "schema", "compatibility")
 )
+HASH = f"$2y$05${'a' * 53}"
+TLS = {"tls": {"certificate": "/c.pem", "key": "/k.pem"}}
 OTHERS_COMMIT = COMPATIBILITY["releases"]["4.4.2-4.7.1"]["commit"]
 
 
@@ -79,12 +80,64 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"exporter": {"engine_units": ["dcgm-exporter.service"]}},
         ("engine_units", "dcgm-exporter.service"),
     ),
-    "half of a password": ({"prometheus": {"user": "x"}}, ("dcgm:prometheus:user", "both")),
+    "half of a password": ({"prometheus": {"user": "x"}}, ("dcgm:prometheus:password_file", "user needs it", "both")),
+    "half of a certificate": (
+        {"exporter": {"tls": {"certificate": "/c"}}},
+        ("dcgm:exporter:tls:key: it is empty, and certificate needs it",),
+    ),
+    "a user without a hash": (
+        {"exporter": {"basic_auth": {"user": "p", "password_file": "/p"}}},
+        ("dcgm:exporter:basic_auth:hash", "user needs it"),
+    ),
+    "no file from which Prometheus has the password": (
+        {"hosts": {"monitoring": "m"}, "exporter": {"basic_auth": {"user": "p", "hash": HASH}}},
+        ("dcgm:exporter:basic_auth:password_file: it is empty",),
+    ),
+    "an authority of nothing": (
+        {"exporter": {"tls": {"ca": "/ca"}}},
+        ("dcgm:exporter:tls:ca: '/ca' means nothing without certificate and key",),
+    ),
+    "two web configurations": (
+        {"exporter": {**TLS, "web_config": "/etc/site.yml"}},
+        ("dcgm:exporter:web_config: /etc/site.yml is the site's own", "either"),
+    ),
+    "two ways to say how Prometheus gets in": (
+        {"exporter": TLS, "prometheus": {"ca": "/ca"}},
+        ("dcgm:prometheus:ca: it goes with exporter:web_config",),
+    ),
+    "a page of ours that these states cannot ask": (
+        {"prometheus": {"web": {"user": "p", "hash": HASH}}},
+        ("dcgm:prometheus:web:password_file: it is empty",),
+    ),
+    "a faster scrape": (
+        {"hosts": {"monitoring": "m"}, "prometheus": {"scrape_interval": "15s"}},
+        ("dcgm:prometheus:scrape_interval: 15s is not dcgm:exporter:interval, 30000 ms", "several times"),
+    ),
+    "a slower one": (
+        {"hosts": {"monitoring": "m"}, "exporter": {"interval": 10000}},
+        ("dcgm:exporter:interval: 10000 ms is not dcgm:prometheus:scrape_interval, 30s", "miss samples"),
+    ),
+    "an interval by the environment": (
+        {
+            "hosts": {"monitoring": "m"},
+            "exporter": {"interval": 60000, "environment": {"DCGM_EXPORTER_INTERVAL": "5"}},
+            "prometheus": {"scrape_interval": "1m"},
+        },
+        ("scrape_interval: 1m is not dcgm:exporter:environment:DCGM_EXPORTER_INTERVAL, 5 ms",),
+    ),
+    "a secret in the pillar": (
+        {"prometheus": {"remote_write": [{"url": "http://x", "basic_auth": {"username": "u", "password": "p"}}]}},
+        ("dcgm:prometheus:remote_write[0]:basic_auth:password: the pillar is no place", "give password_file"),
+    ),
+    "one in a job of the site": (
+        {"prometheus": {"scrape_configs": [{"job_name": "a", "authorization": {"credentials": "x"}}]}},
+        ("dcgm:prometheus:scrape_configs[0]:authorization:credentials:", "credentials_file"),
+    ),
     "a label that the watcher sets": ({"targets": {"labels": {"host": "x"}}}, ("dcgm:targets:labels:host",)),
     "a label that the metrics have": ({"targets": {"labels": {"gpu": "x"}}}, ("dcgm:targets:labels:gpu",)),
     "a job of the name of ours": (
-        {"prometheus": {"scrape_configs": [{"job_name": "dcgm-exporter"}]}},
-        ("dcgm:prometheus:scrape_configs[0]", "dcgm-exporter"),
+        {"prometheus": {"scrape_configs": [{"job_name": "superpod-dcgm-exporter"}]}},
+        ("dcgm:prometheus:scrape_configs[0]", "superpod-dcgm-exporter"),
     ),
     "two jobs of one name": (
         {"prometheus": {"scrape_configs": [{"job_name": "a"}, {"job_name": "a"}]}},
@@ -134,6 +187,26 @@ ALLOWED = {
     "all addresses of IPv6": {"exporter": {"address": "[::]"}},
     "a name": {"exporter": {"address": "gpu-net"}},
     "what the exporter alone goes by": {"exporter": {"environment": {"DCGM_EXPORTER_INTERVAL": "5"}}},
+    "equal intervals": {
+        "hosts": {"monitoring": "m"},
+        "exporter": {"interval": 60000},
+        "prometheus": {"scrape_interval": "1m"},
+    },
+    "any interval where no Prometheus is": {"exporter": {"interval": 500}},
+    "a site's own web configuration": {
+        "exporter": {"web_config": "/etc/site.yml"},
+        "prometheus": {"scheme": "https", "ca": "/ca", "user": "p", "password_file": "/p"},
+    },
+    "a Prometheus of others that wants a password": {
+        "prometheus": {"mode": "existing", "web": {"user": "p", "password_file": "/p", "ca": "/ca"}},
+    },
+    "TLS and users of this project": {
+        "hosts": {"monitoring": "m"},
+        "exporter": {**TLS, "basic_auth": {"user": "p", "hash": HASH, "password_file": "/p"}},
+    },
+    "a job of a site with the name that exporters have as a label": {
+        "prometheus": {"scrape_configs": [{"job_name": "dcgm-exporter"}]},
+    },
     "another label": {"targets": {"labels": {"rack": "r1"}}},
 }
 
@@ -183,21 +256,3 @@ MATCHES = {
 def test_a_match_that_salt_would_take_for_nobody_is_explained(match: str, words: str) -> None:
     found = matches.problem(match)
     assert (words in found) if words and found else (found is None) == (not words)
-
-
-def test_the_list_of_a_job_is_never_empty_and_nobody_is_scraped() -> None:
-    """Prometheus 2.53 would keep the last target for ever (prometheus/prometheus#12007)."""
-    for job in scrape.configs(configuration({})):
-        (group,) = job["static_configs"]
-        (rule,) = job["relabel_configs"]
-        assert (rule["action"], group["labels"]) == ("drop", {rule["source_labels"][0]: rule["regex"]})
-
-
-def test_the_files_for_prometheus_carry_our_mark_and_no_anchors() -> None:
-    # As Salt reads a pillar.
-    job = OrderedDict({"job_name": "site"})
-    files = scrape.files(configuration({"prometheus": {"scrape_configs": [job]}}))
-    for name, jobs in {"config": 3, "scrape_config": 2}.items():
-        assert files[name].startswith("# Managed by Salt (dcgm.prometheus)")
-        assert "&id" not in files[name]
-        assert len(yaml.safe_load(files[name])["scrape_configs"]) == jobs

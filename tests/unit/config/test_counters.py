@@ -9,6 +9,7 @@ import pytest
 import yaml
 from superpod_dcgm.config import counters, field_names, releases, resolve
 from superpod_dcgm.exporter import counters as reader
+from superpod_dcgm.monitoring import metric_names
 
 ROOT = Path(__file__).parents[3] / "salt/dcgm"
 DEFAULTS, SCHEMA, COMPATIBILITY, FIELDS = (
@@ -135,7 +136,7 @@ def test_every_release_knows_the_rows_of_the_default_file_and_schema_2_renames_t
     names = {f"DCGM_FI_{name}" for name in DEFAULT}
     assert [release for release in READ if names - field_names.known(release, FIELDS)] == []
     unchanged = {f"DCGM_FI_{name}" for name in ("DEV_VGPU_LICENSE_STATUS", "PROF_PCIE_TX_BYTES", "PROF_PCIE_RX_BYTES")}
-    assert names - set(COMPATIBILITY["renamed"]) == unchanged
+    assert names - set(metric_names.renamed()) == unchanged
 
 
 def test_names_are_known_of_releases_that_were_read_alone() -> None:

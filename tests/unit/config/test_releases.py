@@ -45,6 +45,7 @@ def test_an_unlisted_release_says_whose_behaviour_is_assumed_and_has_no_facts_of
 # Where one release differs from the one before it: read in the sources of all tags.
 BEHAVIOUR = {
     "mig_map": {release: config_releases.version(release) >= (4, 8, 2) for release in RELEASES},
+    "profiling_rows": {release: config_releases.version(release) >= (4, 0, 0) for release in RELEASES},
     "empty_hides": {release: config_releases.version(release) < (4, 4, 0) for release in RELEASES},
     "metrics": {release: 2 if release == "4.9.0" else 1 for release in RELEASES},
     "nvml": {release: release in ("4.4.1-4.6.0", "4.4.2-4.7.0", "4.4.2-4.7.1") for release in RELEASES},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from superpod_dcgm.base import listeners, paths, systemd
+from superpod_dcgm.base import listeners, paths, readable, systemd
 from superpod_dcgm.base.process import Answer
 from superpod_dcgm.monitoring import ownership, package
 
@@ -58,6 +58,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         "PROMETHEUS_CONFIG": "ours",
         "PROMETHEUS_RECORD": "ours/record.json",
         "PROMETHEUS_GOOD": "ours/last-good",
+        "PROMETHEUS_RULES": "ours/rules",
+        "PROMETHEUS_WEB": "ours/web.yml",
     }.items():
         monkeypatch.setattr(paths, name, str(tmp_path / path))
     monkeypatch.setattr(systemd, "systemctl", found.systemctl)
@@ -158,7 +160,9 @@ def test_a_unit_that_others_masked_stays_masked(machine: Machine) -> None:
 def test_removal_takes_our_files_only(machine: Machine) -> None:
     config = machine.root / "ours/p.yml"
     package.note(config=str(config), data="/data")
-    for path in (config, Path(paths.PROMETHEUS_UNIT_FILE)):
+    (machine.root / "ours/rules").mkdir()
+    rules, web = machine.root / "ours/rules/dcgm.yml", machine.root / "ours/web.yml"
+    for path in (config, Path(paths.PROMETHEUS_UNIT_FILE), rules, web):
         path.write_text(f"{ownership.MARK}\n")
     (machine.root / "other.yml").write_text("global: {}\n")
     assert str(config) in package.present(str(machine.root / "other.yml"))
@@ -235,8 +239,9 @@ def test_a_file_that_is_missing_is_nobodys(tmp_path: Path) -> None:
 def test_who_reads_is_asked_and_not_the_modes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = machine.root / "password"
     secret.touch()
+    monkeypatch.setattr(readable, "by", lambda *_: True)
     assert ownership.unreadable("superpod-prometheus", [str(secret)]) == []
-    monkeypatch.setattr(ownership.process, "run", lambda *_: Answer(1))
+    monkeypatch.setattr(readable, "by", lambda *_: False)
     found = ownership.unreadable("superpod-prometheus", [str(secret), str(machine.root), f"{machine.root}/x"])
     assert found == [
         f"{secret} cannot be read by the user superpod-prometheus",

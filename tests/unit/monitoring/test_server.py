@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from superpod_dcgm.base import files, listeners, paths, process, systemd
+from superpod_dcgm.base import listeners, paths, process, systemd
 from superpod_dcgm.base.process import Answer
-from superpod_dcgm.monitoring import existing, server
+from superpod_dcgm.monitoring import ownership, server
+from superpod_dcgm.monitoring.page import Page
 
 METRICS = "prometheus_config_last_reload_successful {}\nprometheus_config_last_reload_success_timestamp_seconds {}\n"
 
@@ -28,6 +29,7 @@ class Prometheus:
         self.step = 1
         self.refused = False
         self.calls: list[tuple[str, ...]] = []
+        self.checks: list[tuple[str, ...]] = []
         self.now = 0.0
 
     def systemctl(self, *arguments: str) -> str:
@@ -54,9 +56,9 @@ class Prometheus:
     def on(self, port: int) -> list[listeners.Listener]:
         return [] if "deaf" in self.text or self.active != "active" else [listeners.Listener(port, self.pid)]
 
-    def fetch(self, _port: int, path: str) -> tuple[int, str]:
+    def fetch(self, _page: Page, path: str) -> tuple[int, str]:
         if path == "/-/ready":
-            return (503 if "slow" in self.text else 200), ""
+            return (401 if "locked" in self.text else 503 if "slow" in self.text else 200), ""
         return 200, METRICS.format(0 if self.refused else 1, self.reloads)
 
     def sleep(self, seconds: float) -> None:
@@ -68,33 +70,49 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prometheus]:
-    for name in ("PROMETHEUS_UNIT_FILE", "PROMETHEUS_GOOD"):
-        monkeypatch.setattr(paths, name, str(tmp_path / name.lower()))
-    config = tmp_path / "prometheus.yml"
+    monkeypatch.setattr(paths, "PROMETHEUS_UNIT_FILE", str(tmp_path / "prometheus_unit_file"))
+    ours = tmp_path / "ours"
+    places = {"CONFIG": ours, "GOOD": ours / "last-good", "RULES": ours / "rules", "WEB": ours / "web.yml"}
+    for name, path in places.items():
+        monkeypatch.setattr(paths, f"PROMETHEUS_{name}", str(path))
+    (ours / "rules").mkdir(parents=True)
+    config = ours / "prometheus.yml"
     config.write_text("good\n")
     Path(paths.PROMETHEUS_UNIT_FILE).write_text("ExecStart=/x --web.listen-address=:9090\n")
     found = Prometheus(config)
     monkeypatch.setattr(systemd, "systemctl", found.systemctl)
     monkeypatch.setattr(systemd, "show", found.show)
     monkeypatch.setattr(listeners, "on", found.on)
-    monkeypatch.setattr(server, "fetch", found.fetch)
+    monkeypatch.setattr(Page, "fetch", lambda page, path: found.fetch(page, path))
     monkeypatch.setattr(server.time, "sleep", found.sleep)
     monkeypatch.setattr(server.time, "monotonic", lambda: found.now)
     log = 'level=info msg="started"\nlevel=error msg="opening storage" err="no space"\nMain process exited\n'
-    monkeypatch.setattr(process, "run", lambda argv, *_: Answer(0, log if argv[0] == "journalctl" else ""))
+
+    def run(argv: list[str], *_: Any) -> Answer:
+        if argv[0] == "promtool":
+            found.checks.append(tuple(argv[2:]))
+            text = Path(argv[-1]).read_text()
+            return Answer(1, error=f"  FAILED: {argv[-1]}: bad\n") if "wrong" in text else Answer(0)
+        return Answer(0, log if argv[0] == "journalctl" else "")
+
+    monkeypatch.setattr(process, "run", run)
     yield found
 
 
+def wanted(prometheus: Prometheus) -> server.Server:
+    return server.Server(str(prometheus.config), Page(9090), 30, "promtool")
+
+
 def apply(prometheus: Prometheus) -> dict[str, str]:
-    wanted = server.Server(str(prometheus.config), 9090, 30)
-    todo = server.differences(wanted)
-    server.apply(wanted, todo)
+    todo = server.differences(wanted(prometheus))
+    server.apply(wanted(prometheus), todo)
     return todo
 
 
 def test_the_first_start_is_told_and_remembered(prometheus: Prometheus) -> None:
     assert apply(prometheus) == {"service": "started", "boot": "enabled"}
-    assert server.differences(server.Server(str(prometheus.config), 9090, 30)) == {}
+    assert server.differences(wanted(prometheus)) == {}
+    assert [check[0] for check in prometheus.checks] == ["config"]
 
 
 def test_another_job_is_a_reload_and_another_option_a_restart(prometheus: Prometheus) -> None:
@@ -131,9 +149,12 @@ def test_what_does_not_come_up_goes_back_to_what_did(prometheus: Prometheus, wro
 def test_a_configuration_that_is_refused_goes_back(prometheus: Prometheus) -> None:
     apply(prometheus)
     prometheus.config.write_text("refused\n")
+    pid = prometheus.pid
     with pytest.raises(server.ServerError, match=r"refuses its configuration: .*\. It runs as before"):
         apply(prometheus)
-    assert prometheus.config.read_text() == "good\n"
+    assert (prometheus.config.read_text(), prometheus.text, prometheus.refused) == ("good\n", "good\n", False)
+    # It takes the old ones by a reload, and goes on with its data in memory.
+    assert prometheus.pid == pid
 
 
 def test_one_that_never_ran_is_stopped_and_not_left_in_a_loop(prometheus: Prometheus) -> None:
@@ -161,42 +182,66 @@ def test_another_program_on_the_port_does_not_count(prometheus: Prometheus, monk
         apply(prometheus)
 
 
-INCLUDING = {
-    "by its path": ("scrape_config_files: [/etc/p/dcgm.yml]", True),
-    "by a pattern": ("scrape_config_files: ['/etc/p/*.yml']", True),
-    "with the job copied": ("scrape_configs: [{job_name: dcgm-exporter}]", True),
-    "not at all": ("scrape_configs: [{job_name: node}]", False),
-    "empty": ("", False),
-}
+def test_a_rule_file_is_a_part_of_what_it_runs_by(prometheus: Prometheus) -> None:
+    apply(prometheus)
+    rule = Path(paths.PROMETHEUS_RULES) / "dcgm.yml"
+    rule.write_text(f"{ownership.MARK}\n")
+    assert apply(prometheus) == {"configuration": "reloaded"}
+    rule.unlink()
+    assert apply(prometheus) == {"configuration": "reloaded"}
+    assert (prometheus.did("restart"), prometheus.did("reload")) == (1, 2)
 
 
-@pytest.mark.parametrize(("text", "included"), INCLUDING.values(), ids=INCLUDING.keys())
-def test_a_prometheus_of_others_is_asked_whether_it_includes_us(
-    monkeypatch: pytest.MonkeyPatch, text: str, included: bool
-) -> None:
-    answers: dict[str, Any] = {"data": {"yaml": text}}
-    monkeypatch.setattr(server, "fetch", lambda *_: (200, files.json.dumps(answers)))
-    assert existing.includes(9090, "/etc/p/dcgm.yml") is included
+def test_rules_go_back_with_the_configuration_and_those_of_the_site_stay(prometheus: Prometheus) -> None:
+    kept, new, site = (Path(paths.PROMETHEUS_RULES) / f"{name}.yml" for name in ("kept", "new", "site"))
+    kept.write_text(f"{ownership.MARK}\nold\n")
+    apply(prometheus)
+    kept.write_text(f"{ownership.MARK}\nnew\n")
+    new.write_text(f"{ownership.MARK}\n")
+    site.write_text("groups: []\n")
+    prometheus.config.write_text("refused\n")
+    with pytest.raises(server.ServerError):
+        apply(prometheus)
+    assert (kept.read_text(), new.exists(), site.exists()) == (f"{ownership.MARK}\nold\n", False, True)
 
 
-# Another service may answer on the port.
-ODD = [
-    (0, ""),
-    (401, ""),
-    (200, "<html>"),
-    (200, "[]"),
-    (200, '{"data": {"yaml": 5, "activeTargets": [{"labels": []}]}}'),
-]
+def test_what_promtool_refuses_is_never_read(prometheus: Prometheus) -> None:
+    apply(prometheus)
+    prometheus.config.write_text("wrong\n")
+    with pytest.raises(server.ServerError, match=r"^promtool: \S+: bad\. It runs as before"):
+        apply(prometheus)
+    assert prometheus.config.read_text() == "good\n"
+    assert (prometheus.did("reload"), prometheus.did("restart")) == (0, 1)
 
 
-@pytest.mark.parametrize("answer", ODD[:4])
-def test_one_that_does_not_tell_is_not_guessed(monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str]) -> None:
-    monkeypatch.setattr(server, "fetch", lambda *_: answer)
-    assert existing.includes(9090, "/etc/p/dcgm.yml") is None
-    assert existing.targets(9090) == 0
+def test_a_web_configuration_is_checked_too_and_a_restart_only_where_tls_comes_or_goes(prometheus: Prometheus) -> None:
+    web = Path(paths.PROMETHEUS_WEB)
+    apply(prometheus)
+    web.write_text("basic_auth_users: {a: b}\n")
+    assert apply(prometheus) == {"configuration": "reloaded"}
+    assert prometheus.checks[-1] == ("web-config", str(web))
+    web.write_text("tls_server_config: {}\nbasic_auth_users: {a: b}\n")
+    assert apply(prometheus) == {"service": "restarted"}
+    web.write_text("tls_server_config: {}\nbasic_auth_users: {a: c}\n")
+    assert apply(prometheus) == {"configuration": "reloaded"}
 
 
-@pytest.mark.parametrize("answer", ODD)
-def test_an_odd_answer_has_no_targets(monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str]) -> None:
-    monkeypatch.setattr(server, "fetch", lambda *_: answer)
-    assert existing.targets(9090) == 0
+def test_hashes_of_passwords_are_kept_where_nobody_else_can_read_them(prometheus: Prometheus) -> None:
+    web = Path(paths.PROMETHEUS_WEB)
+    web.write_text("basic_auth_users: {a: b}\n")
+    web.chmod(0o640)
+    apply(prometheus)
+    good = Path(paths.PROMETHEUS_GOOD)
+    assert good.stat().st_mode & 0o777 == 0o700
+    assert (good / "web.yml").stat().st_mode & 0o777 == 0o640
+    web.unlink()
+    prometheus.config.write_text("refused\n")
+    with pytest.raises(server.ServerError):
+        apply(prometheus)
+    assert web.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_password_that_does_not_fit_its_hash_is_named(prometheus: Prometheus) -> None:
+    prometheus.config.write_text("locked\n")
+    with pytest.raises(server.ServerError, match=r"dcgm:prometheus:web:password_file.*It is stopped"):
+        apply(prometheus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from superpod_dcgm.base import paths
 from superpod_dcgm.base.files import Busy, is_free, lock_local
 from superpod_dcgm.watcher import head, targets
 from superpod_dcgm.watcher.snapshot import changing, read_snapshot
@@ -110,6 +111,24 @@ def test_only_our_target_files_are_removed(states, tmp_path, test) -> None:
         again = states().targets_removed(str(tmp_path))
         assert (again["result"], again["changes"]) == (True, {})
     assert states(test).targets_removed(str(tmp_path / "none"))["result"] is True
+
+
+def test_the_link_to_the_watchers_metrics_is_told_before_it_is_made(states, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(paths, "HEAD_METRICS_LINK", str(tmp_path / "metrics/linked.json"))
+    target, link = str(tmp_path / "metrics/x.prom"), tmp_path / "ne/x.prom"
+    refused = states().metrics_linked(target, str(tmp_path / "ne"))
+    assert (refused["result"], refused["changes"]) == (False, {})
+    assert "ne: dcgm:head_metrics:textfile_directory is no directory here" in refused["comment"]
+    link.parent.mkdir()
+    for directory, change in ((str(link.parent), {"old": None, "new": target}), ("", {"old": target, "new": None})):
+        before = os.path.lexists(link)
+        planned = states(True).metrics_linked(target, directory)
+        assert (planned["result"], os.path.lexists(link)) == (None, before)
+        done = states().metrics_linked(target, directory)
+        assert (done["result"], done["changes"], planned["changes"]) == (True, {str(link): change}, {str(link): change})
+        again = states().metrics_linked(target, directory)
+        assert (again["result"], again["changes"]) == (True, {})
+    assert not os.path.lexists(link)
 
 
 def test_a_lock_is_held_by_one(tmp_path) -> None:

@@ -1,0 +1,100 @@
+"""What no schema can say of Prometheus, and of how it gets at the exporters: one sentence per contradiction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from superpod_dcgm.base import paths
+from superpod_dcgm.config import access
+
+_INTERVAL = "DCGM_EXPORTER_INTERVAL"
+# Milliseconds, where nothing is said.
+_USUAL = 30000
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000, "d": 86400000, "w": 604800000, "y": 31536000000}
+# Keys of Prometheus' configuration that hold a secret; each has a twin that names a file.
+_INLINE = {
+    "password": "password_file",
+    "credentials": "credentials_file",
+    "client_secret": "client_secret_file",
+    "bearer_token": "bearer_token_file",
+    "secret_key": "sigv4:profile",
+}
+_LISTS = ("scrape_configs", "remote_write")
+
+
+def errors(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
+    """
+    Yield one sentence per contradiction.
+
+    :param merged: defaults with the pillar's values over them.
+    :param pillar: what the site wrote.
+    """
+    yield from _intervals(merged, pillar)
+    yield from access.errors(merged)
+    yield from _jobs(merged["prometheus"])
+    for key in _LISTS:
+        yield from _secrets(merged["prometheus"][key], f"dcgm:prometheus:{key}")
+
+
+def is_used(merged: dict[str, Any]) -> bool:
+    """Return whether anything of Prometheus is configured on some host."""
+    return bool(merged["prometheus"]["enabled"] and merged["hosts"]["monitoring"])
+
+
+def milliseconds(duration: str) -> int:
+    """Return a duration of Prometheus, such as ``30s``, in milliseconds."""
+    number, unit = re.fullmatch(r"(\d+)([a-z]+)", duration).groups()  # type: ignore[union-attr]
+    return int(number) * _MILLISECONDS[unit]
+
+
+def collects(exporter: dict[str, Any]) -> int:
+    """Return the milliseconds between two samples of the exporter, by the section ``exporter``."""
+    written = str(exporter.get("environment", {}).get(_INTERVAL, ""))
+    return int(written) if written.isdecimal() else int(exporter.get("interval", _USUAL))
+
+
+def _intervals(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
+    exporter, scrape = merged["exporter"], merged["prometheus"]["scrape_interval"]
+    interval = collects(exporter)
+    if not (exporter["enabled"] and is_used(merged)) or milliseconds(scrape) == interval:
+        return
+    theirs = f"environment:{_INTERVAL}" if interval != exporter["interval"] else "interval"
+    values = {"dcgm:prometheus:scrape_interval": scrape, f"dcgm:exporter:{theirs}": f"{interval} ms"}
+    # The one that the site did not write keeps its value.
+    written = "scrape_interval" in pillar.get("prometheus", {})
+    wrong, other = values if written else reversed(values)
+    slower = milliseconds(scrape) > interval
+    yield (
+        f"{wrong}: {values[wrong]} is not {other}, {values[other]}: Prometheus would "
+        + ("miss samples that the exporter takes" if slower else "store each sample of the exporter several times")
+        + "; make them equal"
+    )
+
+
+def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:
+    seen = list(paths.SCRAPE_NAMES)
+    for position, job in enumerate(prometheus["scrape_configs"]):
+        name = job.get("job_name")
+        key = f"dcgm:prometheus:scrape_configs[{position}]"
+        if not isinstance(name, str) or not name:
+            yield f"{key}: job_name is missing"
+        elif name in seen:
+            whose = "this project has" if name in paths.SCRAPE_NAMES else "there is"
+            yield f"{key}: {whose} a job {name} already; choose another job_name"
+        else:
+            seen.append(name)
+
+
+def _secrets(value: Any, key: str) -> Iterator[str]:
+    """Every minion gets the pillar, and the file of ours is kept."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name in _INLINE and isinstance(item, str) and item:
+                yield f"{key}:{name}: the pillar is no place for a secret; put it into a file and give {_INLINE[name]}"
+            else:
+                yield from _secrets(item, f"{key}:{name}")
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from _secrets(item, f"{key}[{position}]")

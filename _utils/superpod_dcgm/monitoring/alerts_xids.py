@@ -1,0 +1,74 @@
+"""Alerts on XIDs, by NVIDIA's classes, from DCGM and from the kernel log: each knows some that the other does not."""
+
+from __future__ import annotations
+
+from superpod_dcgm.monitoring import xids
+from superpod_dcgm.monitoring.alert_parts import OF_GPU, Alert, first_or_more
+from superpod_dcgm.monitoring.alert_site import EXPORTER, GPU, KERNEL_LOG, XID_COUNT, XID_TOTAL, Missing, Site
+
+# 1 for each XID that a GPU had within the last minutes.
+RECENT = "gpu_xid:superpod_xids:recent"
+_BY = f"{GPU}, xid"
+_KERNEL = "superpod_dcgm_kernel_xid_total"
+# A GPU without XIDs has a row without this label.
+_MATCH = 'xid!~"0?"'
+
+
+def recent(site: Site) -> str:
+    """
+    Return the expression of ``RECENT``.
+
+    :raises Missing: neither exporters nor nodes tell XIDs.
+    """
+    found = []
+    if XID_COUNT in site.rows:
+        # A gauge over a window: the row of an XID is there only as long.
+        found.append(f"max by ({_BY}) ({XID_COUNT}{{{_MATCH}}}) > 0")
+    if XID_TOTAL in site.rows:
+        found.append(first_or_more(f"{XID_TOTAL}{{{_MATCH}}}", _BY, f'up{{job="{EXPORTER}"}}'))
+    if site.own_metrics:
+        found.append(first_or_more(_KERNEL, _BY, KERNEL_LOG))
+    if not found:
+        raise Missing(f"neither {XID_COUNT} is shown (exporter:counters: extended adds it) nor {_KERNEL}")
+    return f"group by ({_BY}) ({' or '.join(found)})"
+
+
+def _of(name: str) -> Alert:
+    one = xids.CLASSES[name]
+
+    def expression(site: Site) -> str:
+        recent(site)
+        return f'{RECENT}{{xid=~"{xids.pattern(name)}"}}'
+
+    return Alert(
+        *(one.alert, one.severity, expression),
+        summary=f"A GPU had an XID: {one.what}.",
+        description=f"{OF_GPU} had XID {{{{ $labels.xid }}}}: {one.what}.",
+        # Some of them take the GPU's rows, or the node, away.
+        keep="30m" if one.severity == "critical" else "",
+    )
+
+
+def _other(site: Site) -> str:
+    recent(site)
+    return f'{RECENT}{{xid!~"{xids.pattern(*xids.CLASSES)}"}}'
+
+
+def _unread(site: Site) -> str:
+    return f"{site.own(KERNEL_LOG)} == 0"
+
+
+ALERTS = (
+    *(_of(name) for name, one in xids.CLASSES.items() if one.alert),
+    Alert(
+        *("SuperpodGpuXidOther", "warning", _other),
+        summary="A GPU had an XID that is in none of the known classes.",
+        description=f"{OF_GPU} had XID {{{{ $labels.xid }}}}.",
+    ),
+    Alert(
+        *("SuperpodKernelLogUnread", "warning", _unread),
+        summary="A node cannot read its kernel log, so XIDs that DCGM does not tell are missed.",
+        description="{{ $labels.host }} ({{ $labels.cluster }}) cannot read its kernel log.",
+        hold="15m",
+    ),
+)

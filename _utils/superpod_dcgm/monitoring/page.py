@@ -1,0 +1,71 @@
+"""How a Prometheus of this machine is asked, by its API and pages."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from superpod_dcgm.base import files
+
+_ANSWER = 5.0
+_LARGEST_PASSWORD = 4096
+
+
+@dataclass(frozen=True)
+class Page:
+    """
+    Where a Prometheus of this machine answers.
+
+    ``ca``: the file that its certificate is checked against; its own certificate will do. ``password_file``: the
+    file with the password of ``user``.
+    """
+
+    port: int
+    tls: bool = False
+    ca: str = ""
+    user: str = ""
+    password_file: str = ""
+
+    def fetch(self, path: str) -> tuple[int, str]:
+        """Return status and text of a page; status 0 if it does not answer, or not with a good certificate."""
+        request = urllib.request.Request(f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}")
+        try:
+            if self.user:
+                # Not to another place that it may name.
+                request.add_unredirected_header("Authorization", self._credential())
+            with self._opener().open(request, timeout=_ANSWER) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as exc:
+            return exc.code, ""
+        except (OSError, ValueError):
+            return 0, ""
+
+    def data(self, path: str) -> dict[str, Any]:
+        """Return what the API answers under ``data``; nothing where it answers otherwise."""
+        status, text = self.fetch(path)
+        try:
+            found = json.loads(text)["data"] if status == 200 else {}
+        except (ValueError, KeyError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _credential(self) -> str:
+        password = files.read_bounded(self.password_file, _LARGEST_PASSWORD).decode().rstrip("\r\n")
+        return f"Basic {base64.b64encode(f'{self.user}:{password}'.encode()).decode()}"
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        # Nothing of the minion's environment: no proxy.
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            # The name in it is the host's, and 127.0.0.1 is asked.
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(self.ca)
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        return urllib.request.build_opener(*handlers)
