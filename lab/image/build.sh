@@ -73,7 +73,7 @@ inside make --silent -C /tmp/libdcgm OUT=/tmp/libdcgm install
 umount "$root/proc"
 
 step "Nothing starts by itself and no machine has an identity yet"
-for unit in munge slurmd slurmctld prometheus prometheus-node-exporter rsync 'victoria-metrics*' 'vm*'; do
+for unit in munge slurmd slurmctld prometheus prometheus-node-exporter prometheus-alertmanager rsync 'victoria-metrics*' 'vm*'; do
     find "$root/etc/systemd/system" -name "$unit.service" -delete
 done
 find "$root/etc/systemd/system" -path '*.wants/*' \( -name 'apt-*' -o -name 'dpkg-db-backup*' -o -name 'e2scrub*' -o -name 'fstrim*' \) -delete
