@@ -13,7 +13,7 @@ from product import Cluster
 NODE = "dgx-01"
 REMOTE = "/lib/systemd/systemd-journal-remote"
 BOOT = "$(tr -d - < /proc/sys/kernel/random/boot_id)"
-JOURNAL = "/run/log/journal/$(cat /etc/machine-id)/lab-kernel.journal"
+JOURNAL = "/var/log/journal/$(cat /etc/machine-id)/lab-kernel.journal"
 RECORD = "/var/lib/superpod-dcgm/kernel-log.json"
 UNIT = "dcgm-job-map.service"
 # Asks the agent's own reader about journals of its own; prints how many XIDs are counted after each line of a scenario.
@@ -89,8 +89,8 @@ def journal(deployed: object, cluster: Cluster) -> Iterator[Any]:
                 f"__REALTIME_TIMESTAMP={now}\n__MONOTONIC_TIMESTAMP={moment}\n_BOOT_ID={BOOT}\n_TRANSPORT=kernel\n"
                 f"_SOURCE_MONOTONIC_TIMESTAMP={moment}\nMESSAGE={line}\n\n"
             )
-        script = f"{REMOTE} -o {JOURNAL} - <<END\n{''.join(entries)}END\n"
-        cluster.shell(NODE, f"{script} systemctl start {UNIT}")
+        script = f"set -e\n{REMOTE} -o {JOURNAL} - <<END\n{''.join(entries)}END\n"
+        cluster.shell(NODE, f"{script}systemctl start {UNIT}")
 
     yield write
     cluster.shell(NODE, f"rm -f {JOURNAL} {RECORD}; systemctl start {UNIT}")
