@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from alert_cases import Case
+from alert_cases import Case, tried
 from alert_table import CASES
 from superpod_dcgm.config import resolve
 from superpod_dcgm.monitoring import alerts
@@ -25,6 +25,8 @@ SITES: dict[str, dict[str, Any]] = {
     "extended": {"exporter": _EXTENDED},
     "default": {},
     "labels": {"exporter": _EXTENDED, "job_map": {"users": False}},
+    "no watcher": {"watcher": {"enabled": False}},
+    "TLS": {"exporter": {"tls": {"certificate": "/etc/x.crt", "key": "/etc/x.key"}}},
     "two GPUs": {"alerts": {"thresholds": {"gpus": 2}}},
 }
 Groups = list[dict[str, Any]]
@@ -55,11 +57,11 @@ def failures(
         for name in sorted({case.alert for case, _ in cases if case.site == site}):
             found = of_alert(groups, name)
             change(found)
-            tests = [case.test(schema) for case, schema in cases if (case.alert, case.site) == (name, site)]
+            mine = [one for one in cases if (one[0].alert, one[0].site) == (name, site)]
             files.append(work / f"{site.replace(' ', '-')}-{name}.json")
             rules = files[-1].with_suffix(".rules.json")
             rules.write_text(json.dumps({"groups": found}))
-            files[-1].write_text(json.dumps({"rule_files": [rules.name], "tests": tests}))
+            files[-1].write_text(json.dumps({"rule_files": [rules.name], "tests": tried(mine)}))
     return asked(program, files)
 
 
@@ -93,6 +95,10 @@ def found(program: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 @pytest.mark.parametrize("name", NAMED.values())
 def test_an_alert_fires_when_it_should(name: str, found: dict[str, str]) -> None:
     assert name not in found, found[name]
+
+
+def test_no_alert_fires_for_a_cluster_that_has_no_case(found: dict[str, str]) -> None:
+    assert {*found} <= {*NAMED.values()}
 
 
 def test_each_case_has_a_name_of_its_own() -> None:
