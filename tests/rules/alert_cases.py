@@ -67,7 +67,8 @@ def _values(value: float | str | None, minutes: float, factor: float) -> str:
         return f"_x{samples}"
     if isinstance(value, str):
         return f"{value}x{samples - 1}"
-    return f"{value / factor:g}x{samples - 1}"
+    # vmalert-tool takes 1e+06 for a rise.
+    return f"{value / factor:.12g}x{samples - 1}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""When each alert fires, and when not, by promtool: in both metric schemas, and across restarts of Prometheus."""
+"""When each alert fires, and when not, by Prometheus and by vmalert: in both metric schemas, and across restarts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ SITES: dict[str, dict[str, Any]] = {
     "TLS": {"exporter": {"tls": {"certificate": "/etc/x.crt", "key": "/etc/x.key"}}},
     "two GPUs": {"alerts": {"thresholds": {"gpus": 2}}},
 }
+VMALERT = "vmalert-tool"
 Groups = list[dict[str, Any]]
 Named = dict[tuple[Case, int], str]
 NAMED: Named = {(case, schema): case.name(schema) for case in CASES for schema in case.schemas()}
@@ -61,8 +62,15 @@ def failures(
             files.append(work / f"{site.replace(' ', '-')}-{name}.json")
             rules = files[-1].with_suffix(".rules.json")
             rules.write_text(json.dumps({"groups": found}))
-            files[-1].write_text(json.dumps({"rule_files": [rules.name], "tests": tried(mine)}))
+            files[-1].write_text(json.dumps({"rule_files": [rules.name], "tests": of_program(program, tried(mine))}))
     return asked(program, files)
+
+
+def of_program(program: str, tests: Groups) -> Groups:
+    """Return groups of tests as the program takes them: vmalert has another word for promtool's."""
+    if not program.endswith(VMALERT):
+        return tests
+    return [{"metricsql_expr_test" if key == "promql_expr_test" else key: one[key] for key in one} for one in tests]
 
 
 # promtool 2 does not name the test that fails: a comment behind its expression does.
@@ -71,7 +79,10 @@ _COMMENT = re.compile(r'# (.*)", time: ')
 
 def asked(program: str, files: list[Path]) -> dict[str, str]:
     """Return what promtool says of each case that fails, by its name."""
-    done = subprocess.run([program, "test", "rules", *map(str, files)], capture_output=True, text=True, check=False)
+    words = ["unittest", *(f"--files={file}" for file in files)]
+    if not program.endswith(VMALERT):
+        words = ["test", "rules", *map(str, files)]
+    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
     said, found = done.stdout + done.stderr, dict[str, str]()
     for part in re.split(r"\n(?=\s*expr: )", said)[1:]:
         name = _COMMENT.search(part)
@@ -81,14 +92,16 @@ def asked(program: str, files: list[Path]) -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="module", params=promtools.MAJORS)
+@pytest.fixture(scope="module", params=[*promtools.MAJORS, VMALERT])
 def program(request: pytest.FixtureRequest) -> str:
+    if request.param == VMALERT:
+        return promtools.program(f"usr/bin/{VMALERT}")
     return promtools.promtool(request.param)
 
 
 @pytest.fixture(scope="module")
 def found(program: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What fails, of all cases at once: promtool takes longer to start than to try one."""
+    """What fails, of all cases at once: a program takes longer to start than to try one."""
     return failures(program, tmp_path_factory.mktemp("alerts"), NAMED)
 
 
