@@ -319,6 +319,8 @@ dcgm:
     disabled: []
     # Severities by name of the alert, where they shall differ: {SuperpodGpuIdle: warning}.
     severities: {}
+    # Seconds by name of the alert, where it shall fire sooner or later: {SuperpodExporterDown: 60}. 0: at once.
+    for: {}
     # Labels that every alert gets, for the routes of an Alertmanager: {team: hpc}.
     labels: {}
     # What runbook_url begins with; the name of the alert follows in lower case.
@@ -348,3 +350,5 @@ dcgm:
       job_map: 1800
       # Seconds since target files were last as the roles say.
       targets: 900
+      # Seconds before an exporter's certificate expires.
+      certificate: 1209600

@@ -26,7 +26,7 @@ class Pillar:
         """Write the pillar with these keys over the lab's."""
         found = yaml.safe_load(self.original)
         for section, keys in sections.items():
-            found["dcgm"][section] |= keys
+            found["dcgm"].setdefault(section, {}).update(keys)
         self._write(json.dumps(found))
 
     def restore(self) -> None:

@@ -103,6 +103,11 @@ def test_nodes_and_prometheus_take_tls_and_password_by_the_same_keys(cluster: Cl
         return len(ours) == 2 and all(t["health"] == "up" and t["scrapeUrl"].startswith("https:") for t in ours)
 
     cluster.wait("Prometheus scrapes the nodes by TLS", scraped)
+    # The certificate is one of nine days.
+    left = "superpod_dcgm_exporter_certificate_expiry_timestamp_seconds / 86400 - time() / 86400"
+    cluster.wait("nodes tell when it expires", lambda: len(cluster.lab.prometheus(f"8.9 < {left} < 9")) == 2)
+    alert = 'ALERTS{alertname="SuperpodExporterCertificateExpires", alertstate="pending"}'
+    cluster.wait("which is soon", lambda: len(cluster.lab.prometheus(alert)) == 2)
     again = cluster.apply("dgx-*")
     assert {node: again.changed(node) for node in NODES} == {node: set() for node in NODES}
 

@@ -7,7 +7,7 @@ the names and values of schema 1; each is tried in schema 2 too, where that diff
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ SCHEMA_2 = {
     "DCGM_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS": ("DCGM_FI_DEV_NVLINK_RECOVERY_FAILED_TOTAL", 1),
 }
 CLUSTER = {"cluster": "slurm"}
+# This alert names the cluster of the pillar.
+OF_ONE_CLUSTER = "SuperpodNoExporters"
 NODE = {**CLUSTER, "host": "dgx-01"}
 GPU = {**NODE, "gpu": "3"}
 EXPORTER, OWN = {"job": "dcgm-exporter"}, {"job": "superpod-dcgm"}
@@ -52,10 +54,10 @@ class Series:
     labels: dict[str, str]
     parts: tuple[Part, ...]
 
-    def text(self, schema: int) -> dict[str, str]:
+    def text(self, schema: int, cluster: str) -> dict[str, str]:
         """Return it as promtool takes it."""
         name, factor = SCHEMA_2.get(self.name, (self.name, 1)) if schema == 2 else (self.name, 1)
-        labels = ", ".join(f'{key}="{value}"' for key, value in self.labels.items())
+        labels = ", ".join(f'{key}="{value}"' for key, value in _in(self.labels, cluster).items())
         return {"series": f"{name}{{{labels}}}", "values": " ".join(_values(*part, factor) for part in self.parts)}
 
 
@@ -65,7 +67,8 @@ def _values(value: float | str | None, minutes: float, factor: float) -> str:
         return f"_x{samples}"
     if isinstance(value, str):
         return f"{value}x{samples - 1}"
-    return f"{value / factor:g}x{samples - 1}"
+    # vmalert-tool takes 1e+06 for a rise.
+    return f"{value / factor:.12g}x{samples - 1}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +89,59 @@ class Case:
         """Return the schemas in which its metrics differ."""
         return (1, 2) if any(one.name in SCHEMA_2 for one in self.series) else (1,)
 
-    def test(self, schema: int) -> dict[str, Any]:
-        """Return the group of tests for promtool. Its name is in a comment, for those who read the failure."""
-        expression = f'ALERTS{{alertname="{self.alert}", alertstate="firing"}} # {self.name(schema)}'
-        return {
-            "interval": "30s",
-            "input_series": [one.text(schema) for one in self.series],
-            "promql_expr_test": [
-                {"expr": expression, "eval_time": f"{round(minute * 60)}s", "exp_samples": [*map(self._firing, labels)]}
-                for minute, labels in sorted(self.looks.items())
-            ],
-        }
+    def asked(self, schema: int, cluster: str) -> list[dict[str, Any]]:
+        """Return what is asked of it in a cluster. Its name is in a comment, for those who read the failure."""
+        found = firing(self.alert, f'cluster="{cluster}"', self.name(schema))
+        return [
+            {
+                "expr": found,
+                "eval_time": _time(minute),
+                "exp_samples": [self._firing(_in(one, cluster)) for one in labels],
+            }
+            for minute, labels in sorted(self.looks.items())
+        ]
 
     def _firing(self, labels: dict[str, str]) -> dict[str, Any]:
         every = {"alertname": self.alert, "alertstate": "firing", "severity": self.severity, **labels}
-        return {"labels": f"ALERTS{{{', '.join(f'{key}={value!r}' for key, value in every.items())}}}", "value": 1}
+        return {"labels": f"{{{', '.join(f'{key}={value!r}' for key, value in every.items())}}}", "value": 1}
+
+
+def firing(alert: str, where: str, name: str) -> str:
+    """Return the question which alerts of a name fire; vmalert adds a label of its own."""
+    return f'sum without (alertgroup) (ALERTS{{alertname="{alert}", alertstate="firing", {where}}}) # {name}'
+
+
+def _in(labels: dict[str, str], cluster: str) -> dict[str, str]:
+    return {key: cluster if key == "cluster" else value for key, value in labels.items()}
+
+
+def _time(minute: float) -> str:
+    return f"{round(minute * 60)}s"
+
+
+def tried(cases: Sequence[tuple[Case, int]]) -> list[dict[str, Any]]:
+    """
+    Return the groups of tests of one alert for promtool: all cases in one, each in a cluster of its own.
+
+    A group takes as long as a case. In clusters that have no case nothing fires.
+    """
+    if cases[0][0].alert == OF_ONE_CLUSTER:
+        return [_group([(case, schema, CLUSTER["cluster"])]) for case, schema in cases]
+    return [_group([(case, schema, f"c{number}") for number, (case, schema) in enumerate(cases)])]
+
+
+def _group(cases: Sequence[tuple[Case, int, str]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"interval": "30s", "input_series": [], "promql_expr_test": []}
+    one, _, _ = cases[0]
+    others = firing(one.alert, 'cluster!~"c[0-9]+|slurm"', f"{one.alert} fires for nobody ({one.site})")
+    last = max(minute for case, _, _ in cases for minute in case.looks)
+    found["promql_expr_test"] += [
+        {"expr": others, "eval_time": _time(at), "exp_samples": []} for at in (last / 2, last)
+    ]
+    for case, schema, cluster in cases:
+        found["input_series"] += [one.text(schema, cluster) for one in case.series]
+        found["promql_expr_test"] += case.asked(schema, cluster)
+    return found
 
 
 @dataclass(frozen=True)

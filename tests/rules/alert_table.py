@@ -40,6 +40,7 @@ def _own(alert: str, severity: str, metric: str, good: float, bad: float, hold: 
 
 
 _HEAD = {"job": "superpod-dcgm-head", "host": "bcm-01"}
+_WANTED = ("superpod_dcgm_head_info", {**_HEAD, "release": "4.5.3-4.8.2"}, 1.0)
 _IDLE = ((_UTIL, {}, 0.0), (_POWER, {}, 90.0), (_INFO, {**OWN, **JOB}, 1.0))
 _USED = ((_PROF, {}, 0.0), *_IDLE[1:])
 _WHO = tuple(JOB)
@@ -51,10 +52,10 @@ STATES = (
     ),
     State(
         *("SuperpodNodesWithoutTarget", "warning", "superpod_dcgm_nodes_with_target", 2, 1, 30),
-        *({**_HEAD, "exported_job": "dcgm-exporter"}, CLUSTER),
+        *({**_HEAD, "kind": "dcgm-exporter"}, CLUSTER),
         steady=(
             ("superpod_dcgm_nodes_wanted", _HEAD, 2.0),
-            ("superpod_dcgm_nodes_with_target", {**_HEAD, "exported_job": "superpod-dcgm"}, 2.0),
+            ("superpod_dcgm_nodes_with_target", {**_HEAD, "kind": "superpod-dcgm"}, 2.0),
         ),
         neighbour="",
     ),
@@ -76,7 +77,19 @@ STATES = (
     State(
         *("SuperpodReleaseDiffers", "info", "superpod_dcgm_info", None, 1, 60),
         *({**OWN, "release": "4.4.2-4.7.1", "method": "build"}, NODE),
+        *((("superpod_dcgm_info", {**OWN, "release": "4.5.3-4.8.2"}, 1.0), _WANTED), "host", ("release", "method")),
+    ),
+    State(
+        *("SuperpodReleaseDiffers", "info", "superpod_dcgm_info", None, 1, 60),
+        *({**OWN, "release": "4.4.2-4.7.1", "method": "build"}, NODE),
         *((("superpod_dcgm_info", {**OWN, "release": "4.5.3-4.8.2"}, 1.0),), "host", ("release", "method")),
+        site="no watcher",
+    ),
+    State(
+        *("SuperpodExporterCertificateExpires", "warning"),
+        *("superpod_dcgm_exporter_certificate_expiry_timestamp_seconds", 1_300_000, 1_200_000, 15, OWN, NODE),
+        neighbour="host",
+        site="TLS",
     ),
     _own("SuperpodKernelLogUnread", "warning", "superpod_dcgm_kernel_log_ok", 1, 0, 15),
     *(
@@ -269,6 +282,11 @@ SINGLE = (
             Series("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", {**GPU, "hpc_job": "2"}, ((None, 20), (1, 20))),
         ),
         *({19: (), 22: (GPU,)}, "critical"),
+    ),
+    Case(
+        *("SuperpodReleaseDiffers", "does not fire where no head tells what is wanted"),
+        (_flat("superpod_dcgm_info", {**NODE, **OWN, "release": "4.4.2-4.7.1", "method": "build"}, 1),),
+        *({90: ()}, "info"),
     ),
     Case(
         *("SuperpodGpuSingleBitErrors", "leaves a GPU alone whose neighbours have as many"),

@@ -72,12 +72,14 @@ class News:
     Lines that may tell of XIDs.
 
     ``problem``: why not all could be read; ``final``: the next try says the same. ``behind``: there are more to read.
+    ``none``: this machine has no kernel log, and never will.
     """
 
     lines: list[Line] = field(default_factory=list)
     problem: str = ""
     final: bool = False
     behind: bool = False
+    none: bool = False
 
 
 def stored(found: Any) -> Place:
@@ -113,7 +115,9 @@ def read(place: Place, ask: Ask = process.run_bounded, uptime: float | None = No
         # All of the boot before was read, or it cannot be read.
         vars(place).update(vars(Place(current)))
     if place.boot == current and not news.problem and _go_on(place, ask, deadline, news) and not place.any:
-        news.problem = _EMPTY
+        # The kernel of a container is that of its host, which has the messages.
+        news.none = this_boot.in_container()
+        news.problem = "" if news.none else _EMPTY
     return news
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from superpod_dcgm.agent import counters, deployed, job_map, xids
+from superpod_dcgm.agent import certificate, counters, deployed, job_map, xids
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.job_map import View
 from superpod_dcgm.base import files, maintenance, paths
@@ -37,6 +38,7 @@ def write(conf: dict[str, str], table: Table, table_ok: bool, status: Mapping[st
         *_counted(counters.load()),
         *_devices(table, table_ok, status or {}),
         *xids.families(),
+        _certificate(conf),
         freed,
         deployed.info(),
     ]
@@ -47,6 +49,16 @@ def write(conf: dict[str, str], table: Table, table_ok: bool, status: Mapping[st
     files.write_atomic(path, render(families))
     # The same text is not written again, but its time says that it is still true.
     os.utime(path, follow_symlinks=False)
+
+
+def _certificate(conf: Mapping[str, str]) -> Family:
+    name = "superpod_dcgm_exporter_certificate_expiry_timestamp_seconds"
+    found = Family(name, "gauge", "When the certificate of the exporter's page expires.")
+    # With one that cannot be read the exporter answers nobody, which is told otherwise.
+    with contextlib.suppress(OSError, ValueError):
+        if (moment := certificate.expiry(conf.get("web_config", ""))) is not None:
+            found.add(moment)
+    return found
 
 
 def _counted(known: dict[str, Any]) -> list[Family]:

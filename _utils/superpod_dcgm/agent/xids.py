@@ -42,7 +42,7 @@ def count(table: Table, read: Callable[[Place], News] | None = None) -> str:
     for line in news.lines:
         if event := xid_lines.parse(line.text, table):
             _add(record["counts"], event, line.moment)
-    fresh = {**record, "place": asdict(place), "ok": not news.problem, "behind": news.behind}
+    fresh = {**record, "place": asdict(place), "ok": None if news.none else not news.problem, "behind": news.behind}
     files.make_directory(os.path.dirname(paths.KERNEL_LOG))
     files.write_atomic(paths.KERNEL_LOG, json.dumps(fresh, sort_keys=True) + "\n")
     return news.problem
@@ -93,7 +93,7 @@ def _is_whole(one: Any) -> bool:
 
 
 def families() -> list[Family]:
-    """Return what was counted as metrics; none of them before the first run."""
+    """Return what was counted as metrics; none of them before the first run, and in a container without kernel log."""
     record = load()
     ok = Family("superpod_dcgm_kernel_log_ok", "gauge", "Whether the kernel log could be read at the last tick.")
     behind = Family("superpod_dcgm_kernel_log_behind", "gauge", "Whether there is more of it than a tick reads.")

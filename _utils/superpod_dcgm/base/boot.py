@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # Field 22 of proc(5)'s stat, in ticks since the kernel started. In a container, which shares the kernel's boot id with
 # its host, it tells one start from the next.
 _INIT = "/proc/1/stat"
 _START = 21 - 2
+# systemd writes here in what container it runs.
+_CONTAINER = "/run/systemd/container"
 
 
 def identity() -> str:
@@ -27,3 +30,8 @@ def kernel_id() -> str:
     with contextlib.suppress(OSError), open(_BOOT_ID, encoding="ascii") as stream:
         return stream.read().strip().replace("-", "")
     return ""
+
+
+def in_container() -> bool:
+    """Return whether this machine is a container, whose kernel is that of its host."""
+    return os.path.exists(_CONTAINER)

@@ -179,12 +179,14 @@ def job_map_conf(configuration: dict[str, Any]) -> dict[str, str]:
     :param configuration: the whole, as ``resolve.configuration`` returns it.
     """
     slurm, job_map, metrics = (configuration[section] for section in ("slurm", "job_map", "metrics"))
+    exporter = configuration["exporter"]
     own = metrics["textfile_directory"] or paths.TEXTFILE_DIRECTORY
     values = {
         **{"directory": job_map["directory"], "time_limit": job_map["time_limit"], "log": job_map["log"]},
         **{"shared": _shared(slurm["gres"]), "users": job_map["users"], "positions": slurm["positions"]},
         **{key: job_map[key] for key in ("grace", "reconcile")},
         **{"textfile": own if metrics["enabled"] else "", "port": metrics["port"]},
+        "web_config": access.web_config(exporter) if exporter["enabled"] else "",
         **{key: slurm[key] for key in ("prolog_link", "epilog_link", "commands")},
         **{f"limit_{key}": seconds for key, seconds in configuration["limits"].items()},
         **of_release(configuration["exporter"]["facts"], job_map["label"]),

@@ -85,6 +85,8 @@ def _judged(
 
 def _rule(settings: Mapping[str, Any], alert: Alert, expression: str) -> dict[str, Any]:
     hold = f"{settings['thresholds']['idle']}s" if alert.hold == _IDLE else alert.hold
+    if alert.name in settings["for"]:
+        hold = f"{seconds}s" if (seconds := settings["for"][alert.name]) else ""
     return {
         "alert": alert.name,
         "expr": expression,
@@ -126,15 +128,19 @@ def errors(merged: Mapping[str, Any]) -> list[str]:
 
 def _names(settings: Mapping[str, Any]) -> Iterator[str]:
     known = names()
-    for key in ("disabled", "severities"):
+    for key in ("disabled", "severities", "for"):
         for name in settings[key]:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 meant = f" (did you mean {near[0]}?)" if near else ""
                 yield f"dcgm:alerts:{key}: there is no alert {name}{meant}; docs/runbooks.md has all of them"
-    for name in settings["severities"]:
-        if name in settings["disabled"]:
-            yield f"dcgm:alerts:severities:{name}: alerts:disabled names it too; leave one of them out"
+    for key in ("severities", "for"):
+        for name in settings[key]:
+            if name in settings["disabled"]:
+                yield f"dcgm:alerts:{key}:{name}: alerts:disabled names it too; leave one of them out"
+    for alert in (alert for group in GROUPS.values() for alert in group if alert.hold == _IDLE):
+        if alert.name in settings["for"]:
+            yield f"dcgm:alerts:for:{alert.name}: alerts:thresholds:idle says how long; set that key"
 
 
 def _labels(labels: Mapping[str, str]) -> Iterator[str]:

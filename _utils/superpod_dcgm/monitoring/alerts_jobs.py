@@ -70,9 +70,9 @@ def _pending(site: Site) -> str:
 def _prolog(site: Site) -> str:
     counter, by = "dcgm_job_map_failures_total", f"{NODE}, script, reason"
     now, then = site.own(counter, by), site.own(counter, by, f"{{}} offset {WINDOW}")
-    # One reason is there only from its first event on.
+    # One reason is there only from its first event on. For VictoriaMetrics a number is != to nothing.
     read = f"{site.own('dcgm_job_map_device_table_ok', form=f'{{}} offset {WINDOW}')} >= 0"
-    return f"({now} != {then}) > 0 or (({now} > 0 unless {then}) and on ({NODE}) ({read}))"
+    return f"({now} - {then} != 0 and {now} > 0) or (({now} > 0 unless {then}) and on ({NODE}) ({read}))"
 
 
 ALERTS = (

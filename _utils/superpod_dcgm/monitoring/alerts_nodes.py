@@ -7,6 +7,7 @@ from superpod_dcgm.monitoring.alert_site import EXPORTER, HEAD, NODE, OWN, Missi
 
 # How many GPUs each node shows: 0 where its page is empty, nothing where it could not be read.
 GPUS = "host:superpod_gpus:count"
+CERTIFICATE = "superpod_dcgm_exporter_certificate_expiry_timestamp_seconds"
 
 
 def gpus(site: Site) -> str:
@@ -79,8 +80,20 @@ def _release(site: Site) -> str:
     release = site.configuration["exporter"]["release"]
     if not site.configuration["exporter"]["enabled"]:
         raise Missing("exporter:enabled is false")
-    by = f"{NODE}, release, method"
-    return site.own(f'superpod_dcgm_info{{release!="{release}"}}', by)
+    by, info = f"{NODE}, release, method", "superpod_dcgm_info"
+    try:
+        wanted = site.head("superpod_dcgm_head_info", "cluster, release")
+    except Missing:
+        return site.own(f'{info}{{release!="{release}"}}', by)
+    # What the head has by its pillar, also of a cluster whose rules are not evaluated here.
+    return f"{site.own(info, by)} unless on (cluster, release) {wanted} and on (cluster) {wanted}"
+
+
+def _certificate(site: Site) -> str:
+    exporter = site.configuration["exporter"]
+    if not (exporter["tls"]["certificate"] or exporter["web_config"]):
+        raise Missing("the exporters have no certificate: exporter:tls and exporter:web_config are empty")
+    return f"{site.own(CERTIFICATE)} - time() < {site.thresholds['certificate']}"
 
 
 ALERTS = (
@@ -137,5 +150,11 @@ ALERTS = (
         summary="A node runs another release of dcgm-exporter than the fleet.",
         description=f'{OF_NODE} has dcgm-exporter {{{{ or $labels.release "of no known release" }}}}.',
         hold="1h",
+    ),
+    Alert(
+        *("SuperpodExporterCertificateExpires", "warning", _certificate),
+        summary="The certificate of an exporter is about to expire.",
+        description=f"The certificate of dcgm-exporter on {OF_NODE} expires in {{{{ $value | humanizeDuration }}}}.",
+        hold="15m",
     ),
 )

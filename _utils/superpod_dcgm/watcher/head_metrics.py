@@ -102,7 +102,7 @@ def _targets(
     before: float | None,
 ) -> list[Family]:
     there = Family(
-        "superpod_dcgm_nodes_with_target", "gauge", "Nodes that shall have a target file and have it, by job."
+        "superpod_dcgm_nodes_with_target", "gauge", "Nodes that shall have a target file and have it, by kind."
     )
     right = Family(_RIGHT, "gauge", "When all target files were last as the roles say.")
     wrong = Family("superpod_dcgm_target_problems", "gauge", "What keeps target files from being right.")
@@ -111,7 +111,7 @@ def _targets(
             if job in targets.ports(watcher_settings):
                 present = _present(os.path.join(watcher_settings["targets"]["directory"], folder))
                 wanted = targets.wanted(watcher_settings, job, snapshot["nodes"], members)[0]
-                there.add(sum(f"{host}.json" in present for host in wanted), job=job)
+                there.add(sum(f"{host}.json" in present for host in wanted), kind=job)
         problems = len(snapshot["target_problems"])
         wrong.add(problems)
         # Until the next good answer the files are as old as the last one.

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from superpod_dcgm.agent import kernel_log, xid_lines, xids
 from superpod_dcgm.agent.device_table import Table
 from superpod_dcgm.agent.kernel_log import News, Place
-from superpod_dcgm.base import paths, process
+from superpod_dcgm.base import boot, paths, process
 from superpod_dcgm.base.exposition import render
 
 TABLE = Table(gpus={"3": "GPU-d", "4": "-"}, places={"3": ("3", "00000000:1B:00.0"), "4": ("4", "00000008:01:00.0")})
@@ -116,6 +116,7 @@ def journal() -> Journal:
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "lib/kernel-log.json"
     monkeypatch.setattr(paths, "KERNEL_LOG", str(path))
+    monkeypatch.setattr(boot, "_CONTAINER", str(tmp_path / "container"))
     return path
 
 
@@ -331,6 +332,20 @@ def test_what_keeps_the_log_from_being_read_is_told_and_ends(journal, answer, wh
     tick(journal)
     journal.write(XID, 200)
     assert (tick(journal), total()) == ("", 1)
+    assert metrics()["superpod_dcgm_kernel_log_ok",] == 1
+
+
+def test_a_container_tells_nothing_until_it_gets_kernel_messages(journal, tmp_path) -> None:
+    (tmp_path / "container").write_text("systemd-nspawn")
+    journal.answer = process.Answer(0, "")
+    assert tick(journal) == ""
+    assert ("superpod_dcgm_kernel_log_ok",) not in metrics()
+    journal.answer = process.Answer(1, error="No journal files were opened due to insufficient permissions.")
+    assert "permission" in tick(journal)
+    assert metrics()["superpod_dcgm_kernel_log_ok",] == 0
+    journal.answer = None
+    journal.write("boot", 1)
+    assert tick(journal) == ""
     assert metrics()["superpod_dcgm_kernel_log_ok",] == 1
 
 

@@ -38,6 +38,8 @@ JOB_MAP = {
     *("SuperpodPrologFailures", "SuperpodNodeMetricsDown", "SuperpodKernelLogUnread", "SuperpodNvswitchFatal"),
     "SuperpodReleaseDiffers",
 }
+CERTIFICATE = "SuperpodExporterCertificateExpires"
+TLS = {"tls": {"certificate": "/etc/x.crt", "key": "/etc/x.key"}}
 XIDS = {one.alert for one in xids.CLASSES.values() if one.alert} | {"SuperpodGpuXidOther"}
 HEAD = {"SuperpodTargetFilesOld", "SuperpodNodesWithoutTarget", "SuperpodHeadMetricsDown"}
 PROFILING = {"SuperpodGpuProfilingDead", "SuperpodGpuProfilingMissing"}
@@ -46,6 +48,12 @@ OLD = {"release": "3.3.9-3.6.1"}
 LEFT_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "default counters": ({}, NEEDS_EXTENDED),
     "extended": ({"exporter": {"counters": "extended"}}, set()),
+    "with TLS": ({"exporter": {"counters": "extended", **TLS}}, set()),
+    "a web configuration of the site": ({"exporter": {"web_config": "/etc/web.yml"}}, NEEDS_EXTENDED),
+    "with TLS, but no metrics that tell of it": (
+        {"exporter": {"counters": "extended", **TLS}, "slurm": {"enabled": False}},
+        JOB_MAP | {"SuperpodGpuIdle", CERTIFICATE},
+    ),
     "extended, schema 2": ({"exporter": {"counters": "extended", **LATEST}}, set()),
     "a row of the site": (
         {"exporter": {"counter_rows": ["DCGM_FI_DEV_ECC_DBE_VOL_TOTAL, counter, x"]}},
@@ -91,6 +99,7 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_an_alert_is_there_only_if_what_it_reads_is_there(name: str) -> None:
     pillar, names = LEFT_OUT[name]
+    names = names | ({CERTIFICATE} if not {"tls", "web_config"} & pillar.get("exporter", {}).keys() else set())
     said = alerts.left_out(configuration(pillar))
     assert {sentence.partition(":")[0] for sentence in said} == names
     assert {*rules(pillar)} == {*alerts.names()} - names
@@ -119,8 +128,8 @@ def test_why_an_alert_is_left_out_names_the_row_and_the_key() -> None:
     ("pillar", "text"),
     [
         ({"alerts": {"enabled": False}}, "This site has no alerts: dcgm:alerts:enabled is false"),
-        ({"exporter": {"counters": "extended"}}, "This site has all alerts"),
-        ({}, f"Of {len(alerts.names())} alerts {len(NEEDS_EXTENDED)} are left out (docs/alerts.md):\nSuperpod"),
+        ({"exporter": {"counters": "extended", **TLS}}, "This site has all alerts"),
+        ({}, f"Of {len(alerts.names())} alerts {len(NEEDS_EXTENDED) + 1} are left out (docs/alerts.md):\nSuperpod"),
     ],
 )
 def test_a_state_says_what_is_left_out(pillar: dict[str, Any], text: str) -> None:
@@ -134,6 +143,12 @@ def test_severity_labels_and_runbook_are_those_of_the_pillar() -> None:
     assert found["SuperpodGpuIdle"]["for"] == "1800s"
     assert found["SuperpodGpuHot"]["labels"] == {"team": "hpc", "severity": "warning"}
     assert found["SuperpodGpuHot"]["annotations"]["runbook_url"] == "https://wiki/#superpodgpuhot"
+
+
+def test_how_long_it_takes_is_that_of_the_pillar() -> None:
+    found = rules({"alerts": {"for": {"SuperpodExporterDown": 60, "SuperpodGpuHot": 0, "SuperpodGpuXidReboot": 120}}})
+    assert (found["SuperpodExporterDown"]["for"], found["SuperpodGpuXidReboot"]["for"]) == ("60s", "120s")
+    assert "for" not in found["SuperpodGpuHot"] and found["SuperpodGpuMissing"]["for"] == "5m"
 
 
 def test_names_are_unique_and_have_one_prefix_and_severities_are_known() -> None:
@@ -170,7 +185,9 @@ def test_thresholds_and_what_a_site_has_are_on_the_page_of_alerts() -> None:
     text = (ROOT / "docs/alerts.md").read_text()
     assert [name for name in alerts.names() if f"`{name}`" not in text] == []
     assert {*re.findall(r"`(Superpod\w+)`", text)} <= {*alerts.names()}
-    found = {name: rule["labels"]["severity"] for name, rule in rules({"exporter": {"counters": "extended"}}).items()}
+    found = {
+        name: rule["labels"]["severity"] for name, rule in rules({"exporter": {"counters": "extended", **TLS}}).items()
+    }
     rows = dict(re.findall(r"^\| \[`(\w+)`\]\(runbooks\.md#\w+\) \| (\w+) ", text, flags=re.MULTILINE))
     assert rows == found
 
@@ -203,6 +220,18 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
         {},
         ("dcgm:alerts:severities:SuperpodGpuIdle", "alerts:disabled"),
     ),
+    "an unknown alert with a time": ({"for": {"Nothing": 5}}, {}, ("dcgm:alerts:for: there is no alert Nothing",)),
+    "switched off and with a time": (
+        {"for": {"SuperpodGpuHot": 5}, "disabled": ["SuperpodGpuHot"]},
+        {},
+        ("dcgm:alerts:for:SuperpodGpuHot", "alerts:disabled"),
+    ),
+    "a time that has a key of its own": (
+        {"for": {"SuperpodGpuIdle": 5}},
+        {},
+        ("dcgm:alerts:for:SuperpodGpuIdle", "idle"),
+    ),
+    "a time that is none": ({"for": {"SuperpodGpuHot": -1}}, {}, ("dcgm:alerts:for:SuperpodGpuHot: -1",)),
     "a severity that is none": (
         {"severities": {"SuperpodGpuIdle": "page"}},
         {},

@@ -52,7 +52,7 @@ class Head:
     def metrics(self) -> dict[str, float]:
         families = text_string_to_metric_families(self.file.read_text())
         samples = [one for family in families for one in family.samples]
-        return {" ".join([one.name, *one.labels.get("job", "").split()]): one.value for one in samples}
+        return {" ".join([one.name, *one.labels.get("kind", "").split()]): one.value for one in samples}
 
     def target(self) -> dict[str, Any]:
         (path,) = (self.targets / targets.HEAD).glob("[!_]*.json")
