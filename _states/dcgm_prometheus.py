@@ -230,10 +230,11 @@ def told(
     wanted = pages.Page(**page)
     found = existing.look(wanted, existing.Ours(scrape_config, targets, tuple(rules or ())))
     if not found.asked:
-        why = (
-            f"No Prometheus tells on port {wanted.port} (dcgm:prometheus:port) whether it has our targets and rules. "
-            f"If it has not: {found.to_do}"
-        )
+        who = f"No Prometheus tells on port {wanted.port} (dcgm:prometheus:port)"
+        if found.refused:
+            key = "dcgm:prometheus:web:user and password_file"
+            who = f"What listens on port {wanted.port} refuses us (give {key}), and does not tell"
+        why = f"{who} whether it has our targets and rules. If it has not: {found.to_do}"
         return {**state.result(name, True, why), "warnings": [f"{why}."]}
     notes = [
         f"Job {job} of this Prometheus scrapes exporters that are targets of ours, too: every series comes twice. "

@@ -21,6 +21,7 @@ def prometheus() -> Iterator[Any]:
 
     class Handler(BaseHTTPRequestHandler):
         text = ""
+        status = 200
         version = "2.53.3"
         more: ClassVar[list[dict[str, str]]] = []
 
@@ -29,7 +30,7 @@ def prometheus() -> Iterator[Any]:
             targets = {"activeTargets": [pool, *self.more]}
             found = {"config": {"yaml": self.text}, "buildinfo": {"version": self.version}}
             data = found.get(self.path.rpartition("/")[2], targets)
-            self.send_response(200)
+            self.send_response(self.status)
             self.end_headers()
             self.wfile.write(json.dumps({"data": data}).encode())
 
@@ -72,6 +73,14 @@ def test_where_nobody_answers_that_is_said(states: Any, tmp_path: Path) -> None:
     assert (ret.result, ret.changes) == (True, {})
     assert f"No Prometheus tells on port {port}" in ret.comment
     assert f"add `scrape_config_files: [{tmp_path}/x.yml]`" in ret.comment
+
+
+def test_one_that_refuses_us_is_told_with_the_keys(states: Any, prometheus: Any, tmp_path: Path) -> None:
+    prometheus.status = 401
+    ret = told(states, tmp_path / "x.yml", prometheus.port)
+    assert (ret.result, ret.changes) == (True, {})
+    refused = f"What listens on port {prometheus.port} refuses us (give dcgm:prometheus:web:user and password_file)"
+    assert refused in ret.comment
 
 
 def test_a_scrape_configuration_of_others_is_neither_written_nor_removed(states: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from superpod_dcgm.monitoring import version as versions
 from superpod_dcgm.monitoring.page import Page
 
 _ITS_CONFIGURATION = "the configuration of this host's Prometheus"
+_CONFIG = "/api/v1/status/config"
 _RELOAD = "reload: "
 
 
@@ -33,8 +34,8 @@ class Found:
     """
     What it says: ``to_do`` for its administrator, in one sentence, empty where all is there.
 
-    ``asked``: whether it could be asked. ``exporters``, ``rules``: how many targets and rule files it has of ours.
-    ``twice``: jobs of others that scrape the same exporters.
+    ``asked``: whether it could be asked; ``refused``: whether it wants another user. ``exporters``, ``rules``: how many
+    targets and rule files it has of ours. ``twice``: jobs of others that scrape the same exporters.
     """
 
     asked: bool
@@ -42,6 +43,7 @@ class Found:
     exporters: int = 0
     rules: int = 0
     twice: tuple[str, ...] = ()
+    refused: bool = False
 
 
 def look(page: Page, ours: Ours) -> Found:
@@ -49,18 +51,20 @@ def look(page: Page, ours: Ours) -> Found:
     config = _yaml(page)
     if config is None:
         version: versions.Version = ()
-        return Found(False, _sentence([_include(ours, version), *_read_rules(ours.rules)], _ITS_CONFIGURATION))
+        to_do = _sentence([_include(ours, version), *_read_rules(ours.rules)], _ITS_CONFIGURATION)
+        return Found(False, to_do, refused=page.fetch(_CONFIG)[0] in (401, 403))
     version = versions.of_server(page)
     answer = page.data("/api/v1/targets")
     active = _mappings(answer, "activeTargets")
-    exporters = [target for target in active if _pool(target) == paths.SCRAPE_NAMES[0] or _reads(target, ours, config)]
+    names = {paths.SCRAPE_NAMES[0], *_pasted(config, ours)}
+    exporters = [target for target in active if _pool(target) in names]
     loaded = _loaded_rules(page)
     missing = [path for path in ours.rules if os.path.realpath(path) not in loaded]
     steps = [*_jobs_to_add(config, ours, version, answer), *_rules_to_add(config, missing)]
     files = glob.glob(f"{ours.targets}/[!_]*.json")
     where = str(page.data("/api/v1/status/flags").get("config.file") or _ITS_CONFIGURATION)
-    urls = {target.get("scrapeUrl") for target in exporters}
-    others = {_pool(target) for target in active if target not in exporters and target.get("scrapeUrl") in urls}
+    urls = {str(target.get("scrapeUrl")) for target in exporters}
+    others = {_pool(target) for target in active if str(target.get("scrapeUrl")) in urls} - names
     return Found(
         True,
         _sentence(steps, where) or (_unread(where, ours.targets, len(files)) if files and not exporters else ""),
@@ -73,8 +77,8 @@ def look(page: Page, ours: Ours) -> Found:
 def _yaml(page: Page) -> dict[str, Any] | None:
     """The configuration that it runs by; what it includes is not in it."""
     try:
-        found = yaml.safe_load(page.data("/api/v1/status/config")["yaml"])
-    except (KeyError, AttributeError, yaml.YAMLError):
+        found = yaml.safe_load(page.data(_CONFIG)["yaml"])
+    except (KeyError, AttributeError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return found if isinstance(found, dict) else None if found else {}
 
@@ -82,7 +86,7 @@ def _yaml(page: Page) -> dict[str, Any] | None:
 def _jobs_to_add(config: dict[str, Any], ours: Ours, version: versions.Version, answer: dict[str, Any]) -> list[str]:
     pasted = any(_is_ours(job, ours) for job in _list(config, "scrape_configs"))
     patterns = [str(pattern) for pattern in _list(config, "scrape_config_files")]
-    if not pasted and not any(fnmatch.fnmatch(ours.scrape_config, pattern) for pattern in patterns):
+    if not pasted and not any(_matches(ours.scrape_config, pattern) for pattern in patterns):
         return [_include(ours, version)]
     # The entry that is always dropped shows that a job is loaded, with targets or without.
     known = {_pool(target) for key in ("droppedTargets", "activeTargets") for target in _mappings(answer, key)}
@@ -101,7 +105,7 @@ def _include(ours: Ours, version: versions.Version) -> str:
 
 def _rules_to_add(config: dict[str, Any], missing: Collection[str]) -> list[str]:
     patterns = [str(pattern) for pattern in _list(config, "rule_files")]
-    unread = [path for path in missing if not any(fnmatch.fnmatch(path, pattern) for pattern in patterns)]
+    unread = [path for path in missing if not any(_matches(path, pattern) for pattern in patterns)]
     if unread:
         return _read_rules(unread)
     return [f"{_RELOAD}it has not loaded {', '.join(sorted(missing))}"] if missing else []
@@ -134,15 +138,21 @@ def _is_ours(job: Any, ours: Ours) -> bool:
     return f"{ours.targets}/*.json" in files
 
 
-def _reads(target: dict[str, Any], ours: Ours, config: dict[str, Any]) -> bool:
-    """Whether a target is of a job that was pasted, by whatever name."""
-    names = [job.get("job_name") for job in _mappings(config, "scrape_configs") if _is_ours(job, ours)]
-    return _pool(target) in names
+def _pasted(config: dict[str, Any], ours: Ours) -> list[str]:
+    """The names of the jobs of ours that were pasted, by whatever name."""
+    return [str(job.get("job_name")) for job in _mappings(config, "scrape_configs") if _is_ours(job, ours)]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a path is among those of a pattern as Prometheus means it: `*` ends at a slash."""
+    parts, patterns = path.split("/"), os.path.normpath(pattern).split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def _loaded_rules(page: Page) -> set[str]:
     groups = _mappings(page.data("/api/v1/rules"), "groups")
-    return {os.path.realpath(str(group.get("file", ""))) for group in groups}
+    files = {str(group.get("file", "")) for group in groups}
+    return {os.path.realpath(file) for file in files if "\0" not in file}
 
 
 def _pool(target: dict[str, Any]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from typing import Any
 
 from superpod_dcgm.base import files
 
-_ANSWER = 5.0
+# Seconds for the next bytes, and for a whole answer; bytes of an answer, and of those that are read at once.
+_ANSWER, _WHOLE = 5.0, 20.0
+_LARGEST, _BLOCK = 256 << 20, 1 << 16
 _LARGEST_PASSWORD = 4096
 
 
@@ -39,10 +43,10 @@ class Page:
                 # Not to another place that it may name.
                 request.add_unredirected_header("Authorization", self._credential())
             with self._opener().open(request, timeout=_ANSWER) as answer:
-                return answer.status, answer.read().decode(errors="replace")
+                return answer.status, _text(answer)
         except urllib.error.HTTPError as exc:
             return exc.code, ""
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return 0, ""
 
     def data(self, path: str) -> dict[str, Any]:
@@ -50,7 +54,7 @@ class Page:
         status, text = self.fetch(path)
         try:
             found = json.loads(text)["data"] if status == 200 else {}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -60,7 +64,7 @@ class Page:
 
     def _opener(self) -> urllib.request.OpenerDirector:
         # Nothing of the minion's environment: no proxy.
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _Stays()]
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             # The name in it is the host's, and 127.0.0.1 is asked.
@@ -69,3 +73,22 @@ class Page:
             context.load_verify_locations(self.ca)
             handlers.append(urllib.request.HTTPSHandler(context=context))
         return urllib.request.build_opener(*handlers)
+
+
+class _Stays(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: what another place says is not what this server says."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no request, so that the redirection itself is the answer."""
+
+
+def _text(answer: http.client.HTTPResponse) -> str:
+    """Return what is answered; ``ValueError`` where that is too much, or takes too long."""
+    deadline, found = time.monotonic() + _WHOLE, bytearray()
+    while block := answer.read1(_BLOCK):
+        found += block
+        if len(found) > _LARGEST or time.monotonic() > deadline:
+            raise ValueError("too much, or too slow")
+    if answer.length:
+        raise http.client.IncompleteRead(bytes(found), answer.length)
+    return found.decode(errors="replace")

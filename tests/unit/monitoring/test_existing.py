@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from superpod_dcgm.monitoring import existing, version
+from superpod_dcgm.monitoring import page as page_module
 from superpod_dcgm.monitoring.page import Page
 
 OURS = existing.Ours("/etc/p/dcgm.yml", "/cm/targets", ("/etc/p/rules/a.yml", "/etc/p/rules/b.yml"))
@@ -123,6 +126,10 @@ MISSING: dict[str, tuple[dict[str, Any], str]] = {
         {"active": [], "dropped": []},
         "Reload the Prometheus that runs by /etc/p/prometheus.yml: it has not read /etc/p/dcgm.yml as it is now",
     ),
+    "what patterns that end at a slash do not mean": (
+        {"config": {"scrape_config_files": ["/etc/*.yml"], "rule_files": ["/etc/p/*.yml"]}, "rules": []},
+        f"In /etc/p/prometheus.yml, add `scrape_config_files: [/etc/p/dcgm.yml]` ({READ}), {RULES}, and reload it",
+    ),
     "nothing, where the jobs were copied under another name": (
         {"config": {**INCLUDED, "scrape_config_files": [], "scrape_configs": [PASTED]}, "dropped": []},
         "",
@@ -169,7 +176,7 @@ def test_a_job_of_the_site_that_scrapes_the_same_exporters_is_named(serve: Serve
 def test_one_that_wants_a_password_is_asked_with_it(serve: Serve, tmp_path: Path) -> None:
     prometheus = serve()
     prometheus.credential = f"Basic {base64.b64encode(b'me:secret word').decode()}"
-    assert look(prometheus).asked is False
+    assert (look(prometheus).asked, look(prometheus).refused) == (False, True)
     (tmp_path / "password").write_text("secret word\n")
     page = Page(prometheus.port, user="me", password_file=str(tmp_path / "password"))
     assert existing.look(page, OURS).asked is True
@@ -193,7 +200,10 @@ def test_one_with_tls_is_known_by_its_certificate_and_by_no_other(serve: Serve, 
 
 
 # Another service may answer on the port.
-ODD = [(0, ""), (401, ""), (200, "<html>"), (200, "[]"), (200, '{"data": 5}'), (200, '{"data": {"yaml": "5"}}')]
+ODD = [
+    *((0, ""), (401, ""), (200, "<html>"), (200, "[]"), (200, '{"data": 5}'), (200, "[" * 100_000)),
+    *((200, json.dumps({"data": {"yaml": text}})) for text in ("5", "a: 2020-99-99", "[" * 2000, "a: !!odd 5")),
+]
 
 
 @pytest.mark.parametrize("answer", ODD)
@@ -209,10 +219,62 @@ def test_odd_lists_in_good_answers_are_no_targets(monkeypatch: pytest.MonkeyPatc
         "yaml": "scrape_config_files: [/etc/p/dcgm.yml]",
         "activeTargets": [5, {"labels": []}],
         "droppedTargets": {},
-        "groups": [7],
+        "groups": [7, {"file": None}, {"file": "\0"}],
     }
     monkeypatch.setattr(Page, "fetch", lambda *_: (200, json.dumps({"data": odd})))
     assert existing.look(Page(9090), OURS).exporters == 0
+
+
+# What is no HTTP, or no whole answer of it.
+_HEAD = b"HTTP/1.1 200 OK\r\n"
+RAW = {
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "nothing": b"",
+    "a part": _HEAD + b"Content-Length: 1000\r\n\r\n{}",
+    "a part of a block": _HEAD + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{}",
+    "a long line": _HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n{}",
+    "many lines": _HEAD + b"X: a\r\n" * 200 + b"\r\n{}",
+}
+
+
+@pytest.fixture
+def says() -> Iterator[Callable[[bytes], int]]:
+    """Return what starts a server that says the same to everybody, and returns its port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(raw: bytes) -> int:
+            class Handler(socketserver.BaseRequestHandler):
+                def handle(self) -> None:
+                    self.request.recv(1 << 16)
+                    with contextlib.suppress(OSError):
+                        self.request.sendall(raw)
+
+            server = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return int(server.server_address[1])
+
+        yield start
+
+
+@pytest.mark.parametrize("raw", RAW.values(), ids=RAW.keys())
+def test_what_is_no_http_is_no_answer(says: Callable[[bytes], int], raw: bytes) -> None:
+    page = Page(says(raw))
+    assert page.fetch("/") == (0, "")
+    assert existing.look(page, OURS).asked is False
+
+
+def test_an_answer_that_is_too_large_is_none(says: Callable[[bytes], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    port = says(_HEAD + b"\r\n" + b"x" * 3000)
+    assert Page(port).fetch("/") == (200, "x" * 3000)
+    monkeypatch.setattr(page_module, "_LARGEST", 2000)
+    assert Page(port).fetch("/") == (0, "")
+
+
+def test_no_other_place_is_asked_that_a_server_names(says: Callable[[bytes], int]) -> None:
+    other = says(_HEAD + b"\r\nthere")
+    port = says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\n\r\n" % other)
+    assert Page(port).fetch("/") == (302, "")
 
 
 @pytest.mark.parametrize(
