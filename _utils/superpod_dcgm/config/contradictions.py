@@ -28,11 +28,16 @@ _ENVIRONMENT = {
     "DCGM_EXPORTER_WEB_CONFIG_FILE": "exporter:web_config",
     "DCGM_REMOTE_HOSTENGINE_INFO": "exporter:engine and exporter:engine_address",
 }
-# Labels of a target that the watcher or Prometheus sets, and labels of the exporter's series, which they would rename.
+# Labels of a target that the watcher or Prometheus sets, and labels of the series, which they would rename.
 _WATCHERS_LABELS = ("job", "cluster", "host", "category", "instance", "__address__", "__managed_by__")
-_EXPORTERS_LABELS = (
+_METRICS_LABELS = (
     *("gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "hostname", "hpc_job", "DCGM_FI_DRIVER_VERSION"),
-    *("GPU_I_ID", "GPU_I_PROFILE", "le", "quantile"),
+    *("GPU_I_ID", "GPU_I_PROFILE", "le", "quantile", "DCGM_FI_SYSTEM_DRIVER_VERSION", "err_code", "err_msg"),
+    *("xid", "window_size_in_ms", "clock_event", "health_watch", "health_error_code", "nvlink", "nvswitch"),
+    *("peer_gpu", "link_status", "gpu_uuid", "model_name"),
+    # Those of our own metrics.
+    *("user", "account", "partition", "script", "reason", "release", "method", "applied", "code", "source"),
+    *("sxid", "severity", "action"),
 )
 _OUR_UNITS = (
     paths.UNIT,
@@ -220,7 +225,7 @@ def _labels(labels: dict[str, str]) -> Iterator[str]:
     for name in labels:
         if name in _WATCHERS_LABELS:
             yield f"dcgm:targets:labels:{name}: every target has a label of this name already; choose another"
-        elif name in _EXPORTERS_LABELS:
+        elif name in _METRICS_LABELS:
             yield f"dcgm:targets:labels:{name}: the metrics have a label of this name already; choose another"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,9 +24,14 @@ RECORDS: dict[str, Callable[[Site], str]] = {
     alerts_nodes.GPUS: alerts_nodes.gpus,
     alerts_xids.RECENT: alerts_xids.recent,
 }
-# Labels that alerts have from elsewhere.
-_TAKEN = ("alertname", "severity", *alert_site.INSTANCE.split(", "), "xid", "hpc_job", "user", "account", "partition")
+# Labels that alerts have from elsewhere: with one value for all, two alerts would be one, and no rule may give that.
+_TAKEN = (
+    *("alertname", "severity", *alert_site.INSTANCE.split(", "), "xid", "hpc_job", "user", "account", "partition"),
+    *("nvswitch", "sxid", "script", "reason", "release", "method"),
+)
 _IDLE = "idle"
+# Name or address, and port; that of IPv6 in brackets.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.ASCII)
 
 
 def names() -> list[str]:
@@ -123,7 +129,15 @@ def errors(merged: Mapping[str, Any]) -> list[str]:
 
     :param merged: defaults with the pillar's values over them.
     """
-    return [*_names(merged["alerts"]), *_labels(merged["alerts"]["labels"]), *_thresholds(merged), *_goes(merged)]
+    settings = merged["alerts"]
+    return [
+        *_names(settings),
+        *_labels(settings["labels"]),
+        *_templates(settings),
+        *_thresholds(merged),
+        *_goes(merged),
+        *_addresses(settings["alertmanagers"]),
+    ]
 
 
 def _names(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -147,6 +161,29 @@ def _labels(labels: Mapping[str, str]) -> Iterator[str]:
     for name in labels:
         if name in _TAKEN:
             yield f"dcgm:alerts:labels:{name}: alerts have a label of this name already; choose another"
+        elif name.startswith("__"):
+            yield f"dcgm:alerts:labels:{name}: names that begin with __ are Prometheus' own; choose another"
+
+
+def _templates(settings: Mapping[str, Any]) -> Iterator[str]:
+    texts = {f"labels:{name}": value for name, value in settings["labels"].items()}
+    for key, text in {**texts, "runbooks": settings["runbooks"]}.items():
+        if "{{" in text:
+            yield f"dcgm:alerts:{key}: {text!r} has {{{{ in it, which begins a template of Prometheus; write plain text"
+
+
+def _addresses(addresses: Collection[str]) -> Iterator[str]:
+    for position, address in enumerate(addresses):
+        try:
+            parts = urlsplit(address)
+            good = bool(parts.hostname and _HOST.fullmatch(parts.netloc)) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            yield (
+                f"dcgm:alerts:alertmanagers[{position}]: {address!r} has no host and port that can be used; it must "
+                "be as http://mon-01:9093 or http://[fd00::1]:9093"
+            )
 
 
 def _thresholds(merged: Mapping[str, Any]) -> Iterator[str]:

@@ -135,6 +135,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a label that the watcher sets": ({"targets": {"labels": {"host": "x"}}}, ("dcgm:targets:labels:host",)),
     "a label that the metrics have": ({"targets": {"labels": {"gpu": "x"}}}, ("dcgm:targets:labels:gpu",)),
+    "a label that only our own metrics have": (
+        {"targets": {"labels": {"partition": "x"}}},
+        ("dcgm:targets:labels:partition: the metrics have a label of this name",),
+    ),
     "a job of the name of ours": (
         {"prometheus": {"scrape_configs": [{"job_name": "superpod-dcgm-exporter"}]}},
         ("dcgm:prometheus:scrape_configs[0]", "superpod-dcgm-exporter"),

@@ -238,6 +238,9 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
         ("dcgm:alerts:severities:SuperpodGpuIdle", "critical, warning, info"),
     ),
     "a label that alerts have": ({"labels": {"host": "x"}}, {}, ("dcgm:alerts:labels:host", "choose another")),
+    "a label that is Prometheus' own": ({"labels": {"__name__": "x"}}, {}, ("dcgm:alerts:labels:__name__", "own")),
+    "a label with a template": ({"labels": {"t": "{{ x }}"}}, {}, ("dcgm:alerts:labels:t: '{{ x }}'", "plain text")),
+    "runbooks with a template": ({"runbooks": "http://w/{{.}}"}, {}, ("dcgm:alerts:runbooks: 'http://w/{{.}}'",)),
     "a job map that is old between two looks": (
         {"thresholds": {"job_map": 500}},
         {},
@@ -256,6 +259,39 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "an address that is none": ({"alertmanagers": ["mon-01:9093"]}, {}, ("dcgm:alerts:alertmanagers[0]", "http(s)://")),
     "a threshold that is none": ({"thresholds": {"margin": -5}}, {}, ("dcgm:alerts:thresholds:margin: -5",)),
 }
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://[::1", "http://mon:99999", "http://mon:abc", "http://mon:0", "http://:9093", "http://a,b:9093"),
+        *("http://a,http://b", "http://{{x}}:9093", "http://::1:9093", "https://[mon]:9093", "http://"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_by_its_place(address: str) -> None:
+    with pytest.raises(resolve.ConfigurationError) as caught:
+        configuration({"alerts": {"alertmanagers": ["http://mon-01:9093", address]}})
+    assert str(caught.value).startswith(f"dcgm:alerts:alertmanagers[1]: {address!r}")
+
+
+def test_an_address_of_ipv6_is_taken() -> None:
+    found = configuration({"alerts": {"alertmanagers": ["http://[fd00::1]:9093"]}})
+    assert alerts.alerting(found)["alertmanagers"][0]["static_configs"] == [{"targets": ["[fd00::1]:9093"]}]
+
+
+def test_no_label_of_the_site_takes_the_place_of_one_that_tells_alerts_apart() -> None:
+    pillars: list[dict[str, Any]] = [
+        {"exporter": {"counters": "extended"}},
+        {"exporter": {"counters": "extended"}, "job_map": {"users": False}},
+    ]
+    texts = [rule["expr"] for pillar in pillars for rule in rules(pillar).values()]
+    texts += [rule["expr"] for group in alerts.groups(configuration(pillars[0])) for rule in group["rules"]]
+    lists = [found for text in texts for found in re.findall(r"\b(?:by|on) \(([^()]*)\)", text)]
+    names = {name.strip() for found in lists for name in found.split(",")} - {""}
+    assert {"nvswitch", "reason", "hpc_job"} <= names
+    with pytest.raises(resolve.ConfigurationError) as caught:
+        configuration({"alerts": {"labels": dict.fromkeys(names, "x")}})
+    assert len(str(caught.value).splitlines()) == len(names)
 
 
 @pytest.mark.parametrize("name", REFUSED)
