@@ -80,9 +80,10 @@ def errors(merged: dict[str, Any]) -> Iterator[str]:
     yield from _halves(exporter["basic_auth"], "dcgm:exporter:basic_auth", {"user": "hash", "hash": "user"})
     yield from _halves(prometheus["web"], "dcgm:prometheus:web", {"certificate": "key", "key": "certificate"})
     yield from _halves(prometheus, "dcgm:prometheus", {"user": "password_file", "password_file": "user"})
+    pairs: dict[str, Any] = {"user": ("password_file",), "password_file": ("user",)}
     if prometheus["mode"] == "own":
         pairs = {"user": ("hash", "password_file"), "hash": ("user",), "password_file": ("user",)}
-        yield from _halves(prometheus["web"], "dcgm:prometheus:web", pairs)
+    yield from _halves(prometheus["web"], "dcgm:prometheus:web", pairs)
     if not secured(exporter):
         yield from _needless(exporter)
         return

@@ -13,14 +13,23 @@ _INTERVAL = "DCGM_EXPORTER_INTERVAL"
 # Milliseconds, where nothing is said.
 _USUAL = 30000
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000, "d": 86400000, "w": 604800000, "y": 31536000000}
-# Keys of Prometheus' configuration that hold a secret; each has a twin that names a file.
+# Keys of Prometheus' configuration that hold a secret, and what to give instead.
 _INLINE = {
     "password": "password_file",
     "credentials": "credentials_file",
     "client_secret": "client_secret_file",
     "bearer_token": "bearer_token_file",
-    "secret_key": "sigv4:profile",
+    "secret_key": "a profile of AWS",
+    "key": "key_file",
+    "secrets": "files",
+    **dict.fromkeys(("token", "auth_token", "account_token"), "authorization:credentials_file"),
+    **dict.fromkeys(
+        ("application_credential_secret", "application_secret", "consumer_key"), "a discovery that reads one"
+    ),
 }
+# Whose `key` is text: elsewhere it may be the name of a thing.
+_OF_TLS = ("tls_config",)
+_USER_INFO = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]*@")
 _LISTS = ("scrape_configs", "remote_write")
 
 
@@ -36,6 +45,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
     yield from _jobs(merged["prometheus"])
     for key in _LISTS:
         yield from _secrets(merged["prometheus"][key], f"dcgm:prometheus:{key}")
+    yield from _outside(merged["prometheus"]["external_labels"])
 
 
 def is_used(merged: dict[str, Any]) -> bool:
@@ -88,13 +98,36 @@ def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:
 
 
 def _secrets(value: Any, key: str) -> Iterator[str]:
-    """Every minion gets the pillar, and the file of ours is kept."""
+    """Every minion gets the pillar, a state shows what changes, and the file of ours is kept."""
     if isinstance(value, dict):
         for name, item in value.items():
-            if name in _INLINE and isinstance(item, str) and item:
+            if item and _is_secret(name, item, key):
                 yield f"{key}:{name}: the pillar is no place for a secret; put it into a file and give {_INLINE[name]}"
             else:
                 yield from _secrets(item, f"{key}:{name}")
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
             yield from _secrets(item, f"{key}[{position}]")
+    elif isinstance(value, str) and _USER_INFO.match(value):
+        yield (
+            f"{key}: the address has a user or password before its host, and the pillar is no place for a secret; "
+            "give basic_auth with username and password_file"
+        )
+
+
+def _is_secret(name: Any, item: Any, key: str) -> bool:
+    if name not in _INLINE or isinstance(item, dict):
+        return False
+    # A number is one, too: YAML makes one of a password of digits.
+    return name != "key" or key.endswith(_OF_TLS)
+
+
+def _outside(labels: dict[str, str]) -> Iterator[str]:
+    for name, value in labels.items():
+        if name.startswith("__"):
+            yield f"dcgm:prometheus:external_labels:{name}: names with __ at the front are Prometheus' own"
+        if "$" in value:
+            yield (
+                f"dcgm:prometheus:external_labels:{name}: {value!r} has a $, which Prometheus 3 takes for a variable "
+                "of its environment; write it without"
+            )

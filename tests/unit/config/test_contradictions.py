@@ -125,6 +125,18 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("scrape_interval: 1m is not dcgm:exporter:environment:DCGM_EXPORTER_INTERVAL, 5 ms",),
     ),
+    "a directory that systemd would read otherwise": (
+        {"prometheus": {"data": "/srv/%h/prometheus"}},
+        ("dcgm:prometheus:data: '/srv/%h/prometheus' is not allowed", "without any of %"),
+    ),
+    "a program that it would not find": (
+        {"prometheus": {"program": "/opt/$VERSION/prometheus"}},
+        ("dcgm:prometheus:program: '/opt/$VERSION/prometheus' is not allowed",),
+    ),
+    "a user without a password, of a Prometheus of others": (
+        {"prometheus": {"mode": "existing", "web": {"user": "p"}}},
+        ("dcgm:prometheus:web:password_file: it is empty, and user needs it",),
+    ),
     "a secret in the pillar": (
         {"prometheus": {"remote_write": [{"url": "http://x", "basic_auth": {"username": "u", "password": "p"}}]}},
         ("dcgm:prometheus:remote_write[0]:basic_auth:password: the pillar is no place", "give password_file"),
@@ -132,6 +144,34 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "one in a job of the site": (
         {"prometheus": {"scrape_configs": [{"job_name": "a", "authorization": {"credentials": "x"}}]}},
         ("dcgm:prometheus:scrape_configs[0]:authorization:credentials:", "credentials_file"),
+    ),
+    "one of digits": (
+        {"prometheus": {"scrape_configs": [{"job_name": "a", "basic_auth": {"username": "u", "password": 1234}}]}},
+        ("dcgm:prometheus:scrape_configs[0]:basic_auth:password: the pillar is no place",),
+    ),
+    "one in an address": (
+        {"prometheus": {"remote_write": [{"url": "https://me:secret@mimir/api/v1/push"}]}},
+        ("dcgm:prometheus:remote_write[0]:url: the address has a user or password", "password_file"),
+    ),
+    "a key itself": (
+        {"prometheus": {"remote_write": [{"url": "http://x", "tls_config": {"key": "-----BEGIN"}}]}},
+        ("dcgm:prometheus:remote_write[0]:tls_config:key:", "key_file"),
+    ),
+    "a token of a discovery": (
+        {"prometheus": {"scrape_configs": [{"job_name": "a", "consul_sd_configs": [{"server": "c", "token": "t"}]}]}},
+        ("dcgm:prometheus:scrape_configs[0]:consul_sd_configs[0]:token:", "credentials_file"),
+    ),
+    "one in a header": (
+        {"prometheus": {"scrape_configs": [{"job_name": "a", "http_headers": {"X": {"secrets": ["t"]}}}]}},
+        ("dcgm:prometheus:scrape_configs[0]:http_headers:X:secrets:", "files"),
+    ),
+    "an external label with a variable": (
+        {"prometheus": {"external_labels": {"site": "a$HOME"}}},
+        ("dcgm:prometheus:external_labels:site: 'a$HOME' has a $",),
+    ),
+    "an external label that is Prometheus' own": (
+        {"prometheus": {"external_labels": {"__name__": "a"}}},
+        ("dcgm:prometheus:external_labels:__name__:", "Prometheus' own"),
     ),
     "a label that the watcher sets": ({"targets": {"labels": {"host": "x"}}}, ("dcgm:targets:labels:host",)),
     "a label that the metrics have": ({"targets": {"labels": {"gpu": "x"}}}, ("dcgm:targets:labels:gpu",)),
@@ -200,6 +240,12 @@ ALLOWED = {
     "a site's own web configuration": {
         "exporter": {"web_config": "/etc/site.yml"},
         "prometheus": {"scheme": "https", "ca": "/ca", "user": "p", "password_file": "/p"},
+    },
+    "addresses without a user": {
+        "prometheus": {
+            "remote_write": [{"url": "https://mimir/push/a@b", "headers": {"X-Scope-OrgID": "me@here"}}],
+            "scrape_configs": [{"job_name": "a", "static_configs": [{"targets": ["b"], "labels": {"key": "c"}}]}],
+        },
     },
     "a Prometheus of others that wants a password": {
         "prometheus": {"mode": "existing", "web": {"user": "p", "password_file": "/p", "ca": "/ca"}},
