@@ -354,6 +354,19 @@ SINGLE = (
         *({90: ()}, "info"),
     ),
     Case(
+        *("SuperpodGpuIdle", "does not believe GPU_UTIL of an instance, which reads 0"),
+        (
+            *(_flat(_PROF, _MIG, 0), _flat(_UTIL, _MIG, 0), _flat(_POWER, _MIG, 101)),
+            _flat(_INFO, {**_MIG, **OWN, **JOB}, 1),
+        ),
+        *({90: ()}, "info"),
+    ),
+    Case(
+        *("SuperpodGpuIdle", "does not judge an instance by GPU_UTIL alone"),
+        (_flat(_UTIL, _MIG, 0), _flat(_POWER, _MIG, 90), _flat(_INFO, {**_MIG, **OWN, **JOB}, 1)),
+        *({90: ()}, "info"),
+    ),
+    Case(
         *("SuperpodGpuIdle", "tells an instance whose board rests, and both jobs on it"),
         (
             *(_flat(_PROF, _MIG, 0), _flat(_POWER, _MIG, 90)),

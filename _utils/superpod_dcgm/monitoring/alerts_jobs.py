@@ -8,6 +8,7 @@ from superpod_dcgm.monitoring.alert_site import GPU, INSTANCE, NODE, WINDOW, Mis
 _OWNER = f"{INSTANCE}, hpc_job, user, account, partition"
 # A GPU that is busy by GPU_UTIL, while profiling says 0: profiling is dead there (NVIDIA/DCGM#303).
 _BUSY = 0.1
+_WHOLE = 'GPU_I_ID=""'
 
 
 def _idle(site: Site) -> str:
@@ -23,16 +24,17 @@ def _unused(site: Site, by: str, matchers: str = "") -> str:
     Return GPUs and instances that do nothing for certain.
 
     Profiling that reads 0 counts only where nothing else says otherwise: GPU_UTIL, or for an instance, which has no
-    GPU_UTIL, the power of its board.
+    GPU_UTIL or one that reads 0, the power of its board.
     """
     least = f"< {site.configuration['rules']['idle_utilization']} / 100"
-    used = site.row("gpu_utilization", by, matchers=matchers) if "gpu_utilization" in site.rows else ""
+    whole = ", ".join(filter(None, [_WHOLE, matchers]))
     if "prof_engine" not in site.rows:
-        return f"{site.row('gpu_utilization', by, matchers=matchers)} {least}"
+        return f"{site.row('gpu_utilization', by, matchers=whole)} {least}"
+    used = site.row("gpu_utilization", by, matchers=whole) if "gpu_utilization" in site.rows else ""
     profiled = site.row("prof_engine", by, matchers=matchers)
     idle, unknown = f"{profiled} {least}", ""
     if used:
-        busy = site.row("gpu_utilization")
+        busy = site.row("gpu_utilization", matchers=_WHOLE)
         # Of a page whose profiling rows are gone, GPU_UTIL alone tells.
         idle = f"({idle} or ({used} {least} unless on ({by}) {profiled}))"
         idle = f"({idle} unless on ({GPU}) ({busy} >= {site.configuration['rules']['idle_utilization']} / 100))"
