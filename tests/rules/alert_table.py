@@ -276,6 +276,38 @@ SINGLE = (
         *({25: ({**NODE, "xid": "79"},)}, "critical"),
     ),
     Case(
+        *("SuperpodGpuXidReboot", "tells a second GPU whose number nobody knows"),
+        (
+            _flat(_KERNEL, {**NODE, **OWN, "xid": "79", "gpu": "", "pci_bus_id": "x"}, 3, 60),
+            Series(_KERNEL, {**NODE, **OWN, "xid": "79", "gpu": "", "pci_bus_id": "y"}, ((0, 20), (1, 40))),
+        ),
+        *({19: (), 25: ({**NODE, "xid": "79"},)}, "critical"),
+    ),
+    Case(
+        *("SuperpodGpuXidReboot", "is not told anew where one of two jobs that scrape a node goes"),
+        tuple(
+            Series(_KERNEL, {**GPU, **OWN, "xid": "79", "UUID": "GPU-3", "instance": instance}, parts)
+            for instance, parts in (("a", ((2, 60),)), ("b", ((2, 20), (None, 40))))
+        ),
+        *({19: (), 32: ()}, "critical"),
+    ),
+    Case(
+        *("SuperpodGpuXidRecovery", "does not tell that the driver asks for nothing any more"),
+        (
+            _flat(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reset"}, 1, 60),
+            Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "none"}, ((1, 20), (2, 40))),
+        ),
+        *({19: (), 25: ()}, "warning"),
+    ),
+    Case(
+        *("SuperpodGpuXidRecovery", "tells that the driver asks for something again"),
+        (
+            Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reset"}, ((1, 20), (2, 40))),
+            _flat(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "none"}, 4, 60),
+        ),
+        *({19: (), 25: ({**GPU, "xid": "154"},)}, "warning"),
+    ),
+    Case(
         *("SuperpodGpuDoubleBitError", "fires when the next job begins with the event"),
         (
             Series("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", {**GPU, "hpc_job": "1"}, ((0, 20), (None, 20))),

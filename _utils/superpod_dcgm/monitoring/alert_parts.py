@@ -64,7 +64,7 @@ def gpu_growth(site: Site, key: str) -> str:
     return f"({site.row(key)} - {site.row(key, form=f'{{}} offset {WINDOW}')})"
 
 
-def first_or_more(selector: str, by: str, alive: str) -> str:
+def first_or_more(selector: str, by: str, alive: str, parts: str = "") -> str:
     """
     Return what rose within the window, of a counter that is there from its first event on, with a value above 0.
 
@@ -73,9 +73,14 @@ def first_or_more(selector: str, by: str, alive: str) -> str:
 
     :param alive: is there as long as the node is known, and 1 while the page is read: a counter that was not there then
         has begun anew since.
+    :param parts: further labels by which one of ``by`` has several counters, all of which count.
     """
-    now, then = f"max by ({by}) ({selector})", f"max by ({by}) ({selector} offset {WINDOW})"
-    before = f"max by ({by}) (last_over_time({selector}[{LONG_MEMORY}] offset {WINDOW}))"
+
+    def total(rows: str) -> str:
+        return f"sum by ({by}) (max by ({by}, {parts}) ({rows}))" if parts else f"max by ({by}) ({rows})"
+
+    now, then = total(selector), total(f"{selector} offset {WINDOW}")
+    before = total(f"last_over_time({selector}[{LONG_MEMORY}] offset {WINDOW})")
     known = f"last_over_time({alive}[{LONG_MEMORY}] offset {WINDOW})"
     return (
         f"({rose(now, then, before)} or (({now} > 0 unless {before}) and on ({NODE}) {known}) "

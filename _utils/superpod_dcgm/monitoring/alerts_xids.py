@@ -9,7 +9,8 @@ from superpod_dcgm.monitoring.alert_site import EXPORTER, GPU, KERNEL_LOG, XID_C
 # 1 for each XID that a GPU had within the last minutes.
 RECENT = "gpu_xid:superpod_xids:recent"
 _BY = f"{GPU}, xid"
-_KERNEL = "superpod_dcgm_kernel_xid_total"
+# That the driver asks for nothing any more (154) is no event. Of a GPU whose number is not known the bus tells.
+_KERNEL, _PARTS = 'superpod_dcgm_kernel_xid_total{action!="none"}', "UUID, pci_bus_id, action"
 # A GPU without XIDs has a row without this label.
 _MATCH = 'xid!~"0?"'
 
@@ -27,9 +28,11 @@ def recent(site: Site) -> str:
     if XID_TOTAL in site.rows:
         found.append(first_or_more(f"{XID_TOTAL}{{{_MATCH}}}", _BY, f'up{{job="{EXPORTER}"}}'))
     if site.own_metrics:
-        found.append(first_or_more(_KERNEL, _BY, KERNEL_LOG))
+        found.append(first_or_more(_KERNEL, _BY, KERNEL_LOG, _PARTS))
     if not found:
-        raise Missing(f"neither {XID_COUNT} is shown (exporter:counters: extended adds it) nor {_KERNEL}")
+        raise Missing(
+            f"neither {XID_COUNT} is shown (exporter:counters: extended adds it) nor {_KERNEL.partition('{')[0]}"
+        )
     return f"group by ({_BY}) ({' or '.join(found)})"
 
 
