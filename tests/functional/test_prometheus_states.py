@@ -27,7 +27,7 @@ def prometheus() -> Iterator[Any]:
 
         def do_GET(self) -> None:
             pool = {"scrapePool": "superpod-dcgm-exporter", "scrapeUrl": "http://dgx-01:9400/metrics"}
-            targets = {"activeTargets": [pool, *self.more]}
+            targets = {"activeTargets": [pool, *self.more] if self.text else []}
             found = {"config": {"yaml": self.text}, "buildinfo": {"version": self.version}}
             data = found.get(self.path.rpartition("/")[2], targets)
             self.send_response(self.status)

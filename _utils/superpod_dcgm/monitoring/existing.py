@@ -48,6 +48,7 @@ class Found:
 
 def look(page: Page, ours: Ours) -> Found:
     """Return what the Prometheus behind a page has of ours, and what is missing."""
+    page = page.rooted()
     config = _yaml(page)
     if config is None:
         version: versions.Version = ()
@@ -57,14 +58,17 @@ def look(page: Page, ours: Ours) -> Found:
     answer = page.data("/api/v1/targets")
     active = _mappings(answer, "activeTargets")
     names = {paths.SCRAPE_NAMES[0], *_pasted(config, ours)}
-    exporters = [target for target in active if _pool(target) in names]
-    loaded = _loaded_rules(page)
-    missing = [path for path in ours.rules if os.path.realpath(path) not in loaded]
-    steps = [*_jobs_to_add(config, ours, version, answer), *_rules_to_add(config, missing)]
+    exporters = [target for target in active if _pool(target) in names or _file(target) == ours.targets]
+    # What its configuration names without a slash at the front is below this.
+    below = str(page.data("/api/v1/status/runtimeinfo").get("CWD", "/"))
+    missing = _not_loaded(ours.rules, page, below)
+    steps = [*_jobs_to_add(config, ours, version, answer, below), *_rules_to_add(config, missing, below)]
     files = glob.glob(f"{ours.targets}/[!_]*.json")
-    where = str(page.data("/api/v1/status/flags").get("config.file") or _ITS_CONFIGURATION)
+    where = page.data("/api/v1/status/flags").get("config.file")
+    where = os.path.join(below, str(where)) if where else _ITS_CONFIGURATION
     urls = {str(target.get("scrapeUrl")) for target in exporters}
-    others = {_pool(target) for target in active if str(target.get("scrapeUrl")) in urls} - names
+    others = {_pool(target) for target in active if str(target.get("scrapeUrl")) in urls}
+    others -= {*names, *map(_pool, exporters)}
     return Found(
         True,
         _sentence(steps, where) or (_unread(where, ours.targets, len(files)) if files and not exporters else ""),
@@ -83,14 +87,18 @@ def _yaml(page: Page) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None if found else {}
 
 
-def _jobs_to_add(config: dict[str, Any], ours: Ours, version: versions.Version, answer: dict[str, Any]) -> list[str]:
+def _jobs_to_add(
+    config: dict[str, Any], ours: Ours, version: versions.Version, answer: dict[str, Any], below: str
+) -> list[str]:
+    # The entry that is always dropped shows that a job is loaded, with targets or without, and by whatever path.
+    known = {_pool(target) for key in ("droppedTargets", "activeTargets") for target in _mappings(answer, key)}
+    if paths.SCRAPE_NAMES[0] in known:
+        return []
     pasted = any(_is_ours(job, ours) for job in _list(config, "scrape_configs"))
-    patterns = [str(pattern) for pattern in _list(config, "scrape_config_files")]
+    patterns = [os.path.join(below, str(pattern)) for pattern in _list(config, "scrape_config_files")]
     if not pasted and not any(_matches(ours.scrape_config, pattern) for pattern in patterns):
         return [_include(ours, version)]
-    # The entry that is always dropped shows that a job is loaded, with targets or without.
-    known = {_pool(target) for key in ("droppedTargets", "activeTargets") for target in _mappings(answer, key)}
-    if pasted or not answer or set(paths.SCRAPE_NAMES[:1]) <= known:
+    if pasted or not answer:
         return []
     return [f"{_RELOAD}it has not read {ours.scrape_config} as it is now"]
 
@@ -103,8 +111,8 @@ def _include(ours: Ours, version: versions.Version) -> str:
     return f"add `scrape_config_files: [{ours.scrape_config}]` ({read})"
 
 
-def _rules_to_add(config: dict[str, Any], missing: Collection[str]) -> list[str]:
-    patterns = [str(pattern) for pattern in _list(config, "rule_files")]
+def _rules_to_add(config: dict[str, Any], missing: Collection[str], below: str) -> list[str]:
+    patterns = [os.path.join(below, str(pattern)) for pattern in _list(config, "rule_files")]
     unread = [path for path in missing if not any(_matches(path, pattern) for pattern in patterns)]
     if unread:
         return _read_rules(unread)
@@ -145,20 +153,33 @@ def _pasted(config: dict[str, Any], ours: Ours) -> list[str]:
 
 def _matches(path: str, pattern: str) -> bool:
     """Whether a path is among those of a pattern as Prometheus means it: `*` ends at a slash."""
-    parts, patterns = path.split("/"), os.path.normpath(pattern).split("/")
-    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
+    directory, name = os.path.split(os.path.normpath(pattern))
+    pairs = (path, f"{directory}/{name}"), (os.path.realpath(path), f"{os.path.realpath(directory)}/{name}")
+    for parts, patterns in ((one.split("/"), other.split("/")) for one, other in pairs):
+        if len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns)):
+            return True
+    return False
 
 
-def _loaded_rules(page: Page) -> set[str]:
+def _not_loaded(rules: Collection[str], page: Page, below: str) -> list[str]:
+    """Those of our rule files that it has not; in a container it may have them by a path that is none here."""
     groups = _mappings(page.data("/api/v1/rules"), "groups")
-    files = {str(group.get("file", "")) for group in groups}
-    return {os.path.realpath(file) for file in files if "\0" not in file}
+    files = {os.path.join(below, file) for group in groups if "\0" not in (file := str(group.get("file", "")))}
+    loaded = {os.path.realpath(file) for file in files}
+    elsewhere = {os.path.basename(file) for file in files if not os.path.lexists(file)}
+    return [rule for rule in rules if os.path.realpath(rule) not in loaded and os.path.basename(rule) not in elsewhere]
 
 
 def _pool(target: dict[str, Any]) -> str:
     """The name of a target's job in the configuration; a dropped one has it among its labels before relabelling."""
     discovered = target.get("discoveredLabels")
     return str(target.get("scrapePool") or (discovered.get("job", "") if isinstance(discovered, dict) else ""))
+
+
+def _file(target: dict[str, Any]) -> str:
+    """The directory of the file that a target is from."""
+    discovered = target.get("discoveredLabels")
+    return os.path.dirname(str(discovered.get("__meta_filepath", ""))) if isinstance(discovered, dict) else ""
 
 
 def _list(found: Any, key: str) -> list[Any]:

@@ -8,8 +8,9 @@ import json
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from superpod_dcgm.base import files
@@ -18,6 +19,8 @@ from superpod_dcgm.base import files
 _ANSWER, _WHOLE = 5.0, 20.0
 _LARGEST, _BLOCK = 256 << 20, 1 << 16
 _LARGEST_PASSWORD = 4096
+# Every Prometheus answers here.
+_ASKED = "/api/v1/status/buildinfo"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Page:
     Where a Prometheus of this machine answers.
 
     ``ca``: the file that its certificate is checked against; its own certificate will do. ``password_file``: the
-    file with the password of ``user``.
+    file with the password of ``user``. ``prefix``: what its paths begin with.
     """
 
     port: int
@@ -34,18 +37,33 @@ class Page:
     ca: str = ""
     user: str = ""
     password_file: str = ""
+    prefix: str = ""
+
+    def rooted(self) -> Page:
+        """Return this page with the prefix that the server has for its paths (``--web.route-prefix``), if it tells."""
+        if self.fetch(_ASKED)[0] != 404:
+            return self
+        status, address = self.fetch("/")
+        prefix = urllib.parse.urlsplit(address).path.rstrip("/") if 300 <= status < 400 else ""
+        found = replace(self, prefix=prefix)
+        return found if prefix.startswith("/") and found.fetch(_ASKED)[0] == 200 else self
 
     def fetch(self, path: str) -> tuple[int, str]:
-        """Return status and text of a page; status 0 if it does not answer, or not with a good certificate."""
-        request = urllib.request.Request(f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}")
+        """
+        Return status and text of a page; status 0 if it does not answer, or not with a good certificate.
+
+        The text of a redirection is where it leads.
+        """
         try:
+            address = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{self.prefix}{path}"
+            request = urllib.request.Request(address)
             if self.user:
                 # Not to another place that it may name.
                 request.add_unredirected_header("Authorization", self._credential())
             with self._opener().open(request, timeout=_ANSWER) as answer:
                 return answer.status, _text(answer)
         except urllib.error.HTTPError as exc:
-            return exc.code, ""
+            return exc.code, str(exc.headers.get("Location", ""))
         except (OSError, ValueError, http.client.HTTPException):
             return 0, ""
 

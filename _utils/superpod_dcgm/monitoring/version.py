@@ -32,7 +32,7 @@ def of_program(path: str) -> Version:
 
 def of_server(page: Page) -> Version:
     """Return the version of the Prometheus that answers, ``()`` where it does not tell."""
-    return parse(str(page.data("/api/v1/status/buildinfo").get("version", "")))
+    return parse(str(page.rooted().data("/api/v1/status/buildinfo").get("version", "")))
 
 
 def words(version: Version) -> str:

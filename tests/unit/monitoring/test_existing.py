@@ -43,12 +43,15 @@ class Prometheus:
         self.dropped: list[dict[str, Any]] = [NOBODY]
         self.rules = ["/etc/p/rules/a.yml", "/etc/p/rules/b.yml"]
         self.credential = ""
+        self.directory = "/"
+        self.prefix = ""
         self.port = 0
 
     def answer(self, path: str) -> dict[str, Any]:
         found: dict[str, dict[str, Any]] = {
             "/api/v1/status/config": {"yaml": yaml.safe_dump(self.config)},
             "/api/v1/status/buildinfo": {"version": self.version},
+            "/api/v1/status/runtimeinfo": {"CWD": self.directory},
             "/api/v1/status/flags": {"config.file": "/etc/p/prometheus.yml"},
             "/api/v1/targets": {"activeTargets": self.active, "droppedTargets": self.dropped},
             "/api/v1/rules": {"groups": [{"name": "g", "file": path} for path in self.rules]},
@@ -68,11 +71,17 @@ def serve() -> Iterator[Serve]:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if self.path == "/" and prometheus.prefix:
+                    self.send_response(302)
+                    self.send_header("Location", prometheus.prefix)
+                    return self.end_headers()
+                if not self.path.startswith(f"{prometheus.prefix}/"):
+                    return self.send_error(404)
                 allowed = self.headers.get("Authorization", "") == prometheus.credential
                 self.send_response(200 if allowed else 401)
                 self.end_headers()
                 if allowed:
-                    self.wfile.write(json.dumps(prometheus.answer(self.path)).encode())
+                    self.wfile.write(json.dumps(prometheus.answer(self.path.removeprefix(prometheus.prefix))).encode())
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
@@ -127,9 +136,31 @@ MISSING: dict[str, tuple[dict[str, Any], str]] = {
         "Reload the Prometheus that runs by /etc/p/prometheus.yml: it has not read /etc/p/dcgm.yml as it is now",
     ),
     "what patterns that end at a slash do not mean": (
-        {"config": {"scrape_config_files": ["/etc/*.yml"], "rule_files": ["/etc/p/*.yml"]}, "rules": []},
+        {
+            "config": {"scrape_config_files": ["/etc/*.yml"], "rule_files": ["/etc/p/*.yml"]},
+            **{"active": [], "dropped": [], "rules": []},
+        },
         f"In /etc/p/prometheus.yml, add `scrape_config_files: [/etc/p/dcgm.yml]` ({READ}), {RULES}, and reload it",
     ),
+    "nothing, where its paths are relative to where it runs": (
+        {
+            "config": {"scrape_config_files": ["./p/*.yml"], "rule_files": ["p/rules/*.yml"]},
+            **{"directory": "/etc", "rules": ["p/rules/a.yml", "p/rules/b.yml"]},
+        },
+        "",
+    ),
+    "a rule file, where its paths are relative": (
+        {"config": {"rule_files": ["p/rules/*.yml"]}, "directory": "/etc", "rules": ["p/rules/a.yml"]},
+        "Reload the Prometheus that runs by /etc/p/prometheus.yml: it has not loaded /etc/p/rules/b.yml",
+    ),
+    "nothing, where it runs in a container and has our files elsewhere": (
+        {
+            "config": {"scrape_config_files": ["/config/dcgm.yml"], "rule_files": ["/config/*.yml"]},
+            "rules": ["/config/a.yml", "/config/b.yml"],
+        },
+        "",
+    ),
+    "nothing, where its paths have a prefix": ({"prefix": "/prometheus"}, ""),
     "nothing, where the jobs were copied under another name": (
         {"config": {**INCLUDED, "scrape_config_files": [], "scrape_configs": [PASTED]}, "dropped": []},
         "",
@@ -145,6 +176,24 @@ def test_what_is_missing_is_one_sentence_that_says_where(
     prometheus = serve()
     vars(prometheus).update(otherwise)
     assert look(prometheus).to_do == sentence
+
+
+def test_a_directory_that_it_knows_by_a_link_is_the_same(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    prometheus = serve()
+    prometheus.active = prometheus.dropped = []
+    prometheus.config = {"scrape_config_files": [f"{tmp_path}/link/*.yml"]}
+    ours = existing.Ours(f"{tmp_path}/real/dcgm.yml", "/cm/targets")
+    assert existing.look(Page(prometheus.port), ours).to_do.startswith("Reload the Prometheus")
+
+
+def test_a_server_that_calls_jobs_by_their_label_has_our_targets_all_the_same(serve: Serve) -> None:
+    prometheus = serve()
+    # So does VictoriaMetrics.
+    ours = {"discoveredLabels": {"__meta_filepath": "/cm/targets/dgx-01.json"}}
+    prometheus.active = [{**target("dcgm-exporter", "dgx-01"), **ours}, target("gpu", "dgx-01")]
+    assert (look(prometheus).exporters, look(prometheus).twice) == (1, ("gpu",))
 
 
 def test_target_files_that_it_cannot_read_are_told(serve: Serve, tmp_path: Path) -> None:
@@ -274,7 +323,8 @@ def test_an_answer_that_is_too_large_is_none(says: Callable[[bytes], int], monke
 def test_no_other_place_is_asked_that_a_server_names(says: Callable[[bytes], int]) -> None:
     other = says(_HEAD + b"\r\nthere")
     port = says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\n\r\n" % other)
-    assert Page(port).fetch("/") == (302, "")
+    assert Page(port).fetch("/") == (302, f"http://127.0.0.1:{other}/")
+    assert Page(port).rooted() == Page(port)
 
 
 @pytest.mark.parametrize(
