@@ -107,13 +107,16 @@ def packaged(name: str, packages: list[str], unit: str) -> dict[str, Any]:
     return state.result(name, True, f"{', '.join(missing)} installed; {unit} stays masked while ours is here", changes)
 
 
-def readable(name: str, user: str, places: list[str]) -> dict[str, Any]:
+def readable(name: str, user: str, places: list[str], secrets: list[str] | None = None) -> dict[str, Any]:
     """
-    Check that the user of our Prometheus can read what its configuration names. Nothing is changed.
+    Check that the user of our Prometheus can read what its configuration names, and not everybody its secrets.
+
+    Nothing is changed.
 
     :param name: a sentence.
     :param user: the user.
     :param places: files and directories.
+    :param secrets: files with a password or a key.
 
     .. code-block:: yaml
 
@@ -124,7 +127,7 @@ def readable(name: str, user: str, places: list[str]) -> dict[str, Any]:
     """
     if __opts__["test"]:
         return state.result(name, True, "That is looked at when user and directories are there")
-    found = ownership.unreadable(user, places)
+    found = [*ownership.unreadable(user, places), *ownership.exposed(secrets or [])]
     return state.result(name, not found, "\n".join(found) or f"{user} can read {', '.join(places) or 'all'}")
 
 

@@ -89,7 +89,8 @@ def files(configuration: dict[str, Any]) -> dict[str, Any]:
 
     ``config`` is the content of our own configuration, ``scrape_config`` that of the file that others include, both for
     any version; ``web`` the text of our own web configuration; ``rules`` the rule files by name; ``page`` how it is
-    asked; ``rule_paths`` where the rule files are in mode existing; ``places`` what it must read.
+    asked; ``rule_paths`` where the rule files are in mode existing; ``places`` what it must read; ``secrets`` files
+    that not everybody may read.
     """
     prometheus = configuration["prometheus"]
     # It lies beside the server; a Prometheus of others may be anywhere.
@@ -105,6 +106,7 @@ def files(configuration: dict[str, Any]) -> dict[str, Any]:
         "promtool": promtool,
         "page": access.page(prometheus),
         "places": _places(configuration),
+        "secrets": _secrets(configuration),
     }
 
 
@@ -120,6 +122,12 @@ def _places(configuration: dict[str, Any]) -> list[str]:
     found += [exporter["tls"]["ca"], exporter["basic_auth"]["password_file"]]
     found += [prometheus["ca"], prometheus["password_file"], prometheus["web"]["certificate"], prometheus["web"]["key"]]
     return [path for path in found if path]
+
+
+def _secrets(configuration: dict[str, Any]) -> list[str]:
+    prometheus, exporter = configuration["prometheus"], configuration["exporter"]
+    found = [exporter["basic_auth"]["password_file"], prometheus["password_file"]]
+    return [path for path in (*found, prometheus["web"]["key"], prometheus["web"]["password_file"]) if path]
 
 
 def states(configuration: dict[str, Any], named: bool) -> list[str]:

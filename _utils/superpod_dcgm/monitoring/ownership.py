@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -94,6 +95,16 @@ def unreadable(user: str, places: Iterable[str]) -> list[str]:
         if os.path.lexists(place):
             words = "" if readable.by(user, place) else f"{place} cannot be read by the user {user}"
         found += [f"{words}; Prometheus would find no target" if os.path.isdir(place) else words] if words else []
+    return found
+
+
+def exposed(places: Iterable[str]) -> list[str]:
+    """Return a sentence per file with a secret that everybody on this machine can read."""
+    found = []
+    for place in places:
+        with contextlib.suppress(OSError):
+            if stat.S_IMODE(os.stat(place).st_mode) & stat.S_IROTH:
+                found.append(f"{place} can be read by everybody; take that right away (chmod o-r)")
     return found
 
 

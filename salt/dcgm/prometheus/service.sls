@@ -9,6 +9,7 @@ Check that {{ path.prometheus_user }} can read what it needs:
   dcgm_prometheus.readable:
     - user: {{ path.prometheus_user }}
     - places: {{ dcgm.prometheus_files.places | tojson }}
+    - secrets: {{ dcgm.prometheus_files.secrets | tojson }}
     - require:
       - file: Write {{ path.prometheus_unit_file }}
 

@@ -128,6 +128,7 @@ def test_what_prometheus_must_read_is_looked_at() -> None:
     web = {"certificate": "/w.pem", "key": "/w.key"}
     found = scrape.files(configuration({"exporter": {"tls": TLS, "basic_auth": USERS}, "prometheus": {"web": web}}))
     assert found["places"][1:] == ["/ca.pem", "/password", "/w.pem", "/w.key"]
+    assert found["secrets"] == ["/password", "/w.key"]
 
 
 # name: (section prometheus, whether TLS is spoken, by which file the certificate is known)

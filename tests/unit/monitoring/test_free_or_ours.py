@@ -236,6 +236,19 @@ def test_a_file_that_is_missing_is_nobodys(tmp_path: Path) -> None:
     assert ask(str(tmp_path / "x")) is False
 
 
+def test_a_secret_that_everybody_can_read_is_told(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.touch()
+    for mode, found in (
+        (0o600, []),
+        (0o640, []),
+        (0o644, [f"{secret} can be read by everybody; take that right away"]),
+    ):
+        secret.chmod(mode)
+        said = ownership.exposed([str(secret), str(tmp_path / "missing")])
+        assert [sentence.partition(" (")[0] for sentence in said] == found
+
+
 def test_who_reads_is_asked_and_not_the_modes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = machine.root / "password"
     secret.touch()
