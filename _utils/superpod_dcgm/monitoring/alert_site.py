@@ -61,7 +61,7 @@ class Site:
             raise Missing(f"the exporters do not show {name}: exporter:counters or exporter:counter_rows add it")
         if key in metric_names.METRICS:
             return f"max by ({by}) {metric_names.promql(key, matchers=matchers, form=form)}"
-        return f"max by ({by}) ({form.format(key + (f'{{{matchers}}}' if matchers else ''))})"
+        return f"max by ({by}) ({form.format(metric_names.of_ours(key, matchers))})"
 
     def own(self, name: str, by: str = NODE, form: str = "{}") -> str:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from superpod_dcgm.monitoring import xids
+from superpod_dcgm.monitoring import metric_names, xids
 from superpod_dcgm.monitoring.alert_parts import OF_GPU, Alert, first_or_more
 from superpod_dcgm.monitoring.alert_site import EXPORTER, GPU, KERNEL_LOG, XID_COUNT, XID_TOTAL, Missing, Site
 
@@ -24,9 +24,9 @@ def recent(site: Site) -> str:
     found = []
     if XID_COUNT in site.rows:
         # A gauge over a window: the row of an XID is there only as long.
-        found.append(f"max by ({_BY}) ({XID_COUNT}{{{_MATCH}}}) > 0")
+        found.append(f"max by ({_BY}) ({metric_names.of_ours(XID_COUNT, _MATCH)}) > 0")
     if XID_TOTAL in site.rows:
-        found.append(first_or_more(f"{XID_TOTAL}{{{_MATCH}}}", _BY, f'up{{job="{EXPORTER}"}}'))
+        found.append(first_or_more(metric_names.of_ours(XID_TOTAL, _MATCH), _BY, f'up{{job="{EXPORTER}"}}'))
     if site.own_metrics:
         found.append(first_or_more(_KERNEL, _BY, KERNEL_LOG, _PARTS))
     if not found:

@@ -12,11 +12,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from superpod_dcgm.base import paths
+
 OLD, NEW = 1, 2
 BOTH = (OLD, NEW)
 _PREFIX = "DCGM_FI_"
 # Names of one schema that a page must show at least before it counts as a page of this schema.
 _ENOUGH = 2
+_OURS = f'job="{paths.SCRAPE_JOBS[0]}"'
 _SAMPLE = re.compile(r"(DCGM_FI_\w+)(?:\{.*\})? (\S+)")
 
 
@@ -170,8 +173,12 @@ def promql(key: str, schemas: Collection[int] = BOTH, matchers: str = "", form: 
 def selectors(key: str, schemas: Collection[int] = BOTH, matchers: str = "") -> dict[int, str]:
     """Return what selects the metric's rows, by schema; one that has no name of its own is left out."""
     names = {name(key, schema): schema for schema in sorted(schemas, reverse=True)}
-    braces = f"{{{matchers}}}" if matchers else ""
-    return {schema: f"{found}{braces}" for found, schema in reversed(names.items()) if found}
+    return {schema: of_ours(found, matchers) for found, schema in reversed(names.items()) if found}
+
+
+def of_ours(metric: str, matchers: str = "") -> str:
+    """Return what selects the rows of our targets: exporters of others lack labels, and would all be one node."""
+    return f"{metric}{{{','.join(filter(None, [_OURS, matchers]))}}}"
 
 
 def _times(factor: float) -> str:

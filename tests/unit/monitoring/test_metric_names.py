@@ -16,7 +16,7 @@ VALUES = {
     "prof_pcie_tx": (1e9, 1e9),
     "power_throttled": (3_000_000_000, 3),
 }
-# what is asked for: the expression
+# what is asked for: the expression, without what selects our own targets
 EXPRESSIONS: dict[tuple[object, ...], str] = {
     ("power",): "(DCGM_FI_DEV_POWER_USAGE * 1 or DCGM_FI_DEV_BOARD_POWER_WATTS * 1)",
     ("gpu_utilization",): "(DCGM_FI_DEV_GPU_UTIL / 100 or DCGM_FI_DEV_GPU_UTIL_RATIO * 1)",
@@ -39,7 +39,9 @@ def test_a_value_of_schema_1_becomes_one_in_base_units(key: str, values: tuple[f
 
 @pytest.mark.parametrize(("asked", "text"), EXPRESSIONS.items(), ids=map(str, EXPRESSIONS))
 def test_an_expression_is_in_base_units_in_each_schema(asked: tuple[str, ...], text: str) -> None:
-    assert metric_names.promql(*asked) == text  # type: ignore[arg-type]
+    found = metric_names.promql(*asked)  # type: ignore[arg-type]
+    assert found.count('{job="dcgm-exporter"') == found.count("DCGM_FI_")
+    assert found.replace('{job="dcgm-exporter"}', "").replace('job="dcgm-exporter",', "") == text
 
 
 def test_a_metric_that_a_schema_lacks_is_refused() -> None:
