@@ -20,6 +20,7 @@ import pytest
 from labcmd.pki import Authority, Pair
 from labcmd.state import Paths
 from standins import eventually, free_port, listens
+from superpod_dcgm.base.exposition import highest
 from superpod_dcgm.monitoring import metric_names
 
 from tests.standin import FIELDS, write_profiles
@@ -122,7 +123,7 @@ def test_a_release_of_the_second_metric_schema_says_the_same_in_its_names_and_un
     start: Start, resting: dict[str, str]
 ) -> None:
     pages = [start(tag, engine=False, **resting).get()[1] for tag in (CURRENT, RENAMED)]
-    assert [metric_names.judge(page).schema for page in pages] == [metric_names.OLD, metric_names.NEW]
+    assert [metric_names.judge(highest(page)).schema for page in pages] == [metric_names.OLD, metric_names.NEW]
     assert "DCGM_FI_DRIVER_VERSION=" in pages[0] and "DCGM_FI_SYSTEM_DRIVER_VERSION=" in pages[1]
     old, new = map(values, pages)
     default = [one for one in metric_names.METRICS.values() if one.old in old]
