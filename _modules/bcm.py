@@ -6,6 +6,7 @@ The master's snapshot travels over Salt's own bus, so that no node holds a BCM c
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +17,8 @@ import salt.utils.minion
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import maintenance, names, paths, systemd
 from superpod_dcgm.base import roles as node_roles
-from superpod_dcgm.exporter import page
+from superpod_dcgm.config import page_schema
+from superpod_dcgm.exporter import page, service
 from superpod_dcgm.exporter import role_call as call
 
 # Given by Salt's loader.
@@ -55,7 +57,7 @@ def role_call(version: int, nodes: dict[str, dict[str, Any]], seq: int) -> dict[
     if name is None:
         raise CommandExecutionError(f"No roles were delivered for this node, which is called {' or '.join(_names())}")
     try:
-        found = call.answer(nodes[name], seq, names.timestamp(), _at_work(), _state())
+        found = call.answer(nodes[name], seq, names.timestamp(), _at_work(), _state(), _unit())
     except (OSError, ValueError) as exc:
         raise CommandExecutionError(f"The roles of this node cannot be stored: {exc}") from exc
     if found["changed"]:
@@ -99,7 +101,8 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
     Besides it returns what ``bcm.role_call`` tells: ``lacking``, ``applied``, ``deployed``, ``boot``; and ``freed``:
     since when its GPUs are free for maintenance (``dcgm_gpu.free``), which is right without the exporter. ``at_work``
     is the state run that is at work here, or empty. ``shortages`` says what is odd with what the exporter shows: GPUs
-    without rows, no profiling rows although its counters file has them, an answer that takes seconds.
+    without rows, no profiling rows although its counters file has them, an answer that takes seconds, names of another
+    metric schema than the release has.
     ``profiling_lost``: they were there after its start, and a restart brings them back, which the watcher's next audit
     or an apply does.
 
@@ -130,9 +133,14 @@ def health(roles: dict[str, Any] | None = None) -> dict[str, Any]:
 def _page(shown: bool) -> dict[str, Any]:
     """What is odd with the exporter's page; nothing where none is to be expected."""
     try:
-        return page.oddities(_state()) if shown else page.NONE
+        return page.oddities(_state(), _unit()) if shown else page.NONE
     except systemd.UnitError:
         return page.NONE
+
+
+def _unit() -> Callable[[str, str, int], service.Unit]:
+    """What makes the exporter's unit, whose page is held against the metric schema of its release."""
+    return functools.partial(service.Unit, judge=page_schema.recorded(call.recall(_state()) or {}))
 
 
 def applied(known: Sequence[str] = ()) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from superpod_dcgm.base import files as base_files
 from superpod_dcgm.base import maintenance, ownership, paths, state, systemd
 from superpod_dcgm.base import roles as node_roles
+from superpod_dcgm.config import page_schema
 from superpod_dcgm.exporter import installed, last_good, role_call, service
 
 # Given by Salt's loader.
@@ -32,6 +33,7 @@ def follows_roles(
     timeout: int = 60,
     files: list[str] | None = None,
     deploying: bool = False,
+    schema: int = 0,
 ) -> dict[str, Any]:
     """
     Make sure that the exporter runs if the node's roles want it, with this release and its configuration, and else not.
@@ -47,6 +49,7 @@ def follows_roles(
     :param timeout: seconds until it must answer.
     :param files: further files whose change needs a restart.
     :param deploying: this run installs the exporter; without it, a node that has none is left alone.
+    :param schema: the metric schema of the release, which its page is held against; 0: it is not.
 
     .. code-block:: yaml
 
@@ -57,19 +60,27 @@ def follows_roles(
             - roles: {source: bcm, run_on: [slurmclient]}
             - url: http://127.0.0.1:9400/metrics
     """
-    return _follow(service.Unit(name, url, timeout), release, roles, tuple(files or ()), deploying, False)
+    unit = service.Unit(name, url, timeout, judge=page_schema.judge(release, schema))
+    return _follow(unit, (release, schema), roles, tuple(files or ()), deploying, False)
 
 
 def mod_watch(name: str, sfun: str = "follows_roles", **kwargs: Any) -> dict[str, Any]:
     """Restart the exporter because a watched state changed, or would change, what it runs with."""
-    unit = service.Unit(name, kwargs["url"], kwargs.get("timeout", 60))
+    pinned = kwargs["release"], kwargs.get("schema", 0)
+    unit = service.Unit(name, kwargs["url"], kwargs.get("timeout", 60), judge=page_schema.judge(*pinned))
     others = tuple(kwargs.get("files") or ())
-    return _follow(unit, kwargs["release"], kwargs["roles"], others, kwargs.get("deploying", False), True)
+    return _follow(unit, pinned, kwargs["roles"], others, kwargs.get("deploying", False), True)
 
 
 def _follow(
-    unit: service.Unit, release: str, roles: dict[str, Any], others: tuple[str, ...], deploying: bool, changed: bool
+    unit: service.Unit,
+    pinned: tuple[str, int],
+    roles: dict[str, Any],
+    others: tuple[str, ...],
+    deploying: bool,
+    changed: bool,
 ) -> dict[str, Any]:
+    release, _ = pinned
     if not os.path.exists(paths.UNIT_FILE) and not (deploying and __opts__["test"]):
         return state.result(unit.name, not deploying, f"{unit.name} is not deployed on this node yet")
     if __opts__["test"]:
@@ -77,7 +88,7 @@ def _follow(
     try:
         with role_call.alone():
             if deploying:
-                role_call.remember(unit.name, unit.url, unit.timeout, others, roles)
+                role_call.remember(unit.name, unit.url, unit.timeout, others, roles, pinned=pinned)
             return _followed(unit, release, roles, others, deploying, changed)
     except base_files.Busy:
         return state.result(unit.name, False, f"{unit.name} is being started or stopped by a role call; apply again")

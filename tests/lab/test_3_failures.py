@@ -68,7 +68,7 @@ def test_a_go_archive_with_a_wrong_checksum_is_refused(cluster: Cluster) -> None
     applied = apply(cluster, {"release": "4.5.2-4.8.1", "commit": commit(cluster, "4.5.2-4.8.1")}, go=go)
     assert applied.code != 0
     assert any("0" * 64 in reason for reason in applied.failed("dgx-01").values())
-    assert cluster.lab.exec("dgx-01", ["test", "-e", "/opt/other-dcgm-go/go1.26.2/go/bin/go"]).returncode != 0
+    assert cluster.shell("dgx-01", "ls /opt/other-dcgm-go/*/go/bin/go 2>/dev/null || true") == ""
 
 
 @pytest.mark.usefixtures("unharmed")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass, field
+
+_SAMPLE = re.compile(r"([A-Za-z_:]\w*)(?:\{.*\})? (\S+)", re.ASCII)
 
 
 @dataclass
@@ -26,6 +30,16 @@ def render(families: list[Family]) -> str:
         lines += [f"# HELP {family.name} {family.text}", f"# TYPE {family.name} {family.kind}"]
         lines += sorted(f"{family.name}{suffix}{_labels(labels)} {value!r}" for suffix, labels, value in family.samples)
     return "\n".join(lines) + "\n"
+
+
+def highest(page: str) -> dict[str, float]:
+    """Return the highest value of each metric on a page."""
+    found: dict[str, float] = {}
+    for sample in filter(None, map(_SAMPLE.match, page.splitlines())):
+        with contextlib.suppress(ValueError):
+            value = float(sample[2])
+            found[sample[1]] = max(value, found.get(sample[1], value))
+    return found
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from superpod_dcgm.exporter import gate, role_call, rows, service, verdict
+from superpod_dcgm.exporter import role_call, service, verdict
 
 # The page may be slow, and nobody waits longer for what this node says.
 _LOOK_SECONDS = 20
@@ -30,7 +30,7 @@ def oddities(state: str = "", unit: Callable[[str, str, int], service.Unit] = se
     if now.fault == "slow":
         return {"shortages": [f"/metrics does not answer within {_LOOK_SECONDS} s"], "profiling_lost": False}
     lost = verdict.lost_profiling(asked, now)
-    found = gate.shortages(now, rows.wanted(), verdict.known_gpus())
+    found = verdict.shortages(asked, now)
     others = [
         text
         for text in found

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from superpod_dcgm.base import boot, files, maintenance, own_code, paths, roles, systemd
-from superpod_dcgm.exporter import gate, installed, last_good, rows, service, verdict
+from superpod_dcgm.exporter import installed, last_good, rows, service, verdict
 
 # What a caller of another version asks for is not guessed.
 VERSION = 1
@@ -39,16 +39,25 @@ def alone() -> Iterator[None]:
         yield
 
 
-def remember(name: str, url: str, timeout: int, others: Iterable[str], rules: dict[str, Any], state: str = "") -> None:
+def remember(
+    name: str,
+    url: str,
+    timeout: int,
+    others: Iterable[str],
+    rules: dict[str, Any],
+    state: str = "",
+    pinned: tuple[str, int] = ("", 0),
+) -> None:
     """
     Keep what a role call needs of the configuration; the apply that deploys writes it.
 
     :param rules: the section ``roles`` of the configuration.
+    :param pinned: the release and its metric schema.
     :param state: directory of the node's records; by default the one of ``paths``.
     :raises OSError: it cannot be written.
     """
     known = {key: rules[key] for key in ("source", "run_on")}
-    record = {"unit": name, "url": url, "timeout": timeout, "files": list(others), "roles": known}
+    record = {"unit": name, "url": url, "timeout": timeout, "files": list(others), "roles": known, "pinned": pinned}
     files.make_directory(state or paths.NODE_STATE)
     files.write_atomic(os.path.join(state or paths.NODE_STATE, paths.SERVICE_RECORD), json.dumps(record) + "\n")
 
@@ -223,7 +232,7 @@ def _looked_at(unit: service.Unit, desired: dict[str, Any], timeout: int, done: 
         return "starting", f"{lost}: restarted"
     elif how == "shown":
         last_good.note_profiling(how)
-    return "ok", done or f"{unit.name} runs and answers", gate.shortages(now, wanted, verdict.known_gpus())
+    return "ok", done or f"{unit.name} runs and answers", verdict.shortages(unit, now, wanted=wanted)
 
 
 def _no_answer(unit: service.Unit, desired: dict[str, Any], timeout: int, age: float | None, problem: str) -> _Told:

@@ -8,11 +8,11 @@ import os
 import re
 import time
 import urllib.parse
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from superpod_dcgm.base import paths
+from superpod_dcgm.base import exposition, paths
 
 # A page that takes longer is not waited for; one was seen that took 45 s while a job ran (NVIDIA/DCGM#313).
 PATIENCE = 60
@@ -31,16 +31,19 @@ class Shown:
 
     ``gpus``: UUIDs of GPUs that have rows, ``profiled`` of those with profiling rows. ``seconds``: how long the answer
     took. ``fault``: why there was no page: ``slow``, ``down``, ``hidden`` (it asks for a credential), or ``HTTP 500``.
+    ``highest``: the highest value of each metric, which no record keeps.
     """
 
     gpus: frozenset[str] = frozenset()
     profiled: frozenset[str] = frozenset()
     seconds: float = 0.0
     fault: str = ""
+    highest: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return {**vars(self), "gpus": sorted(self.gpus), "profiled": sorted(self.profiled)}
+        lists = {"gpus": sorted(self.gpus), "profiled": sorted(self.profiled)}
+        return {**lists, "seconds": self.seconds, "fault": self.fault}
 
 
 def from_record(record: Any) -> Shown | None:
@@ -127,7 +130,7 @@ def look(url: str, patience: float = PATIENCE) -> Shown:
         return Shown(seconds=seconds, fault=status)
     if status != 200:
         return Shown(seconds=seconds, fault="hidden" if status == 401 else f"HTTP {status}")
-    return Shown(*parse(page), seconds)
+    return Shown(*parse(page), seconds, highest=exposition.highest(page))
 
 
 def _get(url: str, patience: float) -> tuple[int | str, str]:

@@ -114,7 +114,7 @@ def act(unit: Unit, decision: Decision, desired: dict[str, Any], changes: dict[s
         return Done(f"dcgm-exporter {desired['release']}: {verdict.problem}. {back}")
     asked = {"url": unit.url, "timeout": unit.timeout, "profiling": verdicts.profiling(good, verdict.shown)}
     last_good.remember(desired, asked)
-    return Done(notes=gate.shortages(verdict.shown, rows.wanted(), verdicts.known_gpus(), before))
+    return Done(notes=verdicts.shortages(unit, verdict.shown, before))
 
 
 def looked_at(unit: Unit) -> Done:
@@ -128,7 +128,7 @@ def looked_at(unit: Unit) -> Done:
     now = unit.shows()
     if verdicts.profiling(last_good.read(), now) == "shown":
         last_good.note_profiling("shown")
-    return Done(notes=gate.shortages(now, rows.wanted(), verdicts.known_gpus()))
+    return Done(notes=verdicts.shortages(unit, now))
 
 
 def _shown_before(unit: Unit) -> rows.Shown | None:

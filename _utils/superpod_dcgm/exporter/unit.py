@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,17 @@ from superpod_dcgm.base import systemd
 from superpod_dcgm.exporter import environment, listener, probe, rows, trouble
 
 
+def _unjudged(highest: Mapping[str, float]) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Unit:
     """
     The exporter's unit, the address of its ``/metrics``, and the seconds in which it must answer.
 
-    The rest is how systemd and the exporter are reached; tests give their own.
+    ``judge`` says in a sentence what is odd with a page by the highest value of each metric. The rest is how systemd
+    and the exporter are reached; tests give their own.
     """
 
     name: str
@@ -28,6 +33,7 @@ class Unit:
     look: Callable[[str, float], rows.Shown] = rows.look
     explain: Callable[[str, float], str] = trouble.explain
     obstacle: Callable[[str, str], str] = listener.obstacle
+    judge: Callable[[Mapping[str, float]], str] = _unjudged
 
     def problem(self, since: float | None = None, patience: float = probe.ANSWER_TIMEOUT) -> str:
         """

@@ -53,6 +53,20 @@ def judged(unit: Unit, since: float, before: rows.Shown | None) -> Verdict:
     return Verdict(now)
 
 
+def shortages(
+    unit: Unit, now: rows.Shown, before: rows.Shown | None = None, wanted: rows.Wanted | None = None
+) -> list[str]:
+    """
+    Return what is odd with the page in sentences, none of which is a reason to take a release back.
+
+    :param before: how it was just before a change.
+    :param wanted: what is to be looked for; by default what the counters file asks for.
+    """
+    found = gate.shortages(now, wanted or rows.wanted(), known_gpus(), before)
+    sentence = unit.judge(now.highest)
+    return [*found, sentence] if sentence else found
+
+
 def _until_whole(unit: Unit) -> float:
     """Seconds in which all rows are there after a start."""
     return max(unit.timeout, second_sample())

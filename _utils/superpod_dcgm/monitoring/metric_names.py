@@ -7,9 +7,7 @@ compatibility.yaml (``metrics``); this table only translates. Where the names ar
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from superpod_dcgm.base import paths
@@ -20,7 +18,6 @@ _PREFIX = "DCGM_FI_"
 # Names of one schema that a page must show at least before it counts as a page of this schema.
 _ENOUGH = 2
 _OURS = f'job="{paths.SCRAPE_JOBS[0]}"'
-_SAMPLE = re.compile(r"(DCGM_FI_\w+)(?:\{.*\})? (\S+)")
 
 
 @dataclass(frozen=True)
@@ -188,15 +185,23 @@ def _times(factor: float) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which schema a page shows: 1 or 2; 0 if it cannot be told, and then ``why`` says so in a sentence."""
+    """
+    Which schema a page shows: 1 or 2; 0 if it cannot be told, and then ``why`` says so in a sentence.
+
+    ``scant``: it has too few names to tell, as a counters file of the site's own may ask for.
+    """
 
     schema: int
-    why: str
+    why: str = ""
+    scant: bool = False
 
 
-def judge(page: str) -> Verdict:
-    """Return which schema the text of a /metrics page shows, by several names of it, never by one."""
-    highest = _highest(page)
+def judge(highest: Mapping[str, float]) -> Verdict:
+    """
+    Return which schema a /metrics page shows, by several names of it, never by one.
+
+    :param highest: the highest value of each of its metrics (``base.exposition.highest``).
+    """
     differ = [one for one in METRICS.values() if one.old != one.new and one.kind != "label"]
     old = sorted({one.old for one in differ} & highest.keys())
     new = sorted({one.new for one in differ if not one.early} & highest.keys())
@@ -204,26 +209,21 @@ def judge(page: str) -> Verdict:
         return Verdict(0, f"it has names of both metric schemas: {', '.join(old[:3])} and {', '.join(new[:3])}")
     if max(len(old), len(new)) < _ENOUGH:
         found = ", ".join([*old, *new]) or "none"
-        return Verdict(0, f"it has too few names by which a metric schema is known (found: {found})")
+        return Verdict(0, f"it has too few names by which a metric schema is known (found: {found})", True)
     percent = METRICS["gpu_utilization"].new
     if percent in highest and (old or highest[percent] > 1):
         return Verdict(0, f"{percent} stands for per cent in it (up to {highest[percent]:g}), as DCGM 4.6 has it")
-    return Verdict(OLD if old else NEW, "")
+    return Verdict(OLD if old else NEW)
 
 
-def disagreement(page: str, schema: int) -> str:
-    """Return in a sentence how a page differs from the schema that its release has; ``""`` where it fits."""
-    verdict = judge(page)
-    if verdict.schema == schema:
+def disagreement(highest: Mapping[str, float], schema: int) -> str:
+    """
+    Return in a sentence how a page differs from the schema that its release has; ``""`` where it fits, or tells too
+    little.
+
+    :param highest: as ``judge`` takes it.
+    """
+    verdict = judge(highest)
+    if verdict.schema == schema or verdict.scant:
         return ""
     return verdict.why or f"it shows metric schema {verdict.schema}, and the release has {schema}"
-
-
-def _highest(page: str) -> dict[str, float]:
-    """Return the highest value of each metric of DCGM on a page."""
-    highest: dict[str, float] = {}
-    for found in filter(None, map(_SAMPLE.match, page.splitlines())):
-        with contextlib.suppress(ValueError):
-            value = float(found[2])
-            highest[found[1]] = max(value, highest.get(found[1], value))
-    return highest

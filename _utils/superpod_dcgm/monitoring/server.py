@@ -12,9 +12,11 @@ from superpod_dcgm.monitoring import last_good, written
 from superpod_dcgm.monitoring.page import Page
 
 _PAUSE = 0.5
-# Seconds that a server must have kept running to count as up, and that a reload may take.
+# Seconds that a server must have kept running to count as up.
 _STEADY = 2.0
-_RELOAD = 15.0
+# Seconds that a reload may take. A remote_write that goes first gets its last samples, and then their metadata, for a
+# minute each at most (--storage.remote.flush-deadline): where nobody listens there any more that is two minutes.
+_RELOAD = 150.0
 
 
 class ServerError(Exception):

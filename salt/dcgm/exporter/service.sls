@@ -6,6 +6,7 @@ Start or stop dcgm-exporter as the node's roles say:
   dcgm_service.follows_roles:
     - name: {{ dcgm.paths.unit }}
     - release: '{{ exporter.release }}'
+    - schema: {{ exporter.facts.metrics }}
     - roles: {{ dcgm.roles | tojson }}
     - url: {{ dcgm.node.metrics_url }}
     - timeout: {{ exporter.start_timeout }}

@@ -10,7 +10,7 @@ import sys
 import pytest
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths, roles
-from superpod_dcgm.exporter import role_call
+from superpod_dcgm.exporter import installed, page, role_call
 
 NODES = {"dgx-01.cluster": {"roles": ["slurmclient"], "category": "dgx"}, "dgx-02": {"roles": [], "category": None}}
 
@@ -107,6 +107,20 @@ def test_a_state_run_on_the_node_is_busy(module, tmp_path) -> None:
     said = module.role_call(1, NODES, 7)
     assert (said["state"], said["text"]) == ("busy", "state.apply runs here (job 7)")
     assert module.roles()["roles"] == ["slurmclient"]
+
+
+def test_calls_and_health_hold_the_page_against_the_metric_schema_of_the_last_apply(
+    module, tmp_path, monkeypatch
+) -> None:
+    rules, units = {"source": "bcm", "run_on": []}, []
+    role_call.remember("x.service", "http://127.0.0.1:1/metrics", 1, (), rules, str(tmp_path), ("4.9.0", 2))
+    monkeypatch.setattr(installed, "linked_release", lambda: "4.9.0")
+    monkeypatch.setattr(page, "oddities", lambda state, make: units.append(make("x", "", 1)) or page.NONE)
+    monkeypatch.setattr(role_call, "answer", lambda *given: units.append(given[-1]("x", "", 1)) or {"changed": False})
+    module._page(True)
+    module.role_call(1, NODES, 7)
+    old_names = {"DCGM_FI_DEV_FB_USED": 9.0, "DCGM_FI_DEV_POWER_USAGE": 90.5}
+    assert ["it shows metric schema 1, and the release has 2" in unit.judge(old_names) for unit in units] == [True] * 2
 
 
 RECORD = {"digest": "d1", "configuration": {"cluster": "x"}, "secrets": [], "places": ["/x"]}

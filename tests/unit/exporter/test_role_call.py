@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,14 @@ def test_a_slow_page_takes_nothing_back(deployed: ExporterNode, monkeypatch: pyt
     assert said["state"] == "failed" and "nothing is taken back" in said["text"]
     assert deployed.loaded == (NEW, "second")
     assert page.oddities(unit=lambda *_: deployed.unit())["shortages"] == ["/metrics does not answer within 20 s"]
+
+
+def test_what_a_judge_of_the_page_says_is_told_by_calls_and_by_health(deployed: ExporterNode) -> None:
+    deployed.page = replace(deployed.page, highest={"DCGM_FI_DEV_FB_USED": 9.0})
+    unit = replace(deployed.unit(), judge=lambda highest: f"odd: {highest['DCGM_FI_DEV_FB_USED']:g}")
+    said = role_call.answer({"roles": WANTED}, 7, "now", "", unit=lambda *_: unit)
+    assert (said["state"], said["shortages"]) == ("ok", ["odd: 9"])
+    assert page.oddities(unit=lambda *_: unit)["shortages"] == ["odd: 9"]
 
 
 def test_a_node_to_which_nothing_was_deployed_shows_nothing(here: ExporterNode) -> None:

@@ -64,6 +64,8 @@ def serve() -> Iterator[Callable[..., str]]:
 def test_gpus_and_profiling_rows_are_read_by_uuid(serve: Callable[..., str]) -> None:
     shown = rows.look(serve(200, PAGE))
     assert (shown.gpus, shown.profiled, shown.fault) == ({GPU_A, GPU_B}, {GPU_A}, "")
+    names = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_PROF_PCIE_TX_BYTES", "DCGM_FI_DEV_NVLINK_COUNT")
+    assert shown.highest == dict.fromkeys(names, 1)
     assert 0 < shown.seconds < 5
     # As the schema of 4.9 may write the label.
     assert rows.parse(PAGE.replace("UUID", "uuid")) == ({GPU_A, GPU_B}, {GPU_A})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from superpod_dcgm.base import paths, systemd
-from superpod_dcgm.exporter import last_good, service
+from superpod_dcgm.exporter import last_good, role_call, service
 
 from tests.exporter_node import NEW, OLD, SECONDS, URL, ExporterNode
 
@@ -27,23 +28,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExporterNode:
     return here
 
 
+FIXED = {"name": "dcgm-exporter.service", "release": NEW, "roles": ROLES, "url": URL, "timeout": SECONDS}
+
+
 @pytest.fixture
 def follow(call: Any) -> Any:
-    fixed = {"name": "dcgm-exporter.service", "release": NEW, "roles": ROLES, "url": URL, "timeout": SECONDS}
-
     def run(here: ExporterNode, roles: list[str] | None, **arguments: Any) -> Any:
         """Run with test=True, then for real: the first changes nothing and foretells the second."""
         if roles is not None:
             Path(paths.ROLES_FILE).write_text(json.dumps({"roles": roles}))
         before = here.picture()
-        foretold = call("dcgm_service.follows_roles", **fixed, **arguments, test=True)
+        foretold = call("dcgm_service.follows_roles", **FIXED, **arguments, test=True)
         assert here.picture() == before
-        done = call("dcgm_service.follows_roles", **fixed, **arguments)
+        done = call("dcgm_service.follows_roles", **FIXED, **arguments)
         assert foretold.result is not True or done.changes == {}
         if done.result:
             assert foretold.changes == done.changes
             assert foretold.result is (None if done.changes else True)
-            again = call("dcgm_service.follows_roles", **fixed, **arguments)
+            again = call("dcgm_service.follows_roles", **FIXED, **arguments)
             assert (again.result, again.changes) == (True, {})
         return done
 
@@ -114,6 +116,24 @@ def test_a_node_without_the_unit_is_left_alone_unless_it_is_deployed(
     assert "is not deployed on this node yet" in done.comment
     foretold = call("dcgm_service.follows_roles", **{**arguments, "name": "dcgm-exporter.service"}, test=True)
     assert foretold.result is (None if deploying else True)
+
+
+def test_a_page_of_another_metric_schema_is_told_and_nothing_is_taken_back(
+    here: ExporterNode, call: Any, follow: Any
+) -> None:
+    here.runs(OLD)
+    here.install(NEW)
+    old_names = {"DCGM_FI_DEV_FB_USED": 9.0, "DCGM_FI_DEV_POWER_USAGE": 90.5}
+    here.page = replace(here.page, highest=old_names)
+    wrong = f"/metrics is not as dcgm-exporter {NEW} should have it: it shows metric schema 1, and the release has 2"
+    done = follow(here, ["slurmclient"], deploying=True, schema=2)
+    assert (done.result, done.changes["release"]) == (True, UPGRADED)
+    # Of the change, and each time that it is looked at.
+    again = call("dcgm_service.follows_roles", **FIXED, deploying=True, schema=2)
+    for told in (done, again):
+        assert [text for text in told.warnings if text.startswith(wrong)] == told.warnings != []
+    assert role_call.recall()["pinned"] == [NEW, 2]
+    assert not call("dcgm_service.follows_roles", **FIXED, deploying=True, schema=1).warnings
 
 
 def test_what_was_taken_back_is_a_failure_without_that_change(here: ExporterNode, follow: Any) -> None:

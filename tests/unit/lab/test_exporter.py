@@ -7,6 +7,7 @@ How it behaves as the real one is asked in tests/upstream.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import ssl
 import subprocess
@@ -19,8 +20,14 @@ import pytest
 from labcmd.pki import Authority, Pair
 from labcmd.state import Paths
 from standins import eventually, free_port, listens
+from superpod_dcgm.base.exposition import highest
+from superpod_dcgm.monitoring import metric_names
+
+from tests.standin import FIELDS, write_profiles
 
 CURRENT = "4.5.3-4.8.2"
+# Of the second metric schema.
+RENAMED = "4.9.0"
 Build = Callable[[str], Path]
 Engine = tuple["subprocess.Popen[bytes]", int]
 # The password "secret" under bcrypt.
@@ -73,7 +80,7 @@ def start(built: Build, host_engine: Engine, libraries: dict[str, str]) -> Itera
 
     def run(tag: str, *options: str, wait: bool = True, engine: bool = True, **environment: str) -> Exporter:
         remote = ["-r", f"localhost:{host_engine[1]}"] if engine else []
-        exporter = Exporter(built(tag), free_port(), *remote, *options, **libraries, **environment)
+        exporter = Exporter(built(tag), free_port(), *remote, *options, **{**libraries, **environment})
         running.append(exporter)
         if wait:
             eventually("the exporter listens", lambda: listens(exporter.port))
@@ -92,6 +99,40 @@ def test_one_release_builds_but_never_serves_metrics(start: Start) -> None:
 
 def test_a_fake_gpu_needs_no_engine(start: Start) -> None:
     assert len(start(CURRENT, "--fake-gpus", engine=False).samples()) == 2
+
+
+def values(page: str) -> dict[str, float]:
+    """Return the value of each metric of the first GPU, which all others have as well."""
+    lines = (line for line in reversed(page.splitlines()) if not line.startswith("#"))
+    return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+@pytest.fixture
+def resting(tmp_path: Path) -> dict[str, str]:
+    """The environment of an engine whose values stand still, but for what counts."""
+    fields = json.loads(FIELDS.read_text())
+    for wave in fields.values():
+        middle = (wave.get("low", 0) + wave.get("high", 0)) / 2
+        wave.update(low=middle, high=middle)
+    (tmp_path / "fields.json").write_text(json.dumps(fields))
+    gpus = write_profiles(tmp_path / "gpus") / "identity.json"
+    return {"LAB_GPUS": str(gpus), "LAB_FIELDS": str(tmp_path / "fields.json")}
+
+
+def test_a_release_of_the_second_metric_schema_says_the_same_in_its_names_and_units(
+    start: Start, resting: dict[str, str]
+) -> None:
+    pages = [start(tag, engine=False, **resting).get()[1] for tag in (CURRENT, RENAMED)]
+    assert [metric_names.judge(highest(page)).schema for page in pages] == [metric_names.OLD, metric_names.NEW]
+    assert "DCGM_FI_DRIVER_VERSION=" in pages[0] and "DCGM_FI_SYSTEM_DRIVER_VERSION=" in pages[1]
+    old, new = map(values, pages)
+    default = [one for one in metric_names.METRICS.values() if one.old in old]
+    assert {one.new for one in default} == set(new) - {metric_names.METRICS["memory_capacity"].new}
+    # NVIDIA says that one traffic does not follow from the other.
+    default.remove(metric_names.METRICS["nvlink_throughput"])
+    assert {one.new: new[one.new] for one in default} == pytest.approx(
+        {one.new: old[one.old] * one.factor for one in default}, rel=0.02
+    )
 
 
 def web_config(folder: Path, *lines: str) -> str:

@@ -13,6 +13,8 @@ from standins import UPSTREAM
 from tests.standin import FIELDS
 
 CURRENT, OLDER, OLDEST = "4.5.3-4.8.2", "4.5.2-4.8.1", "4.2.3-4.2.0"
+# Of the second metric schema: a row more, and a tag without DCGM's version.
+RENAMED = "4.9.0"
 Build = Callable[[str], Path]
 Upstream = tuple[Path, dict[str, str]]
 
@@ -55,8 +57,13 @@ def test_the_program_is_linked_to_the_libc_of_the_builder(built: Build) -> None:
     program = built(CURRENT) / "cmd/dcgm-exporter/dcgm-exporter"
     linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     assert "libc.so.6" in linked
+
+
+@pytest.mark.parametrize("tag", [CURRENT, RENAMED])
+def test_the_program_says_its_release(built: Build, tag: str) -> None:
+    program = built(tag) / "cmd/dcgm-exporter/dcgm-exporter"
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    assert CURRENT in version
+    assert version == f"DCGM Exporter version {tag}\n"
 
 
 def test_install_puts_the_program_and_the_counters_in_place(
@@ -74,7 +81,7 @@ def test_one_release_does_not_build(built: Build) -> None:
     assert b"undefinedOnPurpose" in failure.value.stderr
 
 
-@pytest.mark.parametrize(("tag", "number"), [(OLDEST, 25), (OLDER, 26), (CURRENT, 26)])
+@pytest.mark.parametrize(("tag", "number"), [(OLDEST, 25), (OLDER, 26), (CURRENT, 26), (RENAMED, 27)])
 def test_the_default_counters_are_those_of_the_release(built: Build, tag: str, number: int) -> None:
     lines = (built(tag) / "etc/default-counters.csv").read_text().splitlines()
     assert len([line for line in lines if line and not line.startswith("#")]) == number

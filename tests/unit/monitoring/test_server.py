@@ -27,6 +27,8 @@ class Prometheus:
         self.reloads = 1
         # Seconds between two reloads, by the clock.
         self.step = 1
+        # Moment at which it has read its files again.
+        self.busy = 0.0
         self.refused = False
         self.calls: list[tuple[str, ...]] = []
         self.checks: list[tuple[str, ...]] = []
@@ -59,7 +61,8 @@ class Prometheus:
     def fetch(self, _page: Page, path: str) -> tuple[int, str]:
         if path == "/-/ready":
             return (401 if "locked" in self.text else 503 if "slow" in self.text else 200), ""
-        return 200, METRICS.format(0 if self.refused else 1, self.reloads)
+        reloads = self.reloads - self.step if self.now < self.busy else self.reloads
+        return 200, METRICS.format(0 if self.refused else 1, reloads)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -131,6 +134,14 @@ def test_a_reload_is_known_whatever_the_clock_does(prometheus: Prometheus, step:
     prometheus.config.write_text("good, with a job\n")
     assert apply(prometheus) == {"configuration": "reloaded"}
     assert prometheus.config.read_text() == "good, with a job\n"
+
+
+def test_a_reload_that_takes_leave_of_a_dead_remote_write_is_waited_for(prometheus: Prometheus) -> None:
+    apply(prometheus)
+    prometheus.config.write_text("other\n")
+    prometheus.busy = prometheus.now + 121
+    assert apply(prometheus) == {"configuration": "reloaded"}
+    assert (prometheus.text, prometheus.did("reload")) == ("other\n", 1)
 
 
 @pytest.mark.parametrize("wrong", ["dies", "deaf"])
