@@ -106,7 +106,12 @@ STATES = (
     State("SuperpodGpuRemapPending", "warning", "DCGM_FI_DEV_RETIRED_PENDING", 0, 1, 15),
     State("SuperpodGpuMemoryBad", "critical", "DCGM_FI_DEV_MEMORY_UNREPAIRABLE_FLAG", 0, 1, 2),
     State("SuperpodGpuMemoryBad", "critical", "DCGM_FI_DEV_THRESHOLD_SRM", 0, 1, 2),
-    State("SuperpodGpuRecoveryWanted", "warning", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", 0, 1, 5),
+    *(
+        State("SuperpodGpuRecoveryUrgent", "critical", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", good, bad, 5)
+        for good, bad in ((0, 1), (0, 2), (3, 4))
+    ),
+    State("SuperpodGpuRecoveryWanted", "warning", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", 0, 3, 5),
+    State("SuperpodGpuRecoveryWanted", "warning", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", 2, 5, 5),
     State("SuperpodGpuHot", "warning", _MARGIN, 30, 5, 5),
     State("SuperpodGpuHot", "warning", _TEMP, 60, 84, 5, steady=((_SLOWDOWN, {}, 89.0),)),
     State("SuperpodGpuHot", "warning", _TEMP, 60, 80, 5, steady=((_MOST, {}, 85.0),)),
@@ -294,7 +299,7 @@ SINGLE = (
     Case(
         *("SuperpodGpuXidRecovery", "does not tell that the driver asks for nothing any more"),
         (
-            _flat(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reset"}, 1, 60),
+            _flat(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "drain_p2p"}, 1, 60),
             Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "none"}, ((1, 20), (2, 40))),
         ),
         *({19: (), 25: ()}, "warning"),
@@ -302,10 +307,29 @@ SINGLE = (
     Case(
         *("SuperpodGpuXidRecovery", "tells that the driver asks for something again"),
         (
-            Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reset"}, ((1, 20), (2, 40))),
+            Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "drain_p2p"}, ((1, 20), (2, 40))),
             _flat(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "none"}, 4, 60),
         ),
         *({19: (), 25: ({**GPU, "xid": "154"},)}, "warning"),
+    ),
+    *(
+        Case(
+            *("SuperpodGpuXidRecoveryUrgent", f"fires for {action}, also where DCGM tells the XID without it"),
+            (
+                Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": action}, ((1, 20), (2, 40))),
+                Series(_TOTAL, {**GPU, "xid": "154"}, ((0, 20), (1, 40))),
+            ),
+            *({19: (), 25: ({**GPU, "xid": "154", "action": action},), 70: ()}, "critical"),
+        )
+        for action in ("reset", "reboot", "drain_reset")
+    ),
+    Case(
+        *("SuperpodGpuXidRecovery", "leaves to the other what needs a reset"),
+        (
+            Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reset"}, ((1, 20), (2, 40))),
+            Series(_TOTAL, {**GPU, "xid": "154"}, ((0, 20), (1, 40))),
+        ),
+        *({19: (), 25: ()}, "warning"),
     ),
     Case(
         *("SuperpodGpuDoubleBitError", "fires when the next job begins with the event"),
@@ -384,6 +408,14 @@ SINGLE = (
         *("SuperpodGpuIdle", "does not judge an instance whose board works"),
         (_flat(_PROF, _MIG, 0), _flat(_POWER, _MIG, 101), _flat(_INFO, {**_MIG, **OWN, **JOB}, 1)),
         *({90: ()}, "info"),
+    ),
+    Case(
+        *("SuperpodGpuIdle", "tells an instance whose board rests at a fifth of its limit"),
+        (
+            *(_flat(_PROF, _MIG, 0), _flat(_POWER, _MIG, 190), _flat("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", _MIG, 1000)),
+            _flat(_INFO, {**_MIG, **OWN, **JOB}, 1),
+        ),
+        *({90: ({**GPU, "GPU_I_ID": "7", **JOB},)}, "info"),
     ),
     Case(
         *("SuperpodGpuIdle", "does not believe GPU_UTIL of an instance, which reads 0"),

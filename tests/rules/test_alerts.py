@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -79,10 +80,12 @@ _COMMENT = re.compile(r'# (.*)", time: ')
 
 def asked(program: str, files: list[Path]) -> dict[str, str]:
     """Return what promtool says of each case that fails, by its name."""
-    words = ["unittest", *(f"--files={file}" for file in files)]
-    if not program.endswith(VMALERT):
-        words = ["test", "rules", *map(str, files)]
-    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    command = [program, "test", "rules", *map(str, files)]
+    if program.endswith(VMALERT):
+        command = promtools.alone([program, "unittest", *(f"--files={file}" for file in files)])
+    # vmalert-tool has its data in one place below it, which two runs cannot share.
+    own = {**os.environ, "TMPDIR": str(files[0].parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
     said, found = done.stdout + done.stderr, dict[str, str]()
     for part in re.split(r"\n(?=\s*expr: )", said)[1:]:
         name = _COMMENT.search(part)

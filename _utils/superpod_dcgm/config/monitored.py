@@ -42,6 +42,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
     """
     yield from _intervals(merged, pillar)
     yield from access.errors(merged)
+    yield from _of_own(merged["prometheus"])
     yield from _jobs(merged["prometheus"])
     for key in _LISTS:
         yield from _secrets(merged["prometheus"][key], f"dcgm:prometheus:{key}")
@@ -81,6 +82,16 @@ def _intervals(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
         + ("miss samples that the exporter takes" if slower else "store each sample of the exporter several times")
         + "; make them equal"
     )
+
+
+def _of_own(prometheus: dict[str, Any]) -> Iterator[str]:
+    """What stands in no file of an existing Prometheus must not look as if it did."""
+    for key in (*_LISTS, "external_labels"):
+        if prometheus["mode"] == "existing" and prometheus[key]:
+            yield (
+                f"dcgm:prometheus:{key}: with mode existing nothing of it is written; take it out, and put it into "
+                "that Prometheus' own configuration"
+            )
 
 
 def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:

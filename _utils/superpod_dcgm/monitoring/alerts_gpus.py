@@ -8,6 +8,8 @@ from superpod_dcgm.monitoring.alert_parts import OF_GPU, OF_NODE, Alert, first_o
 from superpod_dcgm.monitoring.alert_site import CLOCK_EVENTS, GPU, KERNEL_LOG, NODE, Missing, Site
 
 _MINUTES = 10
+# nvml.h: 1 reset, 2 reboot of the node, 4 drain and reset. 3, draining NVLink, and what is not known is less.
+_URGENT = ("== 1", "== 2", "== 4")
 
 
 def _either(site: Site, keys: tuple[str, ...], form: Callable[[Site, str], str]) -> str:
@@ -28,6 +30,10 @@ def _rises(key: str) -> Callable[[Site], str]:
 
 def _is_set(*keys: str) -> Callable[[Site], str]:
     return lambda site: _either(site, keys, _set)
+
+
+def _recovery(*actions: str) -> Callable[[Site], str]:
+    return lambda site: " or ".join(f"{site.row('recovery_action')} {action}" for action in actions)
 
 
 def _slowed(event: str) -> Callable[[Site], str]:
@@ -144,8 +150,14 @@ ALERTS = (
         hold="2m",
     ),
     Alert(
-        *("SuperpodGpuRecoveryWanted", "warning", _is_set("recovery_action")),
-        summary="The driver asks for a reset, a reboot or a drain to recover a GPU.",
+        *("SuperpodGpuRecoveryUrgent", "critical", _recovery(*_URGENT)),
+        summary="The driver asks for a reset or a reboot to recover a GPU.",
+        description=f"{OF_GPU} asks for recovery action {{{{ $value }}}}.",
+        hold="5m",
+    ),
+    Alert(
+        *("SuperpodGpuRecoveryWanted", "warning", _recovery("== 3", "> 4")),
+        summary="The driver asks for something less than a reset to recover a GPU.",
         description=f"{OF_GPU} asks for recovery action {{{{ $value }}}}.",
         hold="5m",
     ),

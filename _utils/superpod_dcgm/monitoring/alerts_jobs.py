@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from superpod_dcgm.monitoring import recording
 from superpod_dcgm.monitoring.alert_parts import OF_GPU, OF_NODE, Alert
 from superpod_dcgm.monitoring.alert_site import GPU, INSTANCE, NODE, WINDOW, Missing, Site
 
@@ -41,7 +42,16 @@ def _unused(site: Site, by: str, matchers: str = "") -> str:
         unknown = f" unless on ({GPU}) {busy}"
     if "power" not in site.rows:
         return idle
-    return f"{idle} unless on ({GPU}) ({site.row('power')} > {site.configuration['rules']['idle_power']}{unknown})"
+    return f"{idle} unless on ({GPU}) ({site.row('power')} > {_resting(site)}{unknown})"
+
+
+def _resting(site: Site) -> str:
+    """Return the watts up to which a board may take nothing, as the recording rules have it."""
+    watts = str(site.configuration["rules"]["idle_power"])
+    if "power_limit" not in site.rows:
+        return watts
+    of_limit = f"{site.row('power_limit')} * {recording.Settings.idle_limit_ratio:g}"
+    return f"on ({GPU}) ({of_limit} or {site.row('power')} * 0 + {watts})"
 
 
 def _profiling_dead(site: Site) -> str:

@@ -137,6 +137,17 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"prometheus": {"mode": "existing", "web": {"user": "p"}}},
         ("dcgm:prometheus:web:password_file: it is empty, and user needs it",),
     ),
+    **{
+        f"{key}, which nobody would write": (
+            {"prometheus": {"mode": "existing", key: value}},
+            (f"dcgm:prometheus:{key}: with mode existing nothing of it is written",),
+        )
+        for key, value in {
+            "remote_write": [{"url": "http://x"}],
+            "scrape_configs": [{"job_name": "a"}],
+            "external_labels": {"site": "a"},
+        }.items()
+    },
     "a secret in the pillar": (
         {"prometheus": {"remote_write": [{"url": "http://x", "basic_auth": {"username": "u", "password": "p"}}]}},
         ("dcgm:prometheus:remote_write[0]:basic_auth:password: the pillar is no place", "give password_file"),

@@ -30,13 +30,14 @@ def rules(pillar: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 NEEDS_EXTENDED = {
     *("SuperpodGpuDoubleBitError", "SuperpodGpuSingleBitErrors", "SuperpodGpuRemapPending", "SuperpodGpuMemoryBad"),
-    *("SuperpodGpuRecoveryWanted", "SuperpodGpuThermalSlowdown", "SuperpodGpuThermalSoftware", "SuperpodGpuPowerBrake"),
+    *("SuperpodGpuRecoveryUrgent", "SuperpodGpuRecoveryWanted"),
+    *("SuperpodGpuThermalSlowdown", "SuperpodGpuThermalSoftware", "SuperpodGpuPowerBrake"),
     *("SuperpodGpuSlowdown", "SuperpodNvlinkErrors", "SuperpodNvlinkDown", "SuperpodFabricUnhealthy"),
 }
 JOB_MAP = {
     *("SuperpodJobMapStale", "SuperpodDeviceTableOld", "SuperpodDeviceTableGuessed", "SuperpodDeviceTablePending"),
     *("SuperpodPrologFailures", "SuperpodNodeMetricsDown", "SuperpodKernelLogUnread", "SuperpodNvswitchFatal"),
-    "SuperpodReleaseDiffers",
+    *("SuperpodReleaseDiffers", "SuperpodGpuXidRecoveryUrgent"),
 }
 CERTIFICATE = "SuperpodExporterCertificateExpires"
 TLS = {"tls": {"certificate": "/etc/x.crt", "key": "/etc/x.key"}}
@@ -67,7 +68,13 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "a release that does not know some rows": (
         {"exporter": {"counters": "extended", **OLD}},
         PROFILING
-        | {"SuperpodGpuMemoryBad", "SuperpodGpuRecoveryWanted", "SuperpodNvlinkDown", "SuperpodFabricUnhealthy"},
+        | {
+            "SuperpodGpuMemoryBad",
+            "SuperpodGpuRecoveryUrgent",
+            "SuperpodGpuRecoveryWanted",
+            "SuperpodNvlinkDown",
+            "SuperpodFabricUnhealthy",
+        },
     ),
     "no job map": ({"slurm": {"enabled": False}, "exporter": {"counters": "extended"}}, JOB_MAP | {"SuperpodGpuIdle"}),
     "no own metrics, no XIDs": ({"metrics": {"enabled": False}}, NEEDS_EXTENDED | JOB_MAP | XIDS),
