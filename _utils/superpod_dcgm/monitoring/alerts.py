@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -23,11 +24,13 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
 RECORDS: dict[str, Callable[[Site], str]] = {
     alerts_nodes.GPUS: alerts_nodes.gpus,
     alerts_xids.RECENT: alerts_xids.recent,
+    alerts_gpus.SINGLE_BIT: alerts_gpus.single_bit,
+    **{record: functools.partial(alerts_gpus.nvlink, record=record) for record in alerts_gpus.NVLINK},
 }
 # Labels that alerts have from elsewhere: with one value for all, two alerts would be one, and no rule may give that.
 _TAKEN = (
     *("alertname", "severity", *alert_site.INSTANCE.split(", "), "xid", "hpc_job", "user", "account", "partition"),
-    *("nvswitch", "sxid", "script", "reason", "release", "method"),
+    *("nvswitch", "sxid", "script", "reason", "release", "method", "action"),
 )
 _IDLE = "idle"
 # Name or address, and port; that of IPv6 in brackets.

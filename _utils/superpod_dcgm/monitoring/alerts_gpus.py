@@ -10,6 +10,13 @@ from superpod_dcgm.monitoring.alert_site import CLOCK_EVENTS, GPU, KERNEL_LOG, N
 _MINUTES = 10
 # nvml.h: 1 reset, 2 reboot of the node, 4 drain and reset. 3, draining NVLink, and what is not known is less.
 _URGENT = ("== 1", "== 2", "== 4")
+# Single-bit errors of the last minutes, by GPU.
+SINGLE_BIT = "gpu:superpod_single_bit_errors:rise10m"
+_RECOVERIES = ("nvlink_replays", "nvlink_recoveries", "nvlink5_recoveries", "nvlink5_integrity_errors")
+_CRC = ("nvlink_crc_flit", "nvlink_crc_data", "nvlink5_rx_errors")
+# Counters of links by the record that has those GPUs on which there are more errors than on a healthy one. One rule
+# that reads them all takes seconds for a large fleet.
+NVLINK = {f"gpu:superpod_{key}:high": key for key in (*_RECOVERIES, *_CRC)}
 
 
 def _either(site: Site, keys: tuple[str, ...], form: Callable[[Site, str], str]) -> str:
@@ -49,10 +56,19 @@ def _slowdown(site: Site) -> str:
     return f"{_slowed('hw_slowdown')(site)} unless on ({GPU}) ({known} > 0)"
 
 
+def single_bit(site: Site) -> str:
+    """
+    Return the expression of ``SINGLE_BIT``.
+
+    :raises Missing: the counter is not shown.
+    """
+    return f"{gpu_growth(site, 'ecc_single_bit')} > 0"
+
+
 def _storm(site: Site) -> str:
-    grown = gpu_growth(site, "ecc_single_bit")
+    single_bit(site)
     # By far the most of its node: a whole node with many is another fault.
-    most = f"{grown} > on ({NODE}) group_left () (0.9 * sum by ({NODE}) ({grown} > 0))"
+    most = f"{SINGLE_BIT} > on ({NODE}) group_left () (0.9 * sum by ({NODE}) ({SINGLE_BIT}))"
     return f"({most}) >= {site.thresholds['single_bit']}"
 
 
@@ -90,19 +106,20 @@ def _memory_hot(site: Site) -> str:
     return f"{heat} >= on ({GPU}) {most} or ({heat} >= {limit} unless on ({GPU}) {most})"
 
 
+def nvlink(site: Site, record: str) -> str:
+    """
+    Return the expression of a record of ``NVLINK``: errors a minute, or a second.
+
+    :raises Missing: its counter is not shown.
+    """
+    key = NVLINK[record]
+    often = key in _RECOVERIES
+    limit = site.thresholds["nvlink_recoveries" if often else "nvlink_crc"]
+    return f"{gpu_growth(site, key)} / {_MINUTES if often else 60 * _MINUTES} >= {limit}"
+
+
 def _nvlink(site: Site) -> str:
-    def often(site: Site, key: str) -> str:
-        return f"{gpu_growth(site, key)} / {_MINUTES} >= {site.thresholds['nvlink_recoveries']}"
-
-    def many(site: Site, key: str) -> str:
-        return f"{gpu_growth(site, key)} / {60 * _MINUTES} >= {site.thresholds['nvlink_crc']}"
-
-    found = []
-    for keys, form in (
-        (("nvlink_replays", "nvlink_recoveries", "nvlink5_recoveries", "nvlink5_integrity_errors"), often),
-        (("nvlink_crc_flit", "nvlink_crc_data", "nvlink5_rx_errors"), many),
-    ):
-        found += [form(site, key) for key in keys if key in site.rows]
+    found = [record for record, key in NVLINK.items() if key in site.rows]
     if not found:
         raise Missing("the exporters show no counter of NVLink errors: exporter:counters: extended adds them")
     return " or ".join(found)
