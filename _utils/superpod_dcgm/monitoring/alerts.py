@@ -23,7 +23,8 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
 # What some alerts read, recorded in their own group where one of them does.
 RECORDS: dict[str, Callable[[Site], str]] = {
     alerts_nodes.GPUS: alerts_nodes.gpus,
-    alerts_xids.RECENT: alerts_xids.recent,
+    alerts_xids.OF_DCGM: alerts_xids.of_dcgm,
+    alerts_xids.OF_KERNEL: alerts_xids.of_kernel,
     alerts_gpus.SINGLE_BIT: alerts_gpus.single_bit,
     **{record: functools.partial(alerts_gpus.nvlink, record=record) for record in alerts_gpus.NVLINK},
 }
