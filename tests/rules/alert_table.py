@@ -44,6 +44,8 @@ _WANTED = ("superpod_dcgm_head_info", {**_HEAD, "release": "4.5.3-4.8.2"}, 1.0)
 _IDLE = ((_UTIL, {}, 0.0), (_POWER, {}, 90.0), (_INFO, {**OWN, **JOB}, 1.0))
 _USED = ((_PROF, {}, 0.0), *_IDLE[1:])
 _WHO = tuple(JOB)
+_ACTION = "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION"
+_RESET, _LESS = "SuperpodGpuRecoveryUrgent", "SuperpodGpuRecoveryWanted"
 STATES = (
     State("SuperpodExporterDown", "warning", "up", 1, 0, 5, EXPORTER, NODE, (), "host"),
     State("SuperpodNoExporters", "critical", "up", 1, None, 15, {**EXPORTER, "host": "x"}, CLUSTER, (), "", gap=10),
@@ -106,12 +108,8 @@ STATES = (
     State("SuperpodGpuRemapPending", "warning", "DCGM_FI_DEV_RETIRED_PENDING", 0, 1, 15),
     State("SuperpodGpuMemoryBad", "critical", "DCGM_FI_DEV_MEMORY_UNREPAIRABLE_FLAG", 0, 1, 2),
     State("SuperpodGpuMemoryBad", "critical", "DCGM_FI_DEV_THRESHOLD_SRM", 0, 1, 2),
-    *(
-        State("SuperpodGpuRecoveryUrgent", "critical", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", good, bad, 5)
-        for good, bad in ((0, 1), (0, 2), (3, 4))
-    ),
-    State("SuperpodGpuRecoveryWanted", "warning", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", 0, 3, 5),
-    State("SuperpodGpuRecoveryWanted", "warning", "DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", 2, 5, 5),
+    State("SuperpodGpuRecoveryUrgent", "critical", _ACTION, 0, 1, 5),
+    State("SuperpodGpuRecoveryWanted", "warning", _ACTION, 0, 3, 5),
     State("SuperpodGpuHot", "warning", _MARGIN, 30, 5, 5),
     State("SuperpodGpuHot", "warning", _TEMP, 60, 84, 5, steady=((_SLOWDOWN, {}, 89.0),)),
     State("SuperpodGpuHot", "warning", _TEMP, 60, 80, 5, steady=((_MOST, {}, 85.0),)),
@@ -150,6 +148,10 @@ EVENTS = (
         )
         for name, (xid, severity, keep) in XIDS.items()
         for sparse in ((False, True) if name == "SuperpodGpuXidReboot" else (False,))
+    ),
+    Event(
+        *("SuperpodGpuXidRecoveryUrgent", "critical", _KERNEL, {**OWN, "xid": "154", "action": "reset"}, GPU),
+        *(("xid", "action"), True, _LOG, 30),
     ),
     Event("SuperpodGpuXidReboot", "critical", _TOTAL, {"xid": "79"}, GPU, ("xid",), sparse=True, keep=30),
     Event("SuperpodGpuDoubleBitError", "critical", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", keep=30),
@@ -312,16 +314,21 @@ SINGLE = (
         ),
         *({19: (), 25: ({**GPU, "xid": "154"},)}, "warning"),
     ),
+    Case(
+        *("SuperpodGpuXidRecoveryUrgent", "fires also where DCGM tells the XID without the action"),
+        (
+            Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reboot"}, ((1, 20), (2, 40))),
+            Series(_TOTAL, {**GPU, "xid": "154"}, ((0, 20), (1, 40))),
+        ),
+        *({19: (), 25: ({**GPU, "xid": "154", "action": "reboot"},)}, "critical"),
+    ),
     *(
         Case(
-            *("SuperpodGpuXidRecoveryUrgent", f"fires for {action}, also where DCGM tells the XID without it"),
-            (
-                Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": action}, ((1, 20), (2, 40))),
-                Series(_TOTAL, {**GPU, "xid": "154"}, ((0, 20), (1, 40))),
-            ),
-            *({19: (), 25: ({**GPU, "xid": "154", "action": action},), 70: ()}, "critical"),
+            *(alert, f"is the one that action {action} fires"),
+            *((_flat(_ACTION, GPU, action),), {4: (), 6: ({**GPU},) if alert == right else ()}, severity),
         )
-        for action in ("reset", "reboot", "drain_reset")
+        for action, right in ((2, _RESET), (3, _LESS), (4, _RESET), (5, _LESS))
+        for alert, severity in ((_RESET, "critical"), (_LESS, "warning"))
     ),
     Case(
         *("SuperpodGpuXidRecovery", "leaves to the other what needs a reset"),

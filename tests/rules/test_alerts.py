@@ -185,7 +185,10 @@ def few() -> Named:
 # what is replaced in every expression: (by what, alerts of which a case fails then)
 UNITS = {
     " / 100 or": (" * 1 or", {"SuperpodGpuIdle", "SuperpodGpuProfilingDead"}),
-    "_UTIL_RATIO * 1": ("_UTIL_RATIO / 100", {"SuperpodGpuIdle", "SuperpodGpuProfilingDead"}),
+    '_UTIL_RATIO{job="dcgm-exporter"} * 1': (
+        '_UTIL_RATIO{job="dcgm-exporter"} / 100',
+        {"SuperpodGpuIdle", "SuperpodGpuProfilingDead"},
+    ),
     "/ 600 >=": ("/ 6000 >=", {"SuperpodNvlinkErrors"}),
     "offset 10m": ("offset 1m", {"SuperpodGpuXidMemory", "SuperpodGpuRowRemapped", "SuperpodPrologFailures"}),
     "_CELSIUS": ("_KELVIN", {"SuperpodGpuHot", "SuperpodGpuOverheated", "SuperpodGpuMemoryHot", "SuperpodGpuMissing"}),
