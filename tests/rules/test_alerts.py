@@ -16,6 +16,7 @@ from alert_cases import Case, tried
 from alert_table import CASES
 from superpod_dcgm.config import resolve
 from superpod_dcgm.monitoring import alerts
+from superpod_dcgm.monitoring.metric_names import OURS
 
 from tests import promtools
 
@@ -185,8 +186,8 @@ def few() -> Named:
 # what is replaced in every expression: (by what, alerts of which a case fails then)
 UNITS = {
     " / 100 or": (" * 1 or", {"SuperpodGpuIdle", "SuperpodGpuProfilingDead"}),
-    '_UTIL_RATIO{job="dcgm-exporter"} * 1': (
-        '_UTIL_RATIO{job="dcgm-exporter"} / 100',
+    f"_UTIL_RATIO{{{OURS}}} * 1": (
+        f"_UTIL_RATIO{{{OURS}}} / 100",
         {"SuperpodGpuIdle", "SuperpodGpuProfilingDead"},
     ),
     "/ 600 >=": ("/ 6000 >=", {"SuperpodNvlinkErrors"}),

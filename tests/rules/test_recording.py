@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import rule_cases as cases
 import rule_series as scenario
-from superpod_dcgm.monitoring import jobstats, recording
+from superpod_dcgm.monitoring import jobstats, metric_names, recording
 
 from tests import promtools
 
@@ -39,7 +39,7 @@ def question(case: cases.Case) -> dict[str, Any]:
 
 def without_ours(text: str) -> str:
     """Return expressions without what selects our own targets, so that they can be read."""
-    return text.replace('{job="dcgm-exporter"}', "").replace('job="dcgm-exporter",', "")
+    return text.replace(f"{{{metric_names.OURS}}}", "").replace(f"{metric_names.OURS},", "")
 
 
 class Bench:
@@ -206,10 +206,11 @@ def test_a_rule_that_is_broken_on_purpose_is_found(
     assert "FAILED" in found and "parse error" not in found
 
 
+@pytest.mark.parametrize("job", ["nvidia-dcgm-exporter", "dcgm-exporter"])
 @pytest.mark.parametrize("major", promtools.MAJORS)
-def test_exporters_of_others_are_not_one_node_without_a_name(major: str, tmp_path: Path) -> None:
+def test_exporters_of_others_are_not_one_node_without_a_name(major: str, job: str, tmp_path: Path) -> None:
     bench = Bench(tmp_path, "schema 1")
-    place = 'gpu="0",job="nvidia-dcgm-exporter",Hostname="k1"'
+    place = f'gpu="0",job="{job}",Hostname="k1"'
     names = ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_GPU_UTIL")
     bench.series = [
         {"series": f'{name}{{{place},instance="{host}"}}', "values": "50x40"} for name in names for host in "ab"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from superpod_dcgm.monitoring import metric_names
 from superpod_dcgm.monitoring.alert_parts import OF_NODE, Alert
 from superpod_dcgm.monitoring.alert_site import EXPORTER, HEAD, NODE, OWN, Missing, Site
 
 # How many GPUs each node shows: 0 where its page is empty, nothing where it could not be read.
 GPUS = "host:superpod_gpus:count"
+_UP = metric_names.of_ours("up")
 CERTIFICATE = "superpod_dcgm_exporter_certificate_expiry_timestamp_seconds"
 
 
@@ -16,7 +18,7 @@ def gpus(site: Site) -> str:
 
     :raises Missing: no row that every GPU has is shown.
     """
-    return f'count by ({NODE}) ({site.row(_of_every_gpu(site))}) or max by ({NODE}) (up{{job="{EXPORTER}"}} == 1) * 0'
+    return f"count by ({NODE}) ({site.row(_of_every_gpu(site))}) or max by ({NODE}) ({_UP} == 1) * 0"
 
 
 def _of_every_gpu(site: Site) -> str:
@@ -25,7 +27,7 @@ def _of_every_gpu(site: Site) -> str:
 
 
 def _down(site: Site) -> str:
-    return f'max by ({NODE}) (up{{job="{EXPORTER}"}}) == 0{site.not_freed()}'
+    return f"max by ({NODE}) ({_UP}) == 0{site.not_freed()}"
 
 
 def _none(site: Site) -> str:
@@ -54,11 +56,8 @@ def _head_down(site: Site) -> str:
 
 def _slow(site: Site) -> str:
     seconds = site.thresholds["slow"]
-    return f'max by ({NODE}) (scrape_duration_seconds{{job="{EXPORTER}"}}) > {seconds} and {_is_up(EXPORTER)}'
-
-
-def _is_up(job: str) -> str:
-    return f'max by ({NODE}) (up{{job="{job}"}}) == 1'
+    took = metric_names.of_ours("scrape_duration_seconds")
+    return f"max by ({NODE}) ({took}) > {seconds} and max by ({NODE}) ({_UP}) == 1"
 
 
 def _own_down(site: Site) -> str:
@@ -66,7 +65,7 @@ def _own_down(site: Site) -> str:
         raise Missing("the node_exporter of metrics:textfile_directory serves these metrics")
     site.own("dcgm_job_map_device_table_ok")
     # A node that is down as a whole is told by the exporter.
-    other = f'max by ({NODE}) (up{{job="{EXPORTER}"}}) == 0'
+    other = f"max by ({NODE}) ({_UP}) == 0"
     return f'max by ({NODE}) (up{{job="{OWN}"}}) == 0 unless on ({NODE}) ({other})'
 
 

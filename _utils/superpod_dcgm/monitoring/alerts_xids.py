@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from superpod_dcgm.monitoring import metric_names, xids
 from superpod_dcgm.monitoring.alert_parts import OF_GPU, Alert, first_or_more
-from superpod_dcgm.monitoring.alert_site import EXPORTER, GPU, KERNEL_LOG, XID_COUNT, XID_TOTAL, Missing, Site
+from superpod_dcgm.monitoring.alert_site import GPU, KERNEL_LOG, XID_COUNT, XID_TOTAL, Missing, Site
 
 # XIDs that a GPU had within the last minutes, as DCGM and as the kernel log tell them. Two records, since each takes
 # half a second for a large fleet.
@@ -30,7 +30,7 @@ def of_dcgm(site: Site) -> str:
         # A gauge over a window: the row of an XID is there only as long.
         found.append(f"max by ({_BY}) ({metric_names.of_ours(XID_COUNT, _MATCH)}) > 0")
     if XID_TOTAL in site.rows:
-        found.append(first_or_more(metric_names.of_ours(XID_TOTAL, _MATCH), _BY, f'up{{job="{EXPORTER}"}}'))
+        found.append(first_or_more(metric_names.of_ours(XID_TOTAL, _MATCH), _BY, metric_names.of_ours("up")))
     if not found:
         site.row(XID_COUNT)
     return " or ".join(found)

@@ -17,7 +17,8 @@ BOTH = (OLD, NEW)
 _PREFIX = "DCGM_FI_"
 # Names of one schema that a page must show at least before it counts as a page of this schema.
 _ENOUGH = 2
-_OURS = f'job="{paths.SCRAPE_JOBS[0]}"'
+# A job of that name may be a site's own; all targets of ours have a cluster.
+OURS = f'job="{paths.SCRAPE_JOBS[0]}",cluster!=""'
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def selectors(key: str, schemas: Collection[int] = BOTH, matchers: str = "") -> 
 
 def of_ours(metric: str, matchers: str = "") -> str:
     """Return what selects the rows of our targets: exporters of others lack labels, and would all be one node."""
-    return f"{metric}{{{','.join(filter(None, [_OURS, matchers]))}}}"
+    return f"{metric}{{{','.join(filter(None, [OURS, matchers]))}}}"
 
 
 def _times(factor: float) -> str:

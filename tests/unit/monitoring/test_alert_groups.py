@@ -309,3 +309,11 @@ def test_what_contradicts_itself_is_refused_in_one_sentence(name: str) -> None:
         configuration({"alerts": section, **others})
     (sentence,) = str(caught.value).splitlines()
     assert [word for word in words if word not in sentence] == []
+
+
+@pytest.mark.parametrize("name", ["default counters", "extended", "no watcher"])
+def test_no_alert_asks_a_job_of_others_that_has_the_name_of_ours(name: str) -> None:
+    found = [rule["expr"] for rule in rules(LEFT_OUT[name][0]).values()]
+    asked = [matchers for text in found for matchers in re.findall(r"\{([^}]*job=\"dcgm-exporter\"[^}]*)\}", text)]
+    assert asked
+    assert [matchers for matchers in asked if "cluster" not in matchers] == []
