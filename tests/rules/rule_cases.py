@@ -231,6 +231,11 @@ CASES: dict[str, list[Case]] = {
     "two who say whose a job is": [
         now("job:gpus_allocated:sum", 1, of(1101)),
         Case("count(job:gpus_allocated:sum{" + of(1101) + "})", MIDDLE, 1),
+        # The same owner in all that is recorded of the job.
+        *(
+            Case(f"count(job:{record}{{{of(1101)}}} and on (cluster, hpc_job, user) job:gpus_allocated:sum)", MIDDLE, 1)
+            for record in ("memory_used_bytes:sum", "power_watts:sum", "gpu_hours_used:increase1m")
+        ),
         *hours(of(1101), 1, allocated=30, used=15),
     ],
     "the same job id in another cluster": [

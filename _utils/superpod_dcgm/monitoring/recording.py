@@ -144,7 +144,8 @@ def _held(settings: Settings) -> list[Rule]:
         _rule(here, f"topk by ({key}) (1,\n{_parts(rows, labels)}\n)\n/ {jobs}"),
         _rule(
             "gpu_job:memory_used_bytes:split",
-            f"topk by ({key}) (1, {_group(labels, rows(''))})\n/ {jobs}\n* on ({DEVICE}) group_left () {memory}",
+            # Of the record, so that the owner is the same one.
+            f"group by ({labels}) ({here})\n/ {jobs}\n* on ({DEVICE}) group_left () {memory}",
         ),
         # What a GPU says when a job begins is of the one before.
         _rule(
