@@ -1,4 +1,4 @@
-"""A Prometheus or VictoriaMetrics on this machine, filled with what GPUs did and what the recording rules make of it."""
+"""A Prometheus or VictoriaMetrics on this machine, with what GPUs did and what the rules make of it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,11 @@ class Server:
         more = [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
         self.command = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", *more]
         if kind == "vm":
-            self.command = [f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=1y"]
+            self.command = [
+                f"-storageDataPath={folder}/data",
+                f"-httpListenAddr=127.0.0.1:{port}",
+                "-retentionPeriod=1y",
+            ]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Server]:
@@ -111,6 +115,8 @@ class Server:
             data = _packed(b"".join(parts[begin : begin + 2000]))
             with _OPENER.open(urllib.request.Request(f"{self.address}/api/v1/write", data, headers), timeout=SECONDS):
                 pass
+        if self.kind == "vm":
+            _OPENER.open(f"{self.address}/internal/force_flush", timeout=SECONDS).close()
 
     def record(self, rules: Iterable[dict[str, str]], begin: float, minutes: int) -> dict[Labels, Samples]:
         """Evaluate rules for the past, each minute, as a server does that was there; return what they found."""

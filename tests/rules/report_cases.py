@@ -28,7 +28,9 @@ DEVICES = [
     # Profiling dies in minute 12, while the job goes on.
     Device("n36", 0, always(500), during(0, 735, 0.9), always(0.96), jobs=[Job(4740, 300, 2100, "quin")]),
     # It does nothing for fifteen of its thirty minutes.
-    Device("n37", 0, always(200), during(600, 1500, 0, 0.6), during(600, 1500, 0, 0.6), jobs=[Job(4750, 300, 2100, "rosa")]),
+    Device(
+        "n37", 0, always(200), during(600, 1500, 0, 0.6), during(600, 1500, 0, 0.6), jobs=[Job(4750, 300, 2100, "rosa")]
+    ),
 ]
 TENSOR = {1: "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", 2: "DCGM_FI_PROF_TENSOR_UTIL_RATIO"}
 DRAM = {1: "DCGM_FI_PROF_DRAM_ACTIVE", 2: "DCGM_FI_PROF_DRAM_UTIL_RATIO"}
