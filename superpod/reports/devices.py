@@ -27,7 +27,7 @@ class Device:
     A GPU or an instance that a job held. What is not known is None.
 
     ``held``, ``measured`` and ``idle`` are GPU minutes: those it was held, those of which its utilization is known, and
-    those of them in which it did nothing. ``share`` is the largest part of it that the job had. ``idle_from`` and
+    those of them in which it did nothing. ``share`` is the part of it that the job had, in the mean. ``idle_from`` and
     ``idle_until`` are its longest time without use. ``dead_since`` is when its profiling died; 0: longer ago than is
     known.
     """
@@ -130,15 +130,10 @@ def _held(client: Client, one: Try, found: dict[Key, Device]) -> set[Key]:
     # A job may change its owner's labels; two servers may record the same.
     owned = f"sum by ({DEVICE}) (max by ({DEVICE}, user, account, partition) ({{}}))"
     queries = {name: owned.format(query) for name, query in queries.items()}
-    queries["share"] = f"max by ({DEVICE}) (max_over_time(gpu_job:gpus_allocated:split{sample}))"
     queries["samples"] = f"max by ({DEVICE}) (count_over_time(gpu_job:gpus_allocated:split{sample}))"
     queries["memory"] = f"max by ({DEVICE}) (max_over_time(gpu_job:memory_used_bytes:split{sample}))"
     answers = _ask(client, one.at, queries)
     samples = {_key(row): row.value for row in answers.pop("samples")}
-    for row in answers["held"]:
-        # All minutes but the first, those of which there is no sample included.
-        minutes = round((one.end - one.begin) / MINUTE)
-        found.setdefault(_key(row), Device(*_key(row))).possible += row.value / samples[_key(row)] * minutes
     for name, rows in answers.items():
         for row in rows:
             device = found.setdefault(_key(row), Device(*_key(row)))
@@ -146,6 +141,10 @@ def _held(client: Client, one: Try, found: dict[Key, Device]) -> set[Key]:
                 setattr(device, name, getattr(device, name) + row.value)
             else:
                 device.most(name, row.value)
+    for row in answers["held"]:
+        found[_key(row)].mean("share", row.value / samples[_key(row)], samples[_key(row)])
+        # All minutes but the first, those of which there is no sample included.
+        found[_key(row)].possible += row.value / samples[_key(row)] * round((one.end - one.begin) / MINUTE)
     return {_key(row) for row in answers["held"]}
 
 
@@ -186,10 +185,9 @@ def _measured(client: Client, one: Try, devices: dict[Key, Device]) -> None:
 
 
 def _mean_of(key: str, one: Try, here: str) -> str:
-    """Return the mean of a metric that no rule has; its rows begin anew where ``hpc_job`` changes."""
-    whole, sample = f"sum by ({DEVICE})", f"{{0}}[{one.inner}]"
-    mean = f"{whole} (sum_over_time({sample})) / {whole} (count_over_time({sample}))"
-    return metric_names.promql(key, matchers=f'{here},hpc_job=~"{one.job}|"', form=mean)
+    """Return the mean of a metric that no rule has: of the rows with the job's label, else of those without any."""
+    form = f"max by ({DEVICE}) (avg_over_time({{}}[{one.inner}]))"
+    return " or ".join(metric_names.promql(key, matchers=f'{here},hpc_job="{job}"', form=form) for job in (one.job, ""))
 
 
 def _dead(one: Try, here: str) -> str:

@@ -121,7 +121,7 @@ class Client:
 
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:
         try:
-            with self._opener.open(request, timeout=self.server.timeout + 2) as answer:
+            with self._opener.open(request, timeout=self.server.timeout + 1) as answer:
                 return self._read(answer.read().decode("utf-8", "replace"))
         except urllib.error.HTTPError as error:
             raise self._refused(error) from error
@@ -133,9 +133,7 @@ class Client:
             found = json.loads(text)
         except ValueError as error:
             kind = "a web page" if text.lstrip()[:1] == "<" else "something else"
-            words = (
-                f"answers with {kind}, and not with Prometheus' API: is this its address, and no login page or Grafana?"
-            )
+            words = f"answers with {kind} instead of Prometheus' API: is it a login page, or Grafana's address?"
             raise self._problem(words) from error
         return found if isinstance(found, dict) else {}
 
@@ -154,7 +152,8 @@ class Client:
         return self._problem(f"says no (HTTP {error.code}){said}")
 
     def _problem(self, words: str) -> SuperpodError:
-        return SuperpodError(f"Prometheus at {self.server.address} {words}.".replace("..", "."))
+        end = "" if words.endswith(("?", ".")) else "."
+        return SuperpodError(f"Prometheus at {self.server.address} {words}{end}")
 
 
 def _series(found: list[dict[str, Any]]) -> list[Series]:
@@ -186,7 +185,7 @@ def _reason(error: Exception, seconds: float) -> str:
         return f"cannot be spoken to by TLS ({reason.reason or reason}): is it http://?"
     if isinstance(reason, socket.gaierror):
         return "cannot be reached: nobody knows that name"
-    if isinstance(reason, OSError) and reason.strerror:
+    if isinstance(reason, OSError) and reason.strerror and not isinstance(reason, ConnectionResetError):
         return f"cannot be reached: {reason.strerror[:1].lower()}{reason.strerror[1:]}"
     return f"ended the connection without an answer ({type(reason).__name__}): is it https://?"
 

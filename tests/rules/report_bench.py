@@ -71,6 +71,7 @@ class Server:
         self.kind, self.folder, self.address = kind, folder, f"http://127.0.0.1:{port}"
         (folder / "prometheus.yml").write_text(_CONFIGURATION)
         more = [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
+        self.pid = 0
         self.command = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", *more]
         if kind == "vm":
             self.command = [
@@ -87,6 +88,7 @@ class Server:
             subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder) as process,
         ):
             try:
+                self.pid = process.pid
                 self.wait(process)
                 yield self
             finally:
