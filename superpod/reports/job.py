@@ -154,9 +154,8 @@ def collect(client: Client, asked: str, cluster: str, window: tuple[float, float
     run, notes = _chosen([part for runs in found.values() for one in runs for part in held.split(one)], at)
     job = Job(raw, asked, run, window[1], notes=[*filter(None, [note]), *notes])
     if others and asked == raw:
-        job.notes.append(
-            f"{raw} has {len(others)} more parts, each a job of its own: {', '.join(sorted(others)[:3])} …"
-        )
+        more = ", ".join(sorted(others)[:3]) + (" …" if len(others) > 3 else "")
+        job.notes.append(f"{raw} is one of {len(others) + 1} jobs of an array or a het job; others: {more}.")
     _fill(client, job, records)
     return job
 

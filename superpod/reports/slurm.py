@@ -16,7 +16,7 @@ from superpod.errors import SuperpodError
 # Where BCM has Slurm's commands for those who loaded no module.
 PLACES = ("/cm/shared/apps/slurm/current/bin", "/cm/local/apps/slurm/current/bin", "/opt/slurm/bin")
 SECONDS = 15
-_ID = re.compile(r"(\d+)(?:_(\d+)|\+(\d+))?(?:\.(?:batch|extern|interactive|\d+))?")
+_ID = re.compile(r"(\d+)(?:_(\d+)|\+(\d+))?(?:\.(?:batch|extern|interactive|\d+))?", re.ASCII)
 _SEPARATOR = "\x1f"
 _FIELDS = (
     *("JobIDRaw", "JobID", "User", "Account", "Partition", "State"),
@@ -108,7 +108,7 @@ def _shown(line: str) -> Record:
         return Record("", "")
     head, rest = line[: place.start()], line[place.start() :]
     marks = [*_WORD.finditer(rest)]
-    found = {mark[1]: rest[mark.end() :].split(" ", 1)[0] for mark in reversed(marks)}
+    found = {mark[1]: rest[mark.end() :].split(" ", 1)[0].replace("(null)", "") for mark in reversed(marks)}
     ids = {mark[1]: mark[2] for mark in re.finditer(r"(\w+)=(\d+)", head.partition(" JobName=")[0])}
     state, raw = found.get("JobState", ""), ids.get("JobId", "")
     number = f"{ids['ArrayJobId']}_{ids['ArrayTaskId']}" if "ArrayTaskId" in ids else raw

@@ -49,6 +49,8 @@ class Fake:
                 """Say nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # Who was not waited for cannot be answered.
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
         if context:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         scheme = "https" if context else "http"
