@@ -43,6 +43,8 @@ class Place:
             partial(top.level, self.client, name, records, at, self.cluster) for name, records in levels
         ]
         clusters, nodes, jobs = self.client.together(calls)
+        # Of two owners that somebody names, one holds the job's GPUs.
+        jobs = [one for one in jobs if "held" in one.values]
         if not nodes:
             raise SuperpodError(nothing.at_all(self.client, at) or "No node is recorded now: all are silent.", 3)
         return top_text.overview(clusters, nodes, jobs, at, height)

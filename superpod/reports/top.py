@@ -17,6 +17,7 @@ NODE = {
     "power": "power_watts:sum",
     "memory": "memory_used_bytes:sum",
     "idle": "gpu_hours_idle:increase1m",
+    "measured": "gpu_hours_measured:increase1m",
 }
 JOB = {
     "held": "gpus_allocated:sum",

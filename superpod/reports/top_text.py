@@ -52,7 +52,7 @@ def _numbers(one: Now, label: str) -> list[str]:
     gpus = number(values.get("held"))
     gpus = gpus if label == "hpc_job" else f"{gpus}/{number(values.get('gpus'))}"
     # Where nothing was measured, nothing is known to be idle.
-    known = label != "hpc_job" or values.get("measured", 0) > 0
+    known = not values.get("held") or values.get("measured", 0) > 0
     memory = amount(values.get("memory"), "B", 1024)
     use = percent(values.get("utilization"))
     return [gpus, number(one.idle if known else None), use, memory, amount(values.get("power"), "W")]
