@@ -17,7 +17,7 @@ DEVICE = "host, gpu, GPU_I_ID"
 _MOST = 150_000
 # Where profiling reads 0 while a GPU works, as in the alert SuperpodGpuProfilingDead, for as long.
 _BUSY, _DEAD_FOR = 0.1, 15 * MINUTE
-_LOOK_BACK = "14d"
+_LOOK_BACK, _FEW = "14d", 16
 Key = tuple[str, str, str]
 
 
@@ -179,8 +179,13 @@ def _measured(client: Client, one: Try, devices: dict[Key, Device]) -> None:
     for row, device in _of(answers["capacity"], devices):
         # An instance of 3/7 of which the job has 3/14: half of its memory is the job's.
         device.most("capacity", row.value * min(1, device.share / parts.get(_key(row), device.share)))
-    for _row, device in _of(answers["dead"], devices):
-        device.dead_since = _since(client, one, device)
+    dead = [device for _row, device in _of(answers["dead"], devices)]
+    for device in dead:
+        device.dead_since = 0
+    for row in client.instant(_alive(one, dead), one.at) if dead else ():
+        for device in dead:
+            if (device.host, device.gpu) == (row.labels.get("host"), row.labels.get("gpu")):
+                device.dead_since = row.value
     _longest(client, one, devices)
 
 
@@ -198,11 +203,10 @@ def _dead(one: Try, here: str) -> str:
     return f"({profiled} == 0) and on ({DEVICE}) ({used} > {_BUSY})"
 
 
-def _since(client: Client, one: Try, device: Device) -> float:
-    here = matchers(cluster=one.cluster, host=device.host, gpu=device.gpu)
-    alive = metric_names.promql("prof_engine", matchers=here, form="max by (host, gpu) ({})")
-    query = f"max_over_time((({alive} > 0) * 0 + time())[{_LOOK_BACK}:5m])"
-    return max((row.value for row in client.instant(query, one.at)), default=0)
+def _alive(one: Try, dead: list[Device]) -> str:
+    """Return the query for when the profiling of GPUs was alive last; of many GPUs to an hour."""
+    alive = metric_names.promql("prof_engine", matchers=where(one, dead), form="max by (host, gpu) ({})")
+    return f"max_over_time((({alive} > 0) * 0 + time())[{_LOOK_BACK}:{'5m' if len(dead) <= _FEW else '1h'}])"
 
 
 def _longest(client: Client, one: Try, devices: dict[Key, Device]) -> None:

@@ -16,6 +16,7 @@ _KERNEL, _KERNEL_OK = "superpod_dcgm_kernel_xid_total", "superpod_dcgm_kernel_lo
 _TOTAL, _COUNT = "DCGM_EXP_XID_ERRORS_TOTAL", "DCGM_EXP_XID_ERRORS_COUNT"
 # A GPU without XIDs has a row without this label.
 _ANY = 'xid!~"0?"'
+Key = tuple[str, str, str]
 # The kernel log is read each half minute, and scraped as often.
 _LATE = 90
 
@@ -49,18 +50,26 @@ def collect(client: Client, tries: Iterable[Try], devices: Iterable[Device]) -> 
     """
     mine = list(devices)
     gpus = {(device.host, device.gpu) for device in mine} | {(device.host, "") for device in mine}
-    found: dict[tuple[str, str, str], int | None] = {}
+    found: dict[Key, int | None] = {}
     told: set[str] = set()
     for one in tries if mine else ():
         here = where(one, mine)
         told |= {row.labels["host"] for row in client.instant(_told(one, here), one.at)}
-        for query, counted in _questions(one, here):
-            for row in client.instant(query, one.end + _LATE):
-                key = (row.labels.get("host", ""), row.labels.get("gpu", ""), row.labels["xid"])
-                if key[:2] in gpus and not found.get(key):
-                    found[key] = round(row.value) if counted else None
+        for key, count in _of_try(client, one, here).items():
+            if key[:2] in gpus:
+                found[key] = (found.get(key) or 0) + count if count else found.get(key)
     known = [Xid(*key, count) for key, count in sorted(found.items())]
     return known, sorted({device.host for device in mine} - told)
+
+
+def _of_try(client: Client, one: Try, here: str) -> dict[Key, int | None]:
+    """Return the XIDs of a try on some nodes, with their number where a source counts them."""
+    found: dict[Key, int | None] = {}
+    for query, counted in _questions(one, here):
+        for row in client.instant(query, one.end + _LATE):
+            key = (row.labels.get("host", ""), row.labels.get("gpu", ""), row.labels["xid"])
+            found.setdefault(key, round(row.value) if counted else None)
+    return found
 
 
 def _questions(one: Try, here: str) -> list[tuple[str, bool]]:

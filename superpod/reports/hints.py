@@ -54,7 +54,8 @@ def never_used(job: Job) -> list[Device]:
 def _unused(job: Job) -> Iterator[Hint]:
     idle, every = never_used(job), len(job.devices)
     if idle:
-        words = f"{len(idle)} of {every} GPUs were never used" if every > 1 else "The GPU was never used"
+        verb = "was" if len(idle) == 1 else "were"
+        words = f"{len(idle)} of {every} GPUs {verb} never used" if every > 1 else "The GPU was never used"
         rule = "utilization below rules:idle_utilization (gpu_job:gpus_idle:split) in every minute that was measured"
         yield Hint(f"{words}: {_names(idle)}.", rule)
 

@@ -299,3 +299,31 @@ def test_the_live_view_of_a_node_and_of_an_instance(server: tuple[str, float]) -
     gpu = list(Place(client, "a", "n3", "0.5").lines(begin + 1240, 600, 40))
     assert "n3 GPU 0 instance 5" in gpu[0] and gpu[1] == "  Jobs now: 502, 503"
     assert "50 % now; 50 % least, 50 % mean, 50 % most" in gpu[4]
+
+
+@pytest.fixture(scope="module")
+def without_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose rules know jobs by the label of the exporter's rows only."""
+    begin = time.time() // 60 * 60 - 2 * 3600
+    raw = bench.raw(cases.series("both"), begin)
+    known = {labels: samples for labels, samples in raw.items() if ("__name__", "slurm_gpu_job_info") not in labels}
+    with bench.Server("3", tmp_path_factory.mktemp("prometheus")).running() as server:
+        server.write(known)
+        rules = recording.groups(recording.Settings(owners="label"))[0]["rules"]
+        server.record(rules, begin + bench.AFTER, MINUTES)
+        yield server.address
+
+
+def test_without_users_there_are_jobs(without_users: str) -> None:
+    def run(line: str) -> Any:
+        return CliRunner().invoke(
+            main, [*line.split(), "--prometheus", without_users], env={"SUPERPOD_CONFIG": "/dev/null"}
+        )
+
+    found = json.loads(run("job 4711 --json --no-slurm").stdout)
+    assert found["user"] is None and found["gpus"]["never_used"] == 2 and near(found["gpu_hours"]["held"], 120, 4)
+    assert len(json.loads(run("job 4720 --json --no-slurm").stdout)["tries"]) == 2
+    jobs = json.loads(run("report --since 3h --by job --json").stdout)["rows"]
+    assert jobs[0]["job"] == "4711" and jobs[0]["user"] == ""
+    answer = run("report --since 3h")
+    assert answer.exit_code == 3 and "Users are not recorded here (job_map:users); --by job" in answer.stderr

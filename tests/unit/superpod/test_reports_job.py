@@ -235,7 +235,7 @@ IDLE = {"idle": 29, "utilization": 0.0, "idle_from": BEGIN, "idle_until": BEGIN 
 @pytest.mark.parametrize(
     ("gpus", "words"),
     [
-        ([device("0"), device("1", **IDLE)], "1 of 2 GPUs were never used: dgx-01 GPU 1."),
+        ([device("0"), device("1", **IDLE)], "1 of 2 GPUs was never used: dgx-01 GPU 1."),
         ([device("0", **IDLE)], "The GPU was never used"),
         ([device("0", idle_from=BEGIN, idle_until=BEGIN + 1800)], "dgx-01 GPU 0 did nothing for 30 min"),
         ([device("0", utilization=0.9), device("1", utilization=0.4)], "Work is uneven: dgx-01 GPU 1 did less"),
