@@ -23,6 +23,7 @@ _FIELDS = (
     *("Start", "End", "AllocTRES", "NodeList", "JobName"),
 )
 _WORD = re.compile(r" ([A-Z]\w*)=")
+_HET = re.compile(r" HetJobIdSet=\S+$")
 _OWNER = re.compile(r" UserId=\S+\(\d+\) GroupId=")
 _GOING = ("RUNNING", "SUSPENDED", "COMPLETING", "PENDING", "CONFIGURING", "STOPPED")
 
@@ -70,7 +71,11 @@ def raw_id(text: str, ask: bool = True) -> tuple[str, str]:
     if found[2] is None and found[3] is None:
         return str(int(found[1])), ""
     wanted = f"{found[1]}_{found[2]}" if found[2] is not None else f"{found[1]}+{found[3]}"
-    ids = {one.raw for one in records(wanted) if one.id == wanted and one.raw} if ask else set()
+    mine = [one for one in records(wanted) if one.id == wanted and one.raw] if ask else []
+    if mine and all(one.begin is None for one in mine):
+        # Tasks that wait have the id of their array, and one of their own from the start on.
+        raise SuperpodError(f"{wanted} has not started; Slurm says {mine[-1].state}.", 3)
+    ids = {one.raw for one in mine}
     if len(ids) != 1:
         ways = f"`sacct -Xnj {wanted} -o JobIDRaw`, JobId= in `scontrol show job {wanted}`, $SLURM_JOB_ID in the job"
         kind = "a task of an array" if found[2] is not None else "a part of a het job"
@@ -118,7 +123,7 @@ def _shown(line: str) -> Record:
     return Record(
         *(raw, number, found["UserId"].partition("(")[0], found.get("Account", ""), found.get("Partition", ""), state),
         *(_time(found.get("StartTime", "")), end, found.get("AllocTRES") or found.get("TRES", "")),
-        *(hosts(found.get("NodeList", "")), head.partition(" JobName=")[2]),
+        *(hosts(found.get("NodeList", "")), _HET.sub("", head.partition(" JobName=")[2])),
     )
 
 

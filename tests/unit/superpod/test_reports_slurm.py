@@ -99,11 +99,21 @@ def test_without_accounting_the_controller_is_asked(install: Install) -> None:
 
 
 def test_parts_of_arrays_and_het_jobs_have_their_ids(install: Install) -> None:
-    parts = {"4714": "ArrayJobId=4711 ArrayTaskId=3 ", "4715": "HetJobId=4713 HetJobOffset=2 HetJobIdSet=4713-4715 "}
+    parts = {"4714": "ArrayJobId=4711 ArrayTaskId=3 ", "4715": "HetJobId=4713 HetJobOffset=2 "}
     install(
         "scontrol", "".join(SHOWN.format(raw=raw, more=more, name="x", state="RUNNING") for raw, more in parts.items())
     )
     assert [(one.raw, one.id) for one in slurm.records("1")] == [("4714", "4711_3"), ("4715", "4713+2")]
+    install("scontrol", SHOWN.format(raw=4715, more=parts["4715"], name="x HetJobIdSet=4713-4715", state="RUNNING"))
+    assert slurm.records("1")[0].name == "x"
+
+
+def test_a_task_that_waits_has_no_id_yet(install: Install) -> None:
+    waits = ("4711", "4711_3", "alice", "ml", "batch", "PENDING", "Unknown", "Unknown", "", "None assigned", "x")
+    install("sacct", row(*waits))
+    with pytest.raises(SuperpodError, match="4711_3 has not started; Slurm says PENDING") as caught:
+        slurm.raw_id("4711_3")
+    assert caught.value.exit_code == 3
 
 
 def test_without_slurm_there_is_nothing_and_no_error(install: Install) -> None:
