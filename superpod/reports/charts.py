@@ -97,7 +97,7 @@ def field(title: str, rows: Sequence[tuple[str, Values]], span: tuple[float, flo
 
 
 def _cell(left: float, top: float, wide: float, tall: float, value: float | None) -> str:
-    where = f'x="{left:.1f}" y="{top}" width="{wide + 0.3:.1f}" height="{tall - 1}"'
+    where = f'x="{left:.1f}" y="{top}" width="{wide + 0.3:.1f}" height="{tall - (tall >= 10):.1f}"'
     if value is None:
         return f'<rect class="none" opacity=".35" {where}/>'
     return f'<rect class="cell" opacity="{0.06 + 0.94 * min(1, value):.2f}" {where}/>'

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from superpod.reports.devices import Device
 from superpod.reports.job import ENOUGH, IDLE, MEASURED, Job
-from superpod.reports.text import percent
+from superpod.reports.text import few, percent
 from superpod.reports.times import MINUTE, between, lasting, show
 
 # Seconds of measured time from which on use is judged, and those without use that are told.
@@ -16,7 +16,6 @@ _LOW, _BUSY = 0.3, 0.5
 _TENSOR_LOW, _TENSOR_NONE, _DRAM_HIGH = 0.1, 0.01, 0.6
 _MEMORY_LOW, _MEMORY_FULL = 0.25, 0.97
 _UNEVEN = 0.5
-_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,6 @@ def collect(job: Job) -> list[Hint]:
     return found
 
 
-def _names(devices: list[Device]) -> str:
-    more = f" and {len(devices) - _NAMED} more" if len(devices) > _NAMED else ""
-    return ", ".join(one.name for one in devices[:_NAMED]) + more
-
-
 def enough(device: Device) -> bool:
     """Return whether enough is known of a device to say that it was not used."""
     return device.coverage is not None and device.coverage >= ENOUGH
@@ -57,7 +51,7 @@ def _unused(job: Job) -> Iterator[Hint]:
         verb = "was" if len(idle) == 1 else "were"
         words = f"{len(idle)} of {every} GPUs {verb} never used" if every > 1 else "The GPU was never used"
         rule = "utilization below rules:idle_utilization (gpu_job:gpus_idle:split) in every minute that was measured"
-        yield Hint(f"{words}: {_names(idle)}.", rule)
+        yield Hint(f"{words}: {few([one.name for one in idle])}.", rule)
 
 
 def _stood(job: Job) -> Iterator[Hint]:
@@ -83,7 +77,7 @@ def _uneven(job: Job) -> Iterator[Hint]:
     most = max((mean for mean, _ in means), default=0)
     less = [one for mean, one in means if mean < most * _UNEVEN]
     if most >= _BUSY and less:
-        words = f"Work is uneven: {_names(less)} did less than half of what the busiest GPU did ({percent(most)})."
+        words = f"Work is uneven: {few([one.name for one in less])} did less than half of what the busiest GPU did ({percent(most)})."
         yield Hint(
             words,
             f"mean utilization of a GPU below {percent(_UNEVEN)} of the highest, which is {percent(_BUSY)} or more",

@@ -12,7 +12,7 @@ from superpod.reports.devices import Device, Try
 from superpod.reports.errors_of_gpus import Xid
 from superpod.reports.held import HELD, Run
 from superpod.reports.prometheus import Client, matchers
-from superpod.reports.text import percent
+from superpod.reports.text import few, percent
 from superpod.reports.times import MINUTE, between, lasting, show
 
 # Share of a job's time that has to be known before anybody is told that GPUs were not used.
@@ -262,7 +262,7 @@ def _gaps(run: Run, one: Attempt) -> list[tuple[float, float]]:
 def _missing_parts(job: Job) -> None:
     for one in job.attempts:
         if one.silent:
-            job.notes.append(f"There is no data from {', '.join(one.silent)}.")
+            job.notes.append(f"There is no data from {few(one.silent)}.")
         early = one.begin - one.started
         if early > _LATE:
             job.notes.append(f"Of the first {lasting(early)} there is no data.")
@@ -271,6 +271,6 @@ def _missing_parts(job: Job) -> None:
             job.notes.append(f"Of the last {lasting(late)} there is no data.")
         job.notes += [f"Nothing is known of {between(*gap)}." for gap in _gaps(job.run, one)]
     if job.without_xids:
-        job.notes.append(f"XIDs are not told by {', '.join(job.without_xids[:8])}.")
+        job.notes.append(f"XIDs are not told by {few(job.without_xids)}.")
     if job.coverage is not None and not job.known:
         job.notes.append(f"Too little is known to say what was not used: {percent(ENOUGH)} of the time are needed.")

@@ -27,7 +27,7 @@ def page_of(client: Client, job: Job) -> str:
     found = [(one.text, one.rule) for one in hints.collect(job)]
     parts = [
         page.note(f"{client.server.address}, {show(job.now)}"),
-        page.facts(_facts(job)),
+        page.facts(job_text.facts(job, bars=False)),
         *([page.heading("Hints"), page.hints(found)] if found else []),
         *(page.note(text, "warn") for text in [*job.notes, *client.warnings]),
         *_tries(job),
@@ -42,11 +42,6 @@ def _tries(job: Job) -> list[str]:
     if len(job.attempts) < 2:
         return []
     return [page.heading("Tries"), page.table(("", "Time", "Nodes", "State"), job_text.tries(job), left=4)]
-
-
-def _facts(job: Job) -> list[tuple[str, str]]:
-    # The line of bars is a chart here.
-    return [(label, text.partition("   ")[0]) for label, text in job_text.facts(job)]
 
 
 def _span(job: Job) -> tuple[float, float]:

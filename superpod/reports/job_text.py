@@ -12,12 +12,12 @@ from superpod.reports.devices import Device
 from superpod.reports.held import HELD, Minutes
 from superpod.reports.hints import Hint
 from superpod.reports.job import ENERGY, IDLE, MEASURED, MEMORY, POWER, USED, Attempt, Job
-from superpod.reports.text import UNKNOWN, amount, folded, kilowatt_hours, number, percent, sparkline, table
+from superpod.reports.text import UNKNOWN, amount, few, folded, kilowatt_hours, number, percent, sparkline, table
 from superpod.reports.times import MINUTE, between, lasting
 
 SCHEMA = 1
 # Devices that are shown one by one.
-_SHOWN, _NODES = 16, 6
+_SHOWN = 16
 _LABEL = 13
 
 
@@ -40,17 +40,18 @@ def lines(job: Job, every: bool = False) -> Iterator[str]:
         yield from (f"!{line}" for line in folded(note, "  "))
 
 
-def facts(job: Job) -> Iterator[tuple[str, str]]:
-    """Return what is said of the whole job, by its label."""
+def facts(job: Job, bars: bool = True) -> Iterator[tuple[str, str]]:
+    """Return what is said of the whole job, by its label; with a line of bars of its utilization."""
     yield "User", owner(job)
     yield "Cluster", job.run.cluster or UNKNOWN
     yield "State", state(job)
     yield "Time", f"{between(job.attempts[0].started, job.attempts[-1].ended)} ({lasting(_length(job))})"
-    yield "Nodes", _few(sorted({host for one in job.attempts for host in one.hosts}))
+    yield "Nodes", few(sorted({host for one in job.attempts for host in one.hosts}))
     yield "GPUs", _held(job)
     yield "GPU hours", f"{number(job.run.total(HELD) / 60)} held, {number(_hours(job, USED))} used, {_idle(job)} idle"
     if len(job.utilizations) > 1:
-        yield "Utilization", f"{_mean_peak(percent, job.utilization, max(job.utilizations.values()))}  {_spark(job)}"
+        words = _mean_peak(percent, job.utilization, max(job.utilizations.values()))
+        yield "Utilization", f"{words}  {_spark(job)}" if bars else words
     else:
         yield "Utilization", percent(job.utilization)
     yield "Memory", _memory(job)
@@ -84,11 +85,6 @@ def state(job: Job) -> str:
 
 def _length(job: Job) -> float:
     return sum(one.ended - one.started for one in job.attempts)
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - _NODES} more" if len(names) > _NODES else ""
-    return ", ".join(names[:_NODES]) + more
 
 
 def _held(job: Job) -> str:
@@ -161,7 +157,7 @@ def tries(job: Job) -> list[tuple[str, ...]]:
 
     def row(number: int, one: Attempt) -> tuple[str, ...]:
         seen = one.record.state if one.record else ""
-        return (str(number), between(one.started, one.ended), _few(one.hosts), seen or UNKNOWN)
+        return (str(number), between(one.started, one.ended), few(one.hosts), seen or UNKNOWN)
 
     return [row(number, one) for number, one in enumerate(job.attempts, 1)]
 

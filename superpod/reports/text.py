@@ -10,6 +10,8 @@ from rich.text import Text
 from superpod import ui
 
 WIDTH = 80
+# Names that are said of many.
+_NAMED = 6
 BARS = "▁▂▃▄▅▆▇█"
 UNKNOWN = "\u2013"
 _ASCII = str.maketrans({UNKNOWN: "-", "·": ",", "…": "~", **dict(zip(BARS, "_.-=+*#@", strict=True))})
@@ -46,6 +48,12 @@ def number(value: float | None) -> str:
     digits = 1 if abs(value) >= 9.995 else 2
     text = f"{value:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def kilowatt_hours(joules: float | None) -> str:
