@@ -77,10 +77,10 @@ def _uneven(job: Job) -> Iterator[Hint]:
     most = max((mean for mean, _ in means), default=0)
     less = [one for mean, one in means if mean < most * _UNEVEN]
     if most >= _BUSY and less:
-        words = f"Work is uneven: {few([one.name for one in less])} did less than half of what the busiest GPU did ({percent(most)})."
+        names = few([one.name for one in less])
+        words = f"Work is uneven: {names} did less than half of what the busiest GPU did ({percent(most)})."
         yield Hint(
-            words,
-            f"mean utilization of a GPU below {percent(_UNEVEN)} of the highest, which is {percent(_BUSY)} or more",
+            words, f"mean utilization of a GPU below {percent(_UNEVEN)} of the highest, from {percent(_BUSY)} on"
         )
 
 

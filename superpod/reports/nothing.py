@@ -16,6 +16,8 @@ def of_job(client: Client, raw: str, cluster: str, window: tuple[float, float], 
     words += f" in the last {lasting(window[1] - window[0])} before {show(window[1])}."
     if not client.instant("count(last_over_time(job:gpus_allocated:sum[1d]))", window[1]):
         words += " No job at all was recorded in the day before: does anything tell who holds a GPU (docs/job-map.md)?"
+    # Ids come round: one that ended before is another job's.
+    records = [one for one in records if one.begin is None or one.end is None or one.end >= window[0]]
     if not records:
         return f"{words} Only jobs that held a GPU for a minute are known; --since looks further back."
     last = records[-1]

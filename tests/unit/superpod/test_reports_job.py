@@ -214,6 +214,8 @@ def test_the_same_id_in_two_clusters_needs_a_choice(found: Found) -> None:
             [Record("4711", "4711", state="PENDING")],
             "Slurm says: PENDING, not started.",
         ),
+        ({"cluster:gpus": [Row({}, 1)]}, [tried(-999999, -999990)], "Only jobs that held a GPU for a minute are known"),
+        ({"cluster:gpus": [Row({}, 1)]}, [], "No job at all was recorded in the day before"),
         ({"cluster:gpus": [Row({}, 1)]}, [tried(0, 9, tres="cpu=1")], "COMPLETED, its GPUs are not accounted, started"),
     ],
 )
