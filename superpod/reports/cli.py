@@ -77,7 +77,8 @@ def report(
     found = usage.collect(asked.client, level, window, {"cluster": asked.cluster, **who})
     warnings, source = asked.client.warnings, asked.client.server.address
     if as_csv:
-        click.echo(usage_text.as_csv(found), nl=False)
+        with text.printing():
+            click.echo(usage_text.as_csv(found), nl=False)
     elif as_json:
         options.print_json(usage_text.as_json(found, source, warnings))
     else:

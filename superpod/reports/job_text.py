@@ -90,7 +90,7 @@ def _length(job: Job) -> float:
 def _held(job: Job) -> str:
     words = [f"{len(job.devices)} held"]
     if any(one.share < 1 for one in job.devices):
-        words[0] = f"{len(job.devices)} held or shared, {number(job.gpus)} in all"
+        words[0] = f"{len(job.devices)} held in part, {number(job.gpus)} in all"
     told = [one.record.gpus for one in job.attempts if one.record]
     if told:
         words.append("Slurm tells none" if told[-1] is None else f"Slurm says {told[-1]}")

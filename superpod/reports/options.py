@@ -92,7 +92,8 @@ def write_page(path: str, page: str) -> None:
 
 def print_json(found: dict[str, Any]) -> None:
     """Print something for programs, with null where nothing is known."""
-    click.echo(json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False))
+    with text.printing():
+        click.echo(json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False))
 
 
 def warn(warnings: Sequence[str]) -> None:

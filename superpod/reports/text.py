@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
 from superpod import ui
+from superpod.errors import SuperpodError
 
 WIDTH = 80
 # Names that are said of many.
 _NAMED = 6
 BARS = "▁▂▃▄▅▆▇█"
 UNKNOWN = "\u2013"
-_ASCII = str.maketrans({UNKNOWN: "-", "·": ",", "…": "~", **dict(zip(BARS, "_.-=+*#@", strict=True))})
+_ASCII = str.maketrans({UNKNOWN: "-", "·": "|", "…": "~", **dict(zip(BARS, "_.-=+*#@", strict=True))})
 
 
 def percent(ratio: float | None) -> str:
@@ -101,10 +104,30 @@ def folded(text: str, indent: str = "", width: int = WIDTH) -> list[str]:
 
 def show(lines: Iterable[str]) -> None:
     """Print lines; one that begins with ``#`` is a heading, and one with ``!`` tells that something is not well."""
-    for line in lines:
-        style = {"#": "bold", "!": "yellow"}.get(line[:1], "")
-        shown = fitting(line[1:] if style else line)
-        ui.out.print(Text(shown, style=style), no_wrap=True, overflow="ignore", crop=False)
+    with printing():
+        for line in lines:
+            style = {"#": "bold", "!": "yellow"}.get(line[:1], "")
+            shown = fitting(line[1:] if style else line)
+            ui.out.print(Text(shown, style=style), no_wrap=True, overflow="ignore", crop=False)
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """
+    Turn what goes wrong with the output into a sentence; a reader who has seen enough is none of it.
+
+    :raises SuperpodError: it cannot be printed, as on a full disk.
+    """
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left would be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SuperpodError(f"The report cannot be printed: {error.strerror}.") from error
 
 
 def fitting(text: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from superpod.errors import SuperpodError
 from superpod.reports import text, times
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 NOW = 1_800_000_000.0
 
 
@@ -113,9 +117,32 @@ def test_letters_that_a_terminal_lacks_are_replaced(monkeypatch: pytest.MonkeyPa
         encoding = "ascii"
 
     monkeypatch.setattr(text.sys, "stdout", Latin())
-    assert text.fitting("▁█ \u2013 a · b … Zoë") == "_@ - a , b ~ Zo?"
+    assert text.fitting("▁█ \u2013 a · b … Zoë") == "_@ - a | b ~ Zo?"
 
 
 def test_sentences_are_folded_and_words_are_whole() -> None:
     lines = text.folded("word " * 40 + "x" * 100, "  ")
     assert max(map(len, lines[:-1])) <= 80 and lines[-1].strip() == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"), [("/dev/full", 1, "cannot be printed: No space left"), ("", 1, "")]
+)
+def test_a_full_disk_is_a_sentence_and_a_closed_pipe_is_none(target: str, code: int, words: str) -> None:
+    program = "from superpod.cli import main\nfrom superpod.reports import cli, text\nimport click\n"
+    program += (
+        "main.add_command(click.Command('many', callback=lambda: text.show(['x' * 70] * 9999)))\nmain(['many'])\n"
+    )
+    command = [sys.executable, "-c", program]
+    if target:
+        with open(target, "w") as full:
+            answer = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True)
+        error, status = answer.stderr, answer.returncode
+    else:
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as run:
+            assert run.stdout and run.stderr
+            run.stdout.close()
+            error, status = run.stderr.read(), run.wait()
+    assert "Traceback" not in error and words in error and status == code
