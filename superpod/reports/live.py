@@ -15,7 +15,7 @@ from rich.text import Text
 from superpod import ui
 from superpod.errors import SuperpodError
 from superpod.reports import nothing, text, top, top_text
-from superpod.reports.prometheus import Client
+from superpod.reports.prometheus import Client, matchers
 from superpod.reports.times import show
 from superpod.reports.top import Now
 
@@ -52,6 +52,8 @@ class Place:
     def _histories(self, at: float, span: float) -> Iterator[str]:
         number, _, instance = self.gpu.partition(".")
         window = (at - span, at)
+        if not self.cluster:
+            self._same_name(at, span)
         found = top.histories(self.client, window, self.cluster, self.node, number)
         found = [one for one in found if one.instance == instance] if instance else found
         if not found:
@@ -61,6 +63,15 @@ class Place:
         if not self.gpu:
             return top_text.node(found, window)
         return (line for one in found for line in top_text.gpu(one, window))
+
+    def _same_name(self, at: float, span: float) -> None:
+        """Raise an error where several clusters have a node of this name."""
+        sample = f"gpu:memory_used_bytes:max{{{matchers(host=self.node)}}}[{round(span)}s]"
+        rows = self.client.instant(f"group by (cluster) (last_over_time({sample}))", at)
+        names = sorted(row.labels.get("cluster", "") or "(none)" for row in rows)
+        if len(names) > 1:
+            where = " and ".join(names)
+            raise SuperpodError(f"The clusters {where} have a node {self.node}: choose one with --cluster.", 2)
 
 
 def live(place: Place, span: float, interval: float) -> None:

@@ -132,6 +132,8 @@ def printing() -> Iterator[None]:
 
 def fitting(text: str) -> str:
     """Return a text in letters that the terminal has."""
+    # A job's name may hold what a terminal would obey.
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)

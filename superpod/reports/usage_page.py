@@ -14,7 +14,7 @@ def page_of(report: Report, source: str, warnings: list[str]) -> str:
     """Return the page."""
     clusters = len({one.cluster for one in report.uses}) > 1
     header = [text.capitalize() for text in usage_text.header(report, clusters)]
-    bars = [(_name(one), one.held, one.used, one.waste or 0) for one in report.uses[:_BARS]]
+    bars = [(_name(one, clusters), one.held, one.used, one.waste or 0) for one in report.uses[:_BARS]]
     rows = [usage_text.cells(one, clusters) for one in report.uses]
     parts = [
         page.note(f"{usage_text.span(report)}; {source}, {show(report.end)}"),
@@ -32,6 +32,6 @@ def _most(report: Report) -> str:
     return f": the {_BARS} with most" if len(report.uses) > _BARS else ""
 
 
-def _name(one: Use) -> str:
+def _name(one: Use, clusters: bool) -> str:
     names = [one.labels[label] for label in usage_text.NAMES if label in one.labels][:2]
-    return " ".join(names) or one.cluster or UNKNOWN
+    return " ".join([one.cluster] * clusters + names).strip() or one.cluster or UNKNOWN

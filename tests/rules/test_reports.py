@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from superpod_dcgm.monitoring import recording
 
 from superpod.cli import main
+from superpod.errors import SuperpodError
 from superpod.reports.live import Place
 from superpod.reports.prometheus import Client
 from superpod.reports.prometheus import Server as Address
@@ -299,6 +300,13 @@ def test_the_live_view_of_a_node_and_of_an_instance(server: tuple[str, float]) -
     gpu = list(Place(client, "a", "n3", "0.5").lines(begin + 1240, 600, 40))
     assert "n3 GPU 0 instance 5" in gpu[0] and gpu[1] == "  Jobs now: 502, 503"
     assert "50 % now; 50 % least, 50 % mean, 50 % most" in gpu[4]
+
+
+def test_a_node_of_two_clusters_is_a_question(server: tuple[str, float]) -> None:
+    address, begin = server
+    with pytest.raises(SuperpodError, match="The clusters a and b have a node n1: choose one"):
+        Place(Client(Address(address)), "", "n1").lines(begin + 1240, 600, 40)
+    assert "n1, " in next(Place(Client(Address(address)), "b", "n1").lines(begin + 1240, 600, 40))
 
 
 @pytest.fixture(scope="module")

@@ -117,6 +117,7 @@ def test_letters_that_a_terminal_lacks_are_replaced(monkeypatch: pytest.MonkeyPa
         encoding = "ascii"
 
     monkeypatch.setattr(text.sys, "stdout", Latin())
+    assert text.fitting("a\x1b[2Jb\n") == "a?[2Jb?"
     assert text.fitting("▁█ \u2013 a · b … Zoë") == "_@ - a | b ~ Zo?"
 
 
