@@ -72,16 +72,17 @@ def raw_id(text: str, ask: bool = True) -> tuple[str, str]:
         return str(int(found[1])), ""
     wanted = f"{found[1]}_{found[2]}" if found[2] is not None else f"{found[1]}+{found[3]}"
     mine = [one for one in records(wanted) if one.id == wanted and one.raw] if ask else []
-    if mine and all(one.begin is None for one in mine):
+    started = [one for one in mine if one.begin is not None]
+    if started:
+        # Ids of arrays come round, too.
+        raw = max(started, key=lambda one: one.begin or 0).raw
+        return raw, f"{wanted} is job {raw}."
+    if mine:
         # Tasks that wait have the id of their array, and one of their own from the start on.
         raise SuperpodError(f"{wanted} has not started; Slurm says {mine[-1].state}.", 3)
-    ids = {one.raw for one in mine}
-    if len(ids) != 1:
-        ways = f"`sacct -Xnj {wanted} -o JobIDRaw`, JobId= in `scontrol show job {wanted}`, $SLURM_JOB_ID in the job"
-        kind = "a task of an array" if found[2] is not None else "a part of a het job"
-        raise SuperpodError(f"{wanted} is {kind}; metrics have its raw id, which Slurm tells. Ask there: {ways}.", 2)
-    raw = ids.pop()
-    return raw, f"{wanted} is job {raw}."
+    ways = f"`sacct -Xnj {wanted} -o JobIDRaw`, JobId= in `scontrol show job {wanted}`, $SLURM_JOB_ID in the job"
+    kind = "a task of an array" if found[2] is not None else "a part of a het job"
+    raise SuperpodError(f"{wanted} is {kind}; metrics have its raw id, which Slurm tells. Ask there: {ways}.", 2)
 
 
 def records(job: str) -> list[Record]:

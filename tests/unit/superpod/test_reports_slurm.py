@@ -165,6 +165,12 @@ def test_slurm_tells_the_raw_id(install: Install, text: str, raw: str) -> None:
     assert slurm.raw_id(text) == (raw, f"{text.split('.')[0]} is job {raw}.")
 
 
+def test_of_two_arrays_of_one_id_the_newest_is_meant(install: Install) -> None:
+    old = row("14", "4711_3", *ROW[2:6], "1000000000", "1000000900", *ROW[8:])
+    install("sacct", row("4714", "4711_3", *ROW[2:]) + old)
+    assert slurm.raw_id("4711_3")[0] == "4714"
+
+
 @pytest.mark.parametrize("ask", [True, False])
 def test_without_slurm_it_is_told_where_the_raw_id_is_found(install: Install, ask: bool) -> None:
     with pytest.raises(SuperpodError, match="`scontrol show job 4711_3`") as caught:
