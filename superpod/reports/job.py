@@ -36,6 +36,8 @@ class Attempt:
     # GPU minutes that could have been measured, and nodes of Slurm's list of which there is no row.
     expected: float = 0
     silent: list[str] = field(default_factory=list)
+    # GPUs that Slurm counts, and of which there is no row.
+    lost: int = 0
 
     @property
     def started(self) -> float:
@@ -237,14 +239,18 @@ def _attempt(job: Job, part: tuple[int, int], span: Try, hosts: list[str], recor
 def _compare(job: Job, found: Attempt, record: slurm.Record, part: tuple[int, int]) -> None:
     """Take in what should have been measured by what Slurm says: nodes without a row, and time at the edges."""
     short = {host.partition(".")[0] for host in found.hosts}
+    here = sum(one.host in found.hosts for one in job.devices)
     found.silent = [host for host in record.nodes if host.partition(".")[0] not in short]
+    if record.gpus is not None:
+        found.lost = max(0, int(record.gpus) - here)
+        # A node on which the job has no GPU is none that is missing.
+        found.silent = found.silent if found.lost else []
     minutes = part[1] - part[0]
     per_minute = found.expected / minutes if minutes else job.gpus
-    here = [one for one in job.devices if one.host in found.hosts]
-    if record.gpus and found.silent and len(here) < record.gpus:
-        added = (record.gpus - len(here)) * (per_minute / len(here) if here else 1)
-        found.expected += added * minutes
-        per_minute += added
+    # Where Slurm accounts no GPUs, a node that is missing has as many as the others.
+    share = found.lost / max(1, here) if record.gpus is not None else len(found.silent) / len(found.hosts)
+    found.expected += per_minute * share * minutes
+    per_minute *= 1 + share
     early = found.begin - (record.begin or found.begin) - _LATE
     late = (record.end or job.now) - found.end - _LATE
     found.expected += sum(per_minute * seconds / MINUTE for seconds in (early, late) if seconds > 0)
@@ -263,6 +269,8 @@ def _missing_parts(job: Job) -> None:
     for one in job.attempts:
         if one.silent:
             job.notes.append(f"There is no data from {few(one.silent)}.")
+        if one.lost:
+            job.notes.append(f"Slurm counts {one.lost} more GPUs than have data.")
         early = one.begin - one.started
         if early > _LATE:
             job.notes.append(f"Of the first {lasting(early)} there is no data.")

@@ -258,7 +258,15 @@ def _longest(one: Device | None) -> dict[str, Any] | None:
 def _try(one: Attempt) -> dict[str, Any]:
     seen = {"seen_from": one.begin, "seen_until": one.end}
     state = one.record.state if one.record else None
-    return {"begin": one.started, "end": one.ended, **seen, "hosts": one.hosts, "silent": one.silent, "state": state}
+    return {
+        "begin": one.started,
+        "end": one.ended,
+        **seen,
+        "hosts": one.hosts,
+        "silent": one.silent,
+        "gpus_without_data": one.lost,
+        "state": state,
+    }
 
 
 def _device(one: Device) -> dict[str, Any]:

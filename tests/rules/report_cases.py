@@ -88,6 +88,9 @@ def _xids(found: Series) -> None:
     add(kernel, "n31", "0", "31", lambda now: 0 if now < 120 else 1)
     add(kernel, "n31", "", "62", lambda now: None if now < 990 else 0 if now < 1020 else 1)
     add(kernel, "n36", "0", "79", lambda now: 3 if now < 600 else 4)
+    # DCGM's own counter begins with its first event; what it had before is not of this job.
+    add("DCGM_EXP_XID_ERRORS_TOTAL", "n37", "0", "43", lambda now: None if now < 900 else 2)
+    add("DCGM_EXP_XID_ERRORS_TOTAL", "n37", "0", "13", lambda now: 5)
     # DCGM counts samples within five minutes.
     add(counted, "n33", "0", "13", lambda now: 4 if 1650 <= now < 1950 else None)
     add(counted, "n33", "1", "48", lambda now: 4 if 1350 <= now < 1650 else None)

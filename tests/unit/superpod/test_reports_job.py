@@ -123,6 +123,22 @@ def test_nodes_without_a_row_are_named_and_count_as_unknown(found: Found) -> Non
     assert "2 held · Slurm says 4" in dict(job_text.facts(one))["GPUs"]
 
 
+def test_a_node_is_missed_where_slurm_accounts_no_gpus(found: Found) -> None:
+    one = found(records(range(30)), [tried(0, 30, nodes=["dgx-01", "dgx-02"], tres="cpu=8")])
+    assert one.coverage == pytest.approx(0.5) and not one.complete and "There is no data from dgx-02." in one.notes
+    assert "Slurm tells none" in dict(job_text.facts(one))["GPUs"]
+
+
+def test_a_node_without_a_gpu_of_the_job_is_not_missed(found: Found) -> None:
+    one = found(records(range(30)), [tried(0, 30, nodes=["dgx-01", "cpu-01"])])
+    assert one.complete and one.attempts[0].silent == [] and "cpu-01" not in "".join(one.notes)
+
+
+def test_a_gpu_without_a_row_on_a_node_with_others_is_missed(found: Found) -> None:
+    one = found(records(range(30)), [tried(0, 30, tres="gres/gpu=4")])
+    assert one.coverage == pytest.approx(0.5) and "Slurm counts 2 more GPUs than have data." in one.notes
+
+
 def test_time_before_the_first_and_behind_the_last_record_is_unknown(found: Found) -> None:
     one = found(records(range(30)), [tried(-30, 60)])
     assert one.coverage == pytest.approx(29 / 85.33, abs=0.01)
