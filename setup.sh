@@ -108,7 +108,7 @@ install_packages() {
 # The environment is made again when the pinned requirements or Python change.
 make_environment() {
     local requirements=$here/$1 stamp
-    stamp="$1 $(sha256sum <"$requirements" | cut -c1-16) $(python3 -c 'import sys; print(sys.version.split()[0])')"
+    stamp="$1 $(sha256sum <"$requirements" | cut -c1-16) $(python3 -c 'import sys; print(sys.version.split()[0])') command"
     grep -qsxF "$stamp" "$venv/superpod.stamp" && return 0
     if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
         say "Making the virtual environment $venv"
@@ -120,6 +120,9 @@ make_environment() {
         die "pip could not install $1."
     "$venv/bin/python" -c 'import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("purelib"), "superpod-checkout.pth").write_text(sys.argv[1] + "\n")' "$here"
+    # The command by itself, for a link in PATH.
+    printf '#!%s -IB\nfrom superpod.cli import main\n\nmain(prog_name="superpod")\n' "$venv/bin/python" >"$venv/bin/superpod"
+    chmod 755 "$venv/bin/superpod"
     printf '%s\n' "$stamp" >>"$venv/superpod.stamp"
 }
 
@@ -158,6 +161,10 @@ esac
 check_machine "$1"
 install_packages
 make_environment "$requirements"
+case "$command" in
+    # Files that these name are meant from where the user is; nothing that lies there is imported.
+    job | report | top) exec "$venv/bin/python" -IB -m superpod "$@" ;;
+esac
 cd "$here"
 if [ "$needs_root" = yes ]; then
     [ "$(id -u)" -eq 0 ] || exec sudo --preserve-env="$kept" -- env PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m superpod "$@"

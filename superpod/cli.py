@@ -7,6 +7,7 @@ import click
 from superpod import __version__, ui
 from superpod.errors import SuperpodError
 from superpod.lab.cli import lab
+from superpod.reports.cli import job, report, top
 from superpod.testing import test
 
 # What users type.
@@ -36,3 +37,6 @@ def main() -> None:
 
 main.add_command(lab)
 main.add_command(test)
+main.add_command(job)
+main.add_command(report)
+main.add_command(top)
