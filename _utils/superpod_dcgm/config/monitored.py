@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +44,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any]) -> Iterator[str]:
     yield from _intervals(merged, pillar)
     yield from access.errors(merged)
     yield from _of_own(merged["prometheus"])
+    yield from _taken(merged["prometheus"])
     yield from _jobs(merged["prometheus"])
     for key in _LISTS:
         yield from _secrets(merged["prometheus"][key], f"dcgm:prometheus:{key}")
@@ -92,6 +94,17 @@ def _of_own(prometheus: dict[str, Any]) -> Iterator[str]:
                 f"dcgm:prometheus:{key}: with mode existing nothing of it is written; take it out, and put it into "
                 "that Prometheus' own configuration"
             )
+
+
+def _taken(prometheus: dict[str, Any]) -> Iterator[str]:
+    """What this project keeps beside the configuration of its Prometheus is no place for something else."""
+    kept = (paths.PROMETHEUS_RECORD, paths.PROMETHEUS_WEB, paths.PROMETHEUS_GOOD, paths.PROMETHEUS_RULES)
+    config, data = (os.path.normpath(prometheus[key]) for key in ("config", "data"))
+    for place in kept:
+        if f"{config}/".startswith(f"{place}/"):
+            yield f"dcgm:prometheus:config: {config}: {place} is kept by this project; choose another name"
+    if f"{data}/".startswith(f"{paths.PROMETHEUS_CONFIG}/") or f"{paths.PROMETHEUS_CONFIG}/".startswith(f"{data}/"):
+        yield f"dcgm:prometheus:data: {data} and {paths.PROMETHEUS_CONFIG} lie in one another; choose another directory"
 
 
 def _jobs(prometheus: dict[str, Any]) -> Iterator[str]:

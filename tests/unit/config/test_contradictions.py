@@ -148,6 +148,15 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "external_labels": {"site": "a"},
         }.items()
     },
+    **{
+        f"{key} at {place}, which is ours": ({"prometheus": {key: place}}, (f"dcgm:prometheus:{key}: {place}", words))
+        for key, place, words in (
+            ("config", "/etc/superpod-prometheus/web.yml", "choose another name"),
+            ("config", "/etc/superpod-prometheus/rules/prometheus.yml", "choose another name"),
+            ("data", "/etc/superpod-prometheus", "choose another directory"),
+            ("data", "/etc/superpod-prometheus/data", "choose another directory"),
+        )
+    },
     "a secret in the pillar": (
         {"prometheus": {"remote_write": [{"url": "http://x", "basic_auth": {"username": "u", "password": "p"}}]}},
         ("dcgm:prometheus:remote_write[0]:basic_auth:password: the pillar is no place", "give password_file"),
