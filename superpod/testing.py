@@ -22,8 +22,14 @@ LABS = 2
     is_flag=True,
     help="Leave out what needs root and the lab.",
 )
+@click.option(
+    "--long",
+    "longer",
+    is_flag=True,
+    help="Run also what CI leaves out: Grafana's own libraries, which npm installs.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]")
-def test(fast: bool, arguments: tuple[str, ...]) -> None:
+def test(fast: bool, longer: bool, arguments: tuple[str, ...]) -> None:
     """
     Run all tests that CI runs, in worker processes (-n 0: in one process, for --pdb).
 
@@ -36,6 +42,8 @@ def test(fast: bool, arguments: tuple[str, ...]) -> None:
         environment["SUPERPOD_TEST_FAST"] = "1"
     else:
         workers += LABS - 1
+    if longer:
+        environment["SUPERPOD_TEST_LONG"] = "1"
     # What the user says comes later, and wins.
     side_by_side = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     # Root must leave no files of its own in somebody's checkout.

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = {
     "unit": "plain Python and shell, without Salt's daemons",
     "rules": "what Prometheus 2 and 3 make of our rules, by promtool",
+    "boards": "Grafana dashboards, without Grafana: our rules, the SDK, and every question asked of Prometheus 2 and 3",
     "upstream": "questions to an exporter, and what each release answers",
     "render": "every SLS and template in every context",
     "functional": "states and modules through Salt's loaders, without daemons",

@@ -23,6 +23,9 @@ SLICES = 7
 # Joules that no GPU uses between two samples, however many were lost: what is more is no use, but another counter.
 _MOST_JOULES = 1_000_000
 _WHOLE = 'GPU_I_ID=""'
+# Upper bounds by which GPUs are counted for heat maps, as they stand in the label `le`.
+UTILIZATIONS = ("0.01", *(f"0.{tenth}" for tenth in range(1, 10)), "1")
+TEMPERATURES = ("30", "40", "50", "60", "65", "70", "75", "80", "85", "90", "+Inf")
 
 Rule = dict[str, str]
 
@@ -61,7 +64,7 @@ def groups(settings: Settings) -> list[dict[str, Any]]:
         rules += [*_held(settings), *_jobs(settings)]
         for level in ("user", "account", "partition"):
             rules += _sums(level, f"cluster, {level}") if level in settings.owner else []
-    rules += [*_nodes(jobs), *_clusters(jobs)]
+    rules += [*_nodes(jobs), *_clusters(jobs), *_spread()]
     return [{"name": "superpod-dcgm-recording", "interval": f"{INTERVAL}s", "rules": rules}]
 
 
@@ -81,6 +84,7 @@ def _gpus(settings: Settings) -> list[Rule]:
     measured = f"({now} - {before} >= 0) < {_MOST_JOULES}"
     return [
         _rule("gpu:power_watts:max", _most("power", BOARD)),
+        _rule("gpu:temperature_celsius:max", _most("gpu_temperature", BOARD)),
         _rule("gpu:utilization_ratio:max", _utilization(settings)),
         _rule("gpu:memory_used_bytes:max", used),
         _rule(
@@ -156,6 +160,10 @@ def _held(settings: Settings) -> list[Rule]:
             "gpu_job:gpus_idle:split",
             f"gpu_job:gpus_measured:split\nand on ({DEVICE}) gpu:utilization_ratio:max < {settings.idle_ratio:g}",
         ),
+        _rule(
+            "gpu_job:gpus_used:split",
+            f"gpu_job:gpus_measured:split * on ({DEVICE}) group_left () gpu:utilization_ratio:max",
+        ),
     ]
 
 
@@ -165,14 +173,15 @@ def _of_boards(by: str, record: str) -> str:
 
 def _hours(level: str, by: str, default: str) -> list[Rule]:
     """Return the rules of GPU hours; what is 0 without ``default`` has no row."""
-    used = f"gpu_job:gpus_measured:split * on ({DEVICE}) group_left () gpu:utilization_ratio:max"
-    sums = {"measured": "gpu_job:gpus_measured:split", "used": used, "idle": "gpu_job:gpus_idle:split"}
     per_hour = 3600 // INTERVAL
     return [
         _rule(f"{level}:gpu_hours_allocated:increase1m", f"{level}:gpus_allocated:sum / {per_hour}"),
         *(
-            _rule(f"{level}:gpu_hours_{kind}:increase1m", f"sum by ({by}) ({rows}) / {per_hour}\nor {default} * 0")
-            for kind, rows in sums.items()
+            _rule(
+                f"{level}:gpu_hours_{kind}:increase1m",
+                f"sum by ({by}) (gpu_job:gpus_{kind}:split) / {per_hour}\nor {default} * 0",
+            )
+            for kind in ("measured", "used", "idle")
         ),
     ]
 
@@ -212,6 +221,7 @@ def _nodes(jobs: bool) -> list[Rule]:
     return [
         _rule(count, f"count by ({by}) (group by ({BOARD}) (gpu:memory_used_bytes:max))"),
         _rule("node:memory_used_bytes:sum", f"sum by ({by}) (gpu:memory_used_bytes:max)"),
+        _rule("node:memory_capacity_bytes:sum", f"sum by ({by}) (gpu:memory_capacity_bytes:max)"),
         _rule("node:power_watts:sum", f"sum by ({by}) (gpu:power_watts:max)"),
         _rule("node:energy_joules:increase1m", f"sum by ({by}) (gpu:energy_joules:increase1m)"),
         _rule("node:utilization_ratio:avg", _mean_of_all(by)),
@@ -237,3 +247,20 @@ def _clusters(jobs: bool) -> list[Rule]:
     names = [rule["record"].partition(":")[2] for rule in _nodes(jobs)]
     found = [_rule(f"cluster:{name}", f"sum by (cluster) (node:{name})") for name in names if not name.endswith(":avg")]
     return [*found, _rule("cluster:utilization_ratio:avg", _mean_of_all("cluster"))]
+
+
+def _spread() -> list[Rule]:
+    """Return the rules of how GPUs differ: the hottest of each node, and how many are how hot and how busy."""
+    heat = "gpu:temperature_celsius:max"
+    return [
+        _rule("node:temperature_celsius:max", f"max by (cluster, host) ({heat})"),
+        _rule("cluster:gpu_temperature_celsius:bucket", _buckets(heat, TEMPERATURES)),
+        _rule("cluster:gpu_utilization_ratio:bucket", _buckets("gpu:utilization_ratio:max", UTILIZATIONS)),
+    ]
+
+
+def _buckets(record: str, bounds: tuple[str, ...]) -> str:
+    """Return how many have at most each bound, as the buckets of a histogram have it."""
+    return "\nor ".join(
+        f'label_replace(sum by (cluster) ({record} <= bool {bound}), "le", "{bound}", "", "")' for bound in bounds
+    )

@@ -101,6 +101,7 @@ def test_arguments_of_test_reach_pytest(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(testing.subprocess, "run", run)
     monkeypatch.setattr(testing.os, "sched_getaffinity", lambda _process: range(2))
     monkeypatch.delenv("SUPERPOD_TEST_FAST", raising=False)
+    monkeypatch.delenv("SUPERPOD_TEST_LONG", raising=False)
     result = CliRunner().invoke(main, ["test", "--fast", "-k", "one", "tests/unit"])
     assert result.exit_code == 3
     # Behind ours, so that the user's words win.
@@ -109,7 +110,9 @@ def test_arguments_of_test_reach_pytest(monkeypatch: pytest.MonkeyPatch) -> None
     assert calls[0][1]["SUPERPOD_TEST_FAST"] == "1"
     CliRunner().invoke(main, ["test", "-n", "0"])
     assert calls[1][0][-7:] == ["-n", "3", *workers, "-n", "0"], "two labs, and one for the others"
-    assert "SUPERPOD_TEST_FAST" not in calls[1][1]
+    assert not {"SUPERPOD_TEST_FAST", "SUPERPOD_TEST_LONG"} & calls[1][1].keys()
+    CliRunner().invoke(main, ["test", "--long", "tests/boards"])
+    assert calls[2][0][-1] == "tests/boards" and calls[2][1]["SUPERPOD_TEST_LONG"] == "1"
 
 
 MOUNTS = """\

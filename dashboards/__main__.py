@@ -1,0 +1,26 @@
+"""Write the dashboards' JSON into salt/dcgm/grafana/files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "_utils"))
+
+from dashboards import every
+
+
+def main() -> None:
+    """Write the files of all dashboards, and remove those of none."""
+    texts = every.texts()
+    every.FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in every.FOLDER.glob("*.json"):
+        if path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        (every.FOLDER / name).write_text(text)
+        print(f"{(every.FOLDER / name).relative_to(every.REPOSITORY)} is written")
+
+
+if __name__ == "__main__":
+    main()
