@@ -87,13 +87,13 @@ def test_a_structure_of_another_version_is_refused(load: Callable[..., Library],
     assert load().embedded().ask(call, 0, libdcgm.versioned(5220, 9)) == libdcgm.VERSION_MISMATCH
 
 
-NEWER = 1613
+# Fields of the second schema, which only the stand-in of 4.9.0 has.
+NEWER = 1600
 
 
 def test_fields_move_as_those_of_the_host_engine(load: Callable[..., Library]) -> None:
     """So a page of the true exporter has the values of the stand-in's."""
     stand_in = program(NODE / "usr/lib/lab/host-engine")
-    # Newer fields are only in the stand-in, for its releases that no libdcgm of 4.8 knows.
     fields = stand_in.json.loads((NODE / "usr/lib/lab/fields.json").read_text())
     waves = {name: wave for name, wave in fields.items() if wave["number"] < NEWER}
     library = load().embedded()
