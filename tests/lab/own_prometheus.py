@@ -12,7 +12,7 @@ from superpod.lab.deployment import CONFIG, render
 from superpod.lab.layout import HEAD
 
 OURS = "superpod-prometheus.service"
-OUR_JOBS = {"superpod-dcgm-exporter", "superpod-dcgm"}
+OUR_JOBS = {"superpod-dcgm-exporter", "superpod-dcgm", "superpod-dcgm-head"}
 
 
 class Pillar:

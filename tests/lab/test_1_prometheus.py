@@ -14,6 +14,7 @@ from superpod.lab.layout import HEAD
 
 pytestmark = pytest.mark.usefixtures("deployed")
 ASKED = "Check that the existing Prometheus has our targets and rules"
+RULES = "/etc/prometheus/superpod-dcgm-rules/*.yml"
 SITE = """
 global: {scrape_interval: 5s}
 scrape_configs:
@@ -126,13 +127,14 @@ def test_own_becomes_existing_and_says_what_is_left_to_do(
     assert (failed(steps), code) == ([], 0)
     (to_do,) = [step["changes"]["to do"] for step in steps if step["__id__"] == ASKED]
     assert to_do.startswith(f"In /etc/prometheus/prometheus.yml, add `scrape_config_files: [{path}]`")
+    assert f"add `{RULES}` to `rule_files`" in to_do
     # 2.53 would refuse the whole file.
     assert "fallback_scrape_protocol" not in cluster.shell("head", f"cat {path}")
     assert cluster.shell("head", f"ls -d /etc/superpod-prometheus /etc/systemd/system/{OURS} 2>&1 | wc -l") == "2"
     assert "No such file" in cluster.shell("head", "ls /etc/superpod-prometheus 2>&1 || true")
     assert jobs(cluster, 9190) == set()
-    cluster.shell("head", f"sed -i '1i scrape_config_files: [{path}]' /etc/prometheus/prometheus.yml")
-    cluster.shell("head", "systemctl reload prometheus")
+    lines = rf"scrape_config_files: [{path}]\nrule_files: ['{RULES}']"
+    cluster.shell("head", f'sed -i "1i {lines}" /etc/prometheus/prometheus.yml; systemctl reload prometheus')
     cluster.wait("the nodes are targets", lambda: cluster.targets() == {"dgx-01", "dgx-02"})
     steps, _ = apply(cluster)
     assert changed(steps) == []
@@ -140,10 +142,13 @@ def test_own_becomes_existing_and_says_what_is_left_to_do(
 
 def test_clean_takes_ours_only_and_once(cluster: Cluster, site: str, pillar: Callable[..., None]) -> None:
     steps, _ = apply(cluster, "dcgm.prometheus.clean")
-    assert changed(steps) == ["Remove the scrape configuration for an existing Prometheus"]
+    assert changed(steps) == [
+        "Remove the scrape configuration for an existing Prometheus",
+        "Remove the rule files for an existing Prometheus",
+    ]
     steps, _ = apply(cluster, "dcgm.prometheus.clean")
     assert changed(steps) == []
-    cluster.shell("head", "sed -i 1d /etc/prometheus/prometheus.yml; systemctl reload prometheus")
+    cluster.shell("head", "sed -i 1,2d /etc/prometheus/prometheus.yml; systemctl reload prometheus")
     pid = "systemctl show -p MainPID,ActiveState,UnitFileState,ExecStart,DropInPaths prometheus | grep -v start_time"
     assert cluster.shell("head", pid) in site
 

@@ -44,7 +44,9 @@ def health(cluster: Cluster) -> dict[str, Any]:
 
 
 def apply(cluster: Cluster, **exporter: Any) -> Applied:
-    return cluster.apply(NODE, pillar={"dcgm": {"exporter": {"start_timeout": 10, **exporter}}})
+    # Prometheus has to ask as often as the exporter measures.
+    scrape = {"scrape_interval": f"{exporter['interval'] // 1000}s"} if "interval" in exporter else {}
+    return cluster.apply(NODE, pillar={"dcgm": {"exporter": {"start_timeout": 10, **exporter}, "prometheus": scrape}})
 
 
 @pytest.fixture

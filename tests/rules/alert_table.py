@@ -318,7 +318,7 @@ SINGLE = (
         *("SuperpodGpuXidRecoveryUrgent", "fires also where DCGM tells the XID without the action"),
         (
             Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reboot"}, ((1, 20), (2, 40))),
-            Series(_TOTAL, {**GPU, "xid": "154"}, ((0, 20), (1, 40))),
+            Series(_TOTAL, {**EXPORTER, **GPU, "xid": "154"}, ((0, 20), (1, 40))),
         ),
         *({19: (), 25: ({**GPU, "xid": "154", "action": "reboot"},)}, "critical"),
     ),
@@ -334,15 +334,17 @@ SINGLE = (
         *("SuperpodGpuXidRecovery", "leaves to the other what needs a reset"),
         (
             Series(_KERNEL, {**GPU, **OWN, "xid": "154", "action": "reset"}, ((1, 20), (2, 40))),
-            Series(_TOTAL, {**GPU, "xid": "154"}, ((0, 20), (1, 40))),
+            Series(_TOTAL, {**EXPORTER, **GPU, "xid": "154"}, ((0, 20), (1, 40))),
         ),
         *({19: (), 25: ()}, "warning"),
     ),
     Case(
         *("SuperpodGpuDoubleBitError", "fires when the next job begins with the event"),
         (
-            Series("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", {**GPU, "hpc_job": "1"}, ((0, 20), (None, 20))),
-            Series("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", {**GPU, "hpc_job": "2"}, ((None, 20), (1, 20))),
+            *(
+                Series("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", {**EXPORTER, **GPU, "hpc_job": job}, parts)
+                for job, parts in (("1", ((0, 20), (None, 20))), ("2", ((None, 20), (1, 20))))
+            ),
         ),
         *({19: (), 22: (GPU,)}, "critical"),
     ),

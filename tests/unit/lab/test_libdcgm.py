@@ -87,10 +87,15 @@ def test_a_structure_of_another_version_is_refused(load: Callable[..., Library],
     assert load().embedded().ask(call, 0, libdcgm.versioned(5220, 9)) == libdcgm.VERSION_MISMATCH
 
 
+# Fields of the second schema, which only the stand-in of 4.9.0 has.
+NEWER = 1600
+
+
 def test_fields_move_as_those_of_the_host_engine(load: Callable[..., Library]) -> None:
     """So a page of the true exporter has the values of the stand-in's."""
     stand_in = program(NODE / "usr/lib/lab/host-engine")
-    waves = stand_in.json.loads((NODE / "usr/lib/lab/fields.json").read_text())
+    fields = stand_in.json.loads((NODE / "usr/lib/lab/fields.json").read_text())
+    waves = {name: wave for name, wave in fields.items() if wave["number"] < NEWER}
     library = load().embedded()
     numbers = [wave["number"] for wave in waves.values()]
     library.watch([(GPU, gpu) for gpu in range(8)], numbers)

@@ -25,7 +25,7 @@ FIELDS = "/usr/lib/lab/fields.json"
 ILL = {140: 99, 153: 3, 346: 1, 395: 1, 396: 1, 1523: 1}
 ILL_ALERTS = {
     *("SuperpodGpuMemoryHot", "SuperpodGpuHot", "SuperpodGpuMemoryBad", "SuperpodGpuRemapFailed"),
-    *("SuperpodGpuRemapPending", "SuperpodGpuRecoveryWanted"),
+    *("SuperpodGpuRemapPending", "SuperpodGpuRecoveryUrgent"),
 }
 # That a node has another release than the fleet is so.
 OF_ROLLOUT = "SuperpodReleaseDiffers"
