@@ -9,8 +9,8 @@ from xdist.scheduler import LoadScopeScheduling
 # Files of tests/lab that share a lab, by the first words of their names: two halves that take about as long. All of
 # test_0 is in one, because it looks for what a lab leaves on this machine. A file of no half has a lab of its own.
 LABS = {
-    "lab 1": ("test_0", "test_2", "test_4"),
-    "lab 2": ("test_1", "test_3", "test_5"),
+    "lab 1": ("test_0", "test_2", "test_4", "test_5"),
+    "lab 2": ("test_1", "test_3"),
 }
 # What takes longest comes first, and the many short files fill the time that is left; but a third lab does not boot
 # together with the other two, and finds what their builds have compiled.
