@@ -209,7 +209,12 @@ def removed(name: str, config: str, data: str) -> dict[str, Any]:
 
 
 def told(
-    name: str, page: dict[str, Any], scrape_config: str, targets: str, rules: list[str] | None = None
+    name: str,
+    page: dict[str, Any],
+    scrape_config: str,
+    targets: str,
+    rules: list[str] | None = None,
+    secrets: list[str] | None = None,
 ) -> dict[str, Any]:
     """
     Ask a Prometheus of others by its API whether it has our targets and rules.
@@ -221,6 +226,7 @@ def told(
     :param scrape_config: our file with the jobs.
     :param targets: the directory of the target files.
     :param rules: our rule files.
+    :param secrets: files with a password or a key; one that everybody can read is a warning.
 
     .. code-block:: yaml
 
@@ -238,15 +244,28 @@ def told(
             key = "dcgm:prometheus:web:user and password_file"
             who = f"What listens on port {wanted.port} refuses us (give {key}), and does not tell"
         why = f"{who} whether it has our targets and rules. If it has not: {found.to_do}"
-        return {**state.result(name, True, why), "warnings": [f"{why}."]}
-    notes = [
-        f"Job {job} of this Prometheus scrapes exporters that are targets of ours, too: every series comes twice. "
-        "Take that job out"
-        for job in found.twice
-    ]
+        return {**state.result(name, True, why), "warnings": [f"{why}.", *ownership.exposed(secrets or [])]}
+    notes = [*_doubled(found), *_for_vmalert(found), *ownership.exposed(secrets or [])]
     if found.to_do:
         ret = state.result(name, None if __opts__["test"] else True, found.to_do, {"to do": found.to_do})
     else:
         words = f"It has {found.exporters} exporters as targets and {found.rules} rule files of ours"
         ret = state.result(name, True, words)
     return {**ret, "warnings": notes} if notes else ret
+
+
+def _doubled(found: existing.Found) -> list[str]:
+    return [
+        f"Job {job} of this Prometheus scrapes exporters that are targets of ours, too: every series comes twice. "
+        "Take that job out"
+        for job in found.twice
+    ]
+
+
+def _for_vmalert(found: existing.Found) -> list[str]:
+    folders = sorted({os.path.dirname(path) for path in found.for_vmalert})
+    return [
+        f"This is a VictoriaMetrics, which has no rules itself: have vmalert read them (-rule={folder}/*.yml). With "
+        "-vmalert.proxyURL it shows them, and they are looked at here"
+        for folder in folders
+    ]

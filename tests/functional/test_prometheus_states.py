@@ -22,6 +22,7 @@ def prometheus() -> Iterator[Any]:
     class Handler(BaseHTTPRequestHandler):
         text = ""
         status = 200
+        healthy = ""
         version = "2.53.3"
         more: ClassVar[list[dict[str, str]]] = []
 
@@ -32,7 +33,8 @@ def prometheus() -> Iterator[Any]:
             data = found.get(self.path.rpartition("/")[2], targets)
             self.send_response(self.status)
             self.end_headers()
-            self.wfile.write(json.dumps({"data": data}).encode())
+            text = self.healthy if self.path == "/-/healthy" else json.dumps({"data": data})
+            self.wfile.write(text.encode())
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -46,8 +48,8 @@ def prometheus() -> Iterator[Any]:
     server.server_close()
 
 
-def told(states: Any, path: Path, port: int, test: bool = False) -> Any:
-    what = {"scrape_config": str(path), "targets": "/cm/targets", "page": {"port": port}}
+def told(states: Any, path: Path, port: int, test: bool = False, **more: list[str]) -> Any:
+    what = {**more, "scrape_config": str(path), "targets": "/cm/targets", "page": {"port": port}}
     return states.dcgm_prometheus.told("Ask it", **what, test=test)
 
 
@@ -64,6 +66,20 @@ def test_what_is_left_to_do_shows_as_a_change_until_it_is_done(states: Any, prom
     prometheus.more = [{"scrapePool": "gpu", "scrapeUrl": "http://dgx-01:9400/metrics"}]
     ret = told(states, path, prometheus.port)
     assert "Job gpu of this Prometheus scrapes exporters that are targets of ours, too" in ret.warnings[0]
+
+
+def test_what_only_vmalert_can_do_and_an_open_secret_are_warnings(states: Any, prometheus: Any, tmp_path: Path) -> None:
+    prometheus.text, prometheus.healthy = "{}", "VictoriaMetrics is Healthy."
+    prometheus.more = [{"scrapePool": "superpod-dcgm-exporter"}]
+    secret = tmp_path / "password"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    ret = told(states, tmp_path / "x.yml", prometheus.port, rules=["/etc/p/rules/a.yml"], secrets=[str(secret)])
+    assert (ret.result, ret.changes) == (True, {})
+    assert "have vmalert read them (-rule=/etc/p/rules/*.yml)" in ret.warnings[0]
+    assert ret.warnings[1:] == [f"{secret} can be read by everybody; take that right away (chmod o-r)"]
+    secret.chmod(0o640)
+    assert told(states, tmp_path / "x.yml", prometheus.port, secrets=[str(secret)]).warnings == []
 
 
 def test_where_nobody_answers_that_is_said(states: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from superpod_dcgm.monitoring import version as versions
 from superpod_dcgm.monitoring.page import Page
 
 _ITS_CONFIGURATION = "the configuration of this host's Prometheus"
+_ITS_SCRAPE_FILE = "the file that -promscrape.config of this host's VictoriaMetrics names"
 _CONFIG = "/api/v1/status/config"
 _RELOAD = "reload: "
 
@@ -36,6 +37,7 @@ class Found:
 
     ``asked``: whether it could be asked; ``refused``: whether it wants another user. ``exporters``, ``rules``: how many
     targets and rule files it has of ours. ``twice``: jobs of others that scrape the same exporters.
+    ``for_vmalert``: rule files that a VictoriaMetrics does not show: it has no rules itself.
     """
 
     asked: bool
@@ -44,6 +46,7 @@ class Found:
     rules: int = 0
     twice: tuple[str, ...] = ()
     refused: bool = False
+    for_vmalert: tuple[str, ...] = ()
 
 
 def look(page: Page, ours: Ours) -> Found:
@@ -54,7 +57,9 @@ def look(page: Page, ours: Ours) -> Found:
         version: versions.Version = ()
         to_do = _sentence([_include(ours, version), *_read_rules(ours.rules)], _ITS_CONFIGURATION)
         return Found(False, to_do, refused=page.fetch(_CONFIG)[0] in (401, 403))
-    version = versions.of_server(page)
+    victoria = _is_victoria(page)
+    # The version that it tells is one of Prometheus' API.
+    version = () if victoria else versions.of_server(page)
     answer = page.data("/api/v1/targets")
     active = _mappings(answer, "activeTargets")
     names = {paths.SCRAPE_NAMES[0], *_pasted(config, ours)}
@@ -62,20 +67,37 @@ def look(page: Page, ours: Ours) -> Found:
     # What its configuration names without a slash at the front is below this.
     below = str(page.data("/api/v1/status/runtimeinfo").get("CWD", "/"))
     missing = _not_loaded(ours.rules, page, below)
-    steps = [*_jobs_to_add(config, ours, version, answer, below), *_rules_to_add(config, missing, below)]
+    include = _include_in_victoria(ours) if victoria else _include(ours, version)
+    steps = _jobs_to_add(config, ours, include, answer, below)
+    steps += [] if victoria else _rules_to_add(config, missing, below)
     files = glob.glob(f"{ours.targets}/[!_]*.json")
-    where = page.data("/api/v1/status/flags").get("config.file")
-    where = os.path.join(below, str(where)) if where else _ITS_CONFIGURATION
-    urls = {str(target.get("scrapeUrl")) for target in exporters}
-    others = {_pool(target) for target in active if str(target.get("scrapeUrl")) in urls}
-    others -= {*names, *map(_pool, exporters)}
+    where = _where(page, below, victoria)
     return Found(
         True,
         _sentence(steps, where) or (_unread(where, ours.targets, len(files)) if files and not exporters else ""),
         len(exporters),
         len(ours.rules) - len(missing),
-        tuple(sorted(filter(None, others))),
+        _twice(active, exporters, names),
+        for_vmalert=tuple(missing) if victoria else (),
     )
+
+
+def _where(page: Page, below: str, victoria: bool) -> str:
+    """Its configuration file, by the best words that there are for it."""
+    found = page.data("/api/v1/status/flags").get("config.file")
+    return os.path.join(below, str(found)) if found else _ITS_SCRAPE_FILE if victoria else _ITS_CONFIGURATION
+
+
+def _twice(active: list[dict[str, Any]], exporters: list[dict[str, Any]], names: set[str]) -> tuple[str, ...]:
+    urls = {str(target.get("scrapeUrl")) for target in exporters}
+    others = {_pool(target) for target in active if str(target.get("scrapeUrl")) in urls}
+    return tuple(sorted(filter(None, others - {*names, *map(_pool, exporters)})))
+
+
+def _is_victoria(page: Page) -> bool:
+    """Whether it is a VictoriaMetrics, which answers for a Prometheus."""
+    status, text = page.fetch("/-/healthy")
+    return status == 200 and text.startswith("VictoriaMetrics")
 
 
 def _yaml(page: Page) -> dict[str, Any] | None:
@@ -87,9 +109,7 @@ def _yaml(page: Page) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None if found else {}
 
 
-def _jobs_to_add(
-    config: dict[str, Any], ours: Ours, version: versions.Version, answer: dict[str, Any], below: str
-) -> list[str]:
+def _jobs_to_add(config: dict[str, Any], ours: Ours, include: str, answer: dict[str, Any], below: str) -> list[str]:
     # The entry that is always dropped shows that a job is loaded, with targets or without, and by whatever path.
     known = {_pool(target) for key in ("droppedTargets", "activeTargets") for target in _mappings(answer, key)}
     if paths.SCRAPE_NAMES[0] in known:
@@ -97,7 +117,7 @@ def _jobs_to_add(
     pasted = any(_is_ours(job, ours) for job in _list(config, "scrape_configs"))
     patterns = [os.path.join(below, str(pattern)) for pattern in _list(config, "scrape_config_files")]
     if not pasted and not any(_matches(ours.scrape_config, pattern) for pattern in patterns):
-        return [_include(ours, version)]
+        return [include]
     if pasted or not answer:
         return []
     return [f"{_RELOAD}it has not read {ours.scrape_config} as it is now"]
@@ -109,6 +129,11 @@ def _include(ours: Ours, version: versions.Version) -> str:
         why = f"version {versions.words(version)} cannot include files"
         return f"copy the jobs of {ours.scrape_config} into scrape_configs ({why}; {read})"
     return f"add `scrape_config_files: [{ours.scrape_config}]` ({read})"
+
+
+def _include_in_victoria(ours: Ours) -> str:
+    why = f"what it includes has another form; its user must be able to read {ours.targets}"
+    return f"copy the jobs of {ours.scrape_config} into scrape_configs ({why})"
 
 
 def _rules_to_add(config: dict[str, Any], missing: Collection[str], below: str) -> list[str]:

@@ -31,6 +31,7 @@ Check that the existing Prometheus has our targets and rules:
     - scrape_config: {{ prometheus.scrape_config }}
     - targets: {{ dcgm.targets.directory }}
     - rules: {{ files.rule_paths | tojson }}
+    - secrets: {{ files.secrets | tojson }}
     - require:
       - dcgm_prometheus_files: Write the scrape configuration for the existing Prometheus
       - dcgm_prometheus_files: Install the rule files for the existing Prometheus

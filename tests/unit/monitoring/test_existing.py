@@ -44,7 +44,9 @@ class Prometheus:
         self.rules = ["/etc/p/rules/a.yml", "/etc/p/rules/b.yml"]
         self.credential = ""
         self.directory = "/"
+        self.flags = {"config.file": "/etc/p/prometheus.yml"}
         self.prefix = ""
+        self.healthy = "Prometheus Server is Healthy.\n"
         self.port = 0
 
     def answer(self, path: str) -> dict[str, Any]:
@@ -52,7 +54,7 @@ class Prometheus:
             "/api/v1/status/config": {"yaml": yaml.safe_dump(self.config)},
             "/api/v1/status/buildinfo": {"version": self.version},
             "/api/v1/status/runtimeinfo": {"CWD": self.directory},
-            "/api/v1/status/flags": {"config.file": "/etc/p/prometheus.yml"},
+            "/api/v1/status/flags": self.flags,
             "/api/v1/targets": {"activeTargets": self.active, "droppedTargets": self.dropped},
             "/api/v1/rules": {"groups": [{"name": "g", "file": path} for path in self.rules]},
         }
@@ -80,7 +82,9 @@ def serve() -> Iterator[Serve]:
                 allowed = self.headers.get("Authorization", "") == prometheus.credential
                 self.send_response(200 if allowed else 401)
                 self.end_headers()
-                if allowed:
+                if allowed and self.path == f"{prometheus.prefix}/-/healthy":
+                    self.wfile.write(prometheus.healthy.encode())
+                elif allowed:
                     self.wfile.write(json.dumps(prometheus.answer(self.path.removeprefix(prometheus.prefix))).encode())
 
             def log_message(self, *_: Any) -> None:
@@ -108,6 +112,22 @@ def look(prometheus: Prometheus) -> existing.Found:
 
 def test_where_all_is_there_nothing_is_to_do(serve: Serve) -> None:
     assert look(serve()) == existing.Found(True, "", 2, 2)
+
+
+def test_a_victoria_metrics_is_told_its_own_way(serve: Serve) -> None:
+    server = serve()
+    # As Debian's 1.115 answers: no flags, a version of Prometheus' API, an empty configuration.
+    server.healthy, server.version, server.config = "VictoriaMetrics is Healthy.", "2.24.0", {}
+    server.flags = {}
+    assert look(server) == existing.Found(True, "", 2, 2)
+    server.active, server.dropped, server.rules = [], [], []
+    found = look(server)
+    assert found.to_do == (
+        "In the file that -promscrape.config of this host's VictoriaMetrics names, copy the jobs of /etc/p/dcgm.yml "
+        "into scrape_configs (what it includes has another form; its user must be able to read /cm/targets), and "
+        "reload it"
+    )
+    assert found.for_vmalert == OURS.rules
 
 
 READ = "its user must be able to read /cm/targets"
