@@ -1,0 +1,219 @@
+"""Files, secrets and the folder of our own Grafana: made once, in place, and never where others are."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from superpod_dcgm.base import paths, process
+from superpod_dcgm.monitoring import grafana_own, grafana_repository
+from superpod_dcgm.monitoring.grafana_boards import SOURCES
+
+THEIRS = {"uid": "theirs", "title": "Theirs", "panels": []}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose places are below a folder, and whose group grafana is this user's."""
+    for name in [name for name in vars(paths) if name.startswith("GRAFANA_")] + ["APT", "YUM", "RPM_KEYS"]:
+        value = getattr(paths, name)
+        if value.startswith("/"):
+            monkeypatch.setattr(paths, name, f"{tmp_path}{value}")
+    monkeypatch.setattr(paths, "GRAFANA_USER", grp.getgrgid(os.getegid()).gr_name)
+    monkeypatch.setattr("superpod_dcgm.base.systemd.systemctl", lambda *_: "")
+    return tmp_path
+
+
+@pytest.fixture
+def states(load: Callable[..., ModuleType], repository: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs a state of our own Grafana."""
+    cached = {"cp.cache_file": lambda source: str(repository / "salt" / source.removeprefix("salt://"))}
+    reader = load("_modules/dcgm_grafana.py", __salt__=cached)
+    salt = {**cached, "dcgm_grafana.boards": reader.boards, "pkg.refresh_db": lambda: True}
+    module = load("_states/dcgm_grafana_own.py", __opts__={}, __salt__=salt)
+
+    def run(function: str, *given: Any, test: bool = False, **options: Any) -> dict[str, Any]:
+        module.__opts__["test"] = test
+        found: dict[str, Any] = getattr(module, function)(*given, **options)
+        return found
+
+    return run
+
+
+def write(path: str, content: Any) -> str:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(path).write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_secrets_are_made_once_closed_to_others_and_never_shown(root: Path, states: Any) -> None:
+    assert states("secrets", "Make them", test=True)["result"] is None
+    assert not os.path.exists(paths.GRAFANA_PASSWORD)
+    ret = states("secrets", "Make them")
+    assert ret["result"] is True
+    made = [Path(path).read_text() for path in (paths.GRAFANA_PASSWORD, paths.GRAFANA_SECRET_KEY)]
+    assert made[0] != made[1]
+    assert all(len(word) > 40 and word not in str(ret) for word in made)
+    assert {os.stat(path).st_mode & 0o777 for path in (paths.GRAFANA_PASSWORD, paths.GRAFANA_SECRET_KEY)} == {0o640}
+    assert states("secrets", "Make them")["changes"] == {}
+    os.chmod(paths.GRAFANA_PASSWORD, 0o644)
+    assert states("secrets", "Make them")["changes"] == {
+        paths.GRAFANA_PASSWORD: "closed to others than root and the group grafana"
+    }
+    assert [Path(path).read_text() for path in (paths.GRAFANA_PASSWORD, paths.GRAFANA_SECRET_KEY)] == made
+
+
+def test_lost_secrets_are_not_made_anew_while_there_is_data(root: Path, states: Any) -> None:
+    states("secrets", "Make them")
+    grafana_own.note(ours=True)
+    assert grafana_own.obstacles(1, "grafana") == []
+    write(f"{paths.GRAFANA_DATA}/grafana.db", "data")
+    os.unlink(paths.GRAFANA_SECRET_KEY)
+    (sentence,) = grafana_own.obstacles(1, "grafana")
+    assert "bring it back from a backup" in sentence
+
+
+def put(states: Any, sources: Any = SOURCES, **options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = states("boards", "Write them", list(sources), "SuperPOD", "prom", **options)
+    return found
+
+
+def test_dashboards_are_written_once_and_in_place(root: Path, states: Any) -> None:
+    assert put(states, test=True)["result"] is None
+    assert not os.path.exists(paths.GRAFANA_DASHBOARDS)
+    assert len(put(states)["changes"]) == len(SOURCES)
+    for test in (True, False):
+        assert (put(states, test=test)["result"], put(states, test=test)["changes"]) == (True, {})
+    old = f"{paths.GRAFANA_DASHBOARDS}/superpod-job.json"
+    os.utime(old, (1, 1))
+    assert put(states)["changes"] == {old: "written"}
+    assert os.stat(old).st_mtime > 1_000_000_000
+    write(old, {**THEIRS, "tags": ["superpod-dcgm"]})
+    assert put(states)["changes"] == {old: "written"}
+    assert json.loads(Path(old).read_text())["uid"] == "superpod-job"
+    assert [name for name in os.listdir(paths.GRAFANA_DASHBOARDS) if name.startswith(".")] == []
+
+
+def test_a_dashboard_that_is_wanted_no_more_goes(root: Path, states: Any, tmp_path: Path) -> None:
+    mine = write(f"{tmp_path}/site/mine.json", {**THEIRS, "uid": "mine"})
+    put(states, [*SOURCES, mine])
+    beside = write(f"{paths.GRAFANA_DASHBOARDS}/beside.json", {**THEIRS, "title": "Beside"})
+    assert put(states)["changes"] == {f"{paths.GRAFANA_DASHBOARDS}/mine.json": "removed"}
+    assert os.path.exists(beside)
+
+
+@pytest.mark.parametrize(
+    ("folder", "content", "words"),
+    [
+        ("Other", {**THEIRS, "uid": "superpod-job"}, "has the uid of our dashboard 'SuperPOD Single job'"),
+        ("SuperPOD", {**THEIRS, "title": "SuperPOD Node"}, "has the title of our dashboard 'SuperPOD Node'"),
+        ("Other", {**THEIRS, "title": "SuperPOD Node"}, ""),
+        ("SuperPOD", THEIRS, ""),
+    ],
+)
+def test_another_file_with_a_uid_or_title_of_ours_stops_all(
+    root: Path, states: Any, tmp_path: Path, folder: str, content: Any, words: str
+) -> None:
+    place = f"{tmp_path}/boards"
+    path = write(f"{place}/deep/theirs.json", content)
+    provider = f"providers: [{{folder: {folder}, options: {{path: {place}}}}}]\n"
+    write(f"{os.path.dirname(paths.GRAFANA_PROVIDER_FILE)}/site.yaml", provider)
+    ret = put(states)
+    assert (ret["result"], f"{path} {words}" in ret["comment"]) == ((False, True) if words else (True, False))
+    assert os.path.exists(paths.GRAFANA_DASHBOARDS) is not bool(words)
+
+
+def test_a_file_in_the_new_form_stops_all_and_what_is_there_stays(root: Path, states: Any, tmp_path: Path) -> None:
+    put(states)
+    before = {name: Path(paths.GRAFANA_DASHBOARDS, name).read_text() for name in os.listdir(paths.GRAFANA_DASHBOARDS)}
+    mine = write(f"{tmp_path}/mine.json", {"title": "Mine", "elements": {}, "layout": {}})
+    ret = put(states, [mine, *SOURCES[:2]])
+    assert (ret["result"], f"{mine} has the new form of dashboards" in ret["comment"]) == (False, True)
+    assert {name: Path(paths.GRAFANA_DASHBOARDS, name).read_text() for name in before} == before
+
+
+def test_a_link_in_the_path_of_the_dashboards_is_refused(root: Path, states: Any) -> None:
+    os.makedirs(f"{root}/elsewhere")
+    os.makedirs(os.path.dirname(paths.GRAFANA_CONFIG))
+    os.symlink(f"{root}/elsewhere", paths.GRAFANA_CONFIG)
+    ret = put(states)
+    assert (ret["result"], "leads by a link to" in ret["comment"]) == (False, True)
+
+
+def test_a_file_of_others_in_our_place_is_named(root: Path, states: Any) -> None:
+    path = write(f"{paths.GRAFANA_DASHBOARDS}/superpod-job.json", THEIRS)
+    ret = put(states)
+    assert (ret["result"], f"{path} was not written by this project" in ret["comment"]) == (False, True)
+    assert json.loads(Path(path).read_text()) == THEIRS
+
+
+# what: (file, its text, words)
+FOREIGN = {
+    "a configuration that somebody changed": ("GRAFANA_INI", "[server]\n", "was changed by somebody"),
+    "a data source file": ("GRAFANA_SOURCES_FILE", "apiVersion: 1\n", "was not written by this project"),
+    "data": ("GRAFANA_DATABASE", "data", "is data of a Grafana of others"),
+}
+
+
+@pytest.mark.parametrize(("place", "text", "words"), FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_grafana_of_others_is_not_taken_over(
+    root: Path, states: Any, monkeypatch: pytest.MonkeyPatch, place: str, text: str, words: str
+) -> None:
+    monkeypatch.setattr(process, "run", lambda *_, **__: process.Answer(1, missing=True))
+    assert states("possible", "Look", 1, "grafana")["result"] is True
+    write(getattr(paths, place, f"{paths.GRAFANA_DATA}/grafana.db"), text)
+    ret = states("possible", "Look", 1, "grafana")
+    assert (ret["result"], words in ret["comment"]) == (False, True), ret["comment"]
+
+
+def test_the_packages_own_configuration_comes_back(root: Path, states: Any) -> None:
+    write(paths.GRAFANA_INI, ";[server]\n")
+    grafana_own.note(ours=True)
+    text = "# Managed by Salt (dcgm.grafana): edit the pillar, not this file.\n[server]\n"
+    ret = states("configured", paths.GRAFANA_INI, text)
+    assert (ret["result"], os.stat(paths.GRAFANA_INI).st_mode & 0o777) == (True, 0o640)
+    assert states("configured", paths.GRAFANA_INI, text)["changes"] == {}
+    put(states)
+    states("secrets", "Make them")
+    mine = write(f"{paths.GRAFANA_DASHBOARDS}/mine.json", THEIRS)
+    assert states("removed", "grafana-server.service", test=True)["result"] is None
+    assert states("removed", "grafana-server.service")["result"] is True
+    assert Path(paths.GRAFANA_INI).read_text() == ";[server]\n"
+    assert os.listdir(paths.GRAFANA_DASHBOARDS) == [os.path.basename(mine)]
+    # Without data nothing needs the secrets.
+    assert grafana_own.secrets_there() == []
+    assert states("removed", "grafana-server.service")["changes"] == {}
+
+
+def test_secrets_stay_with_the_data(root: Path, states: Any) -> None:
+    states("secrets", "Make them")
+    grafana_own.note(ours=True)
+    write(f"{paths.GRAFANA_DATA}/grafana.db", "data")
+    ret = states("removed", "grafana-server.service")
+    assert f"rm -r {paths.GRAFANA_DATA} {paths.GRAFANA_PASSWORD} {paths.GRAFANA_SECRET_KEY}" in ret["comment"]
+    assert len(grafana_own.secrets_there()) == 2
+    assert grafana_own.obstacles(1, "grafana") == []
+
+
+@pytest.mark.parametrize("family", ["apt", "yum"])
+def test_a_repository_is_added_and_goes_again(root: Path, states: Any, tmp_path: Path, family: str) -> None:
+    if family == "apt":
+        os.makedirs(paths.APT)
+    key = write(f"{tmp_path}/key.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+    url = "https://apt.grafana.com"
+    assert states("repository", "Add it", url, key, test=True)["result"] is None
+    assert grafana_repository.present() == []
+    assert states("repository", "Add it", url, key)["result"] is True
+    assert states("repository", "Add it", url, key)["changes"] == {}
+    place, keyring = grafana_repository.present()
+    text = Path(place).read_text()
+    assert (url in text, keyring in text, Path(keyring).read_text()) == (True, True, Path(key).read_text())
+    assert states("repository", "Add it", "", "")["result"] is True
+    assert grafana_repository.present() == []
+    assert "no public key" in states("repository", "Add it", url, write(key, "no key"))["comment"]
