@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import grafana, resolve
+from superpod_dcgm.config import grafana, resolve, scrape
 
 OWN = {"enabled": True}
 EXISTING = {"enabled": True, "mode": "existing", "url": "https://grafana", "token_file": "/root/token"}
@@ -128,3 +128,30 @@ def test_a_password_of_our_prometheus_asks_for_one_of_grafana(configured: Any) -
 
 def test_nothing_is_judged_where_grafana_is_off(configured: Any) -> None:
     assert configured({"mode": "existing", "tls": {"certificate": "/x"}})["grafana"]["enabled"] is False
+
+
+# what: (keys, prometheus:enabled, whether this host is named, whether ours is there), (states of Grafana, what is left)
+OWN_STATES = [f"dcgm.grafana.{part}" for part in ("install", "config", "service", "superseded")]
+MONITORING = {
+    "off and nothing there": (({}, True, True, False), ([], [])),
+    "own": ((OWN, True, True, True), (OWN_STATES, [])),
+    "existing": ((EXISTING, True, True, True), (["dcgm.grafana.existing"], [])),
+    "off and left": (({}, True, True, True), (["dcgm.grafana.clean"], ["dcgm.grafana.clean"])),
+    "wanted elsewhere": ((OWN, True, False, True), (["dcgm.grafana.clean"], ["dcgm.grafana.clean"])),
+    "wanted elsewhere, not there": ((OWN, True, False, False), ([], [])),
+    "without Prometheus": ((OWN, False, True, False), (OWN_STATES, [])),
+}
+
+
+@pytest.mark.parametrize(("case", "expected"), MONITORING.values(), ids=MONITORING.keys())
+def test_states_of_a_machine_follow_from_what_is_wanted_and_left(
+    configured: Any, monkeypatch: pytest.MonkeyPatch, case: Any, expected: Any
+) -> None:
+    keys, enabled, named, there = case
+    monkeypatch.setattr(grafana, "left", lambda: there)
+    monkeypatch.setattr(scrape, "left", lambda *_: False)
+    found = grafana.monitoring(configured(keys, prometheus={"enabled": enabled}), named)
+    of_grafana = [name for name in found["prometheus"] if name.startswith("dcgm.grafana")]
+    assert (of_grafana, found["left"]) == expected
+    assert ("dcgm.prometheus.unnamed" in found["prometheus"]) is not named
+    assert found["grafana"] == (expected[0] or ["dcgm.grafana.unnamed"])
