@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -99,23 +101,27 @@ def data_source(
     """
     try:
         client, wanted = Client(Access(**access)), {**settings, "uid": name}
+        secrets = _secrets(password_file, ca)
+        digest = hashlib.sha256(json.dumps(secrets, sort_keys=True).encode()).hexdigest()
         found = objects.find_source(client, name)
         if found.state == "there":
             if sentence := objects.source_obstacle(client, found.content):
                 return state.result(name, False, sentence)
             todo = objects.source_differences(found.content, wanted)
+            # It never tells them; what these states sent last is noted by its sum.
+            if existing.known(client.access).get("secrets", digest) != digest:
+                todo["secrets"] = {"old": "(not shown)", "new": "(not shown)"}
         else:
             todo = {"data source": {"old": None, "new": wanted["name"]}}
         if not todo:
             if not __opts__["test"]:
-                existing.note(client.access, data_source=name)
+                existing.note(client.access, data_source=name, secrets=digest)
             return state.result(name, True, f"{client.url} has the data source {wanted['name']!r}")
         if __opts__["test"]:
             unseen = f", unless it is there: the token may not look ({found.refusal})" if found.refusal else ""
             return state.result(name, None, f"The data source would be put there{unseen}", todo)
-        wanted["secureJsonData"] = _secrets(password_file, ca)
-        _put_source(client, found, wanted)
-        existing.note(client.access, data_source=name)
+        _put_source(client, found, {**wanted, "secureJsonData": secrets})
+        existing.note(client.access, data_source=name, secrets=digest)
         left = objects.source_differences(objects.find_source(client, name).content, wanted)
     except _ERRORS as exc:
         return state.result(name, False, str(exc))

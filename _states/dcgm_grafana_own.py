@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from superpod_dcgm.base import files, paths, state, systemd
+from superpod_dcgm.base import paths, state, systemd
 from superpod_dcgm.monitoring import (
     grafana_boards,
     grafana_folder,
     grafana_own,
     grafana_repository,
     grafana_server,
-    page,
     written,
 )
+from superpod_dcgm.monitoring import page as pages
 
 # Given by Salt's loader.
 __opts__: dict[str, Any]
@@ -42,96 +42,6 @@ def possible(name: str, port: int, package: str) -> dict[str, Any]:
     """
     found = grafana_own.obstacles(port, package)
     return state.result(name, not found, "\n".join(found) or f"port {port} and {paths.GRAFANA_UNIT} are free or ours")
-
-
-def repository(name: str, url: str, key: str) -> dict[str, Any]:
-    """
-    Make sure that this machine has a package repository for Grafana, or that ours is gone.
-
-    :param name: a sentence.
-    :param url: its address; empty: there is to be none of ours.
-    :param key: the file with its public key, as ``salt://…`` or path.
-
-    .. code-block:: yaml
-
-        Add the repository of Grafana:
-          dcgm_grafana_own.repository:
-            - url: https://apt.grafana.com
-            - key: salt://site/grafana.asc
-    """
-    try:
-        wanted = grafana_repository.texts(url, _text(key)) if url else {}
-        todo = {path: "written" for path, text in wanted.items() if written.File(path, text).differences()}
-        todo |= {path: "removed" for path in grafana_repository.present() if path not in wanted}
-        if not todo:
-            return state.result(name, True, "It is there" if url else "There is none of ours")
-        if __opts__["test"]:
-            return state.result(name, None, "Its files would be changed", todo)
-        for path in todo:
-            if path in wanted:
-                grafana_own.make_above(path)
-                written.File(path, wanted[path]).write()
-            else:
-                os.unlink(path)
-        __salt__["pkg.refresh_db"]()
-    except (*_ERRORS, ValueError) as exc:
-        return state.result(name, False, str(exc))
-    return state.result(name, True, "It is there" if url else "It is removed", todo)
-
-
-def _text(source: str) -> str:
-    path = __salt__["cp.cache_file"](source) if source.startswith("salt://") else source
-    return files.read_bounded(path or source, 1 << 20).decode()
-
-
-def packaged(name: str, file: str = "", sha256: str = "") -> dict[str, Any]:
-    """
-    Make sure that the package is installed: by the machine's repositories, or a file of a known checksum.
-
-    :param name: the package.
-    :param file: a deb or rpm, as ``salt://…`` or path; then its version is what counts.
-    :param sha256: its checksum.
-
-    .. code-block:: yaml
-
-        Install Grafana:
-          dcgm_grafana_own.packaged:
-            - name: grafana
-            - file: salt://site/grafana_13.0.1_amd64.deb
-            - sha256: '…'
-    """
-    now = __salt__["pkg.version"](name) or ""
-    wanted, path = "", file
-    if file:
-        path = __salt__["cp.cache_file"](file) if file.startswith("salt://") else file
-        if wrong := grafana_server.wrong_file(path or file, sha256):
-            return state.result(name, False, wrong)
-        wanted = grafana_server.version(name, path)
-        if not wanted:
-            return state.result(name, False, f"dcgm:grafana:package_file: {file} is no package of the name {name}")
-    if now and (not file or now == wanted):
-        if not __opts__["test"]:
-            grafana_own.note(ours=True)
-        return state.result(name, True, f"{name} {now} is installed")
-    changes = {name: {"old": now or None, "new": wanted or "installed"}}
-    if __opts__["test"]:
-        return state.result(name, None, f"{name} {wanted} would be installed", changes)
-    return _installed(name, path, changes)
-
-
-def _installed(name: str, path: str, changes: dict[str, Any]) -> dict[str, Any]:
-    try:
-        # Before: what is half done is ours, too.
-        grafana_own.note(ours=True, package=name)
-        sources = {"sources": [{name: path}]} if path else {"name": name, "refresh": True}
-        __salt__["pkg.install"](**sources)
-    except Exception as exc:
-        return state.result(name, False, f"{name} cannot be installed: {exc}")
-    now = __salt__["pkg.version"](name)
-    if not now:
-        where = path or "the repositories of this machine (dcgm:grafana:repository, package_file)"
-        return state.result(name, False, f"{name} is not installed: it is not to be had from {where}")
-    return state.result(name, True, f"{name} {now} is installed", changes)
 
 
 def secrets(name: str) -> dict[str, Any]:
@@ -178,6 +88,9 @@ def configured(name: str, contents: str) -> dict[str, Any]:
         difference = file.differences() if os.path.lexists(name) else "New file"
         if not difference:
             return state.result(name, True, f"{name} is as it should be")
+        if not grafana_server.is_as_it_ran(name):
+            # Somebody's, who may have put a secret into it.
+            difference = difference if difference == "New file" else "(not shown: it is not as these states wrote it)"
         if __opts__["test"]:
             return state.result(name, None, f"{name} would be written", {"diff": difference})
         if name == paths.GRAFANA_INI:
@@ -224,7 +137,15 @@ def boards(name: str, sources: list[str], title: str, data_source: str = "") -> 
     )
 
 
-def serving(name: str, package: str, texts: dict[str, str], page: dict[str, Any], timeout: int) -> dict[str, Any]:
+def serving(
+    name: str,
+    package: str,
+    texts: dict[str, str],
+    page: dict[str, Any],
+    timeout: int,
+    certificates: list[str] | None = None,
+    secrets: list[str] | None = None,
+) -> dict[str, Any]:
     """
     Make sure that our Grafana runs by its files, starts at boot, and says of itself that it is well.
 
@@ -236,6 +157,8 @@ def serving(name: str, package: str, texts: dict[str, str], page: dict[str, Any]
     :param texts: its files by path.
     :param page: how it is asked: ``port``, ``host``, ``tls``, ``ca``, ``prefix``.
     :param timeout: seconds that it may take.
+    :param certificates: files for which it restarts when they change.
+    :param secrets: files for which it reads its data source anew.
 
     .. code-block:: yaml
 
@@ -248,21 +171,21 @@ def serving(name: str, package: str, texts: dict[str, str], page: dict[str, Any]
             - timeout: 120
     """
     try:
-        wanted = _server(package, texts, page, timeout)
+        version = str(__salt__["pkg.version"](package) or "")
+        files_of_site = (tuple(certificates or ()), tuple(secrets or ()))
+        wanted = grafana_server.Server(texts, pages.Page(**page), version, timeout, *files_of_site)
         todo = grafana_server.differences(wanted)
-        if __opts__["test"] or not todo:
-            words = ", ".join(f"{what} to be {done}" for what, done in todo.items()) or "it runs as it should"
+        if __opts__["test"]:
+            words = ", ".join(f"{what} to be {done}" for what, done in todo.items()) or "it runs by its files"
             return state.result(name, None if todo else True, words, todo)
+        if not todo:
+            grafana_server.await_up(wanted)
+            return state.result(name, True, f"{name} is well and listens on port {wanted.page.port}")
         hint = grafana_server.apply(wanted, todo)
     except _ERRORS as exc:
         return state.result(name, False, str(exc))
     words = f"{name} is well and listens on port {wanted.page.port}"
     return state.result(name, True, f"{words}; {hint}" if hint else words, todo)
-
-
-def _server(package: str, texts: dict[str, str], asked: dict[str, Any], timeout: int) -> grafana_server.Server:
-    version = str(__salt__["pkg.version"](package) or "")
-    return grafana_server.Server(texts, page.Page(**asked), version, timeout)
 
 
 def removed(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from product import Cluster
 
 SERVER = Path(__file__).with_name("grafana_standin.py")
 # As conf/sample.ini of the package: all in comments.
-INI = ";[server]\n;protocol = http\n;http_port = 3000\n"
+INI = ";[server]\n;protocol = http\n;http_port = 3000\n;version = {}\n"
 DEFAULTS = """\
 GRAFANA_USER=grafana
 GRAFANA_GROUP=grafana
@@ -61,7 +61,7 @@ def build(cluster: Cluster, version: str) -> tuple[str, str]:
         "DEBIAN/control": control,
         "DEBIAN/conffiles": "/etc/grafana/grafana.ini\n/etc/default/grafana-server\n",
         "DEBIAN/postinst": AFTER,
-        "etc/grafana/grafana.ini": INI,
+        "etc/grafana/grafana.ini": INI.format(version),
         "etc/default/grafana-server": DEFAULTS,
         "usr/lib/systemd/system/grafana-server.service": UNIT,
         "usr/share/grafana/bin/grafana": SERVER.read_text(),

@@ -73,6 +73,8 @@ def files(configuration: dict[str, Any]) -> dict[str, Any]:
         },
         "places": [path for path in (*secrets, certificate, source["ca"]) if path],
         "secrets": secrets,
+        "certificates": [path for path in (certificate, grafana["tls"]["key"]) if path],
+        "source_secrets": [path for path in (source["password_file"], source["ca"]) if path],
         "boards": [*grafana_boards.SOURCES, *grafana["dashboards"]],
         "access": {key: grafana[key] for key in ("url", "token_file", "ca", "timeout")},
         "settings": grafana_texts.by_api(source),

@@ -216,6 +216,12 @@ def has_data() -> bool:
     return os.path.lexists(f"{paths.GRAFANA_DATA}/{_DATABASE}")
 
 
+def _original() -> str:
+    """Where the package's own grafana.ini is: one that an upgrade left beside ours is newer than the one we kept."""
+    places = (f"{paths.GRAFANA_INI}.dpkg-dist", f"{paths.GRAFANA_INI}.rpmnew", paths.GRAFANA_ORIGINAL)
+    return next((path for path in places if os.path.isfile(path)), "")
+
+
 def remove() -> None:
     """
     Stop our own Grafana, and remove its files; the package gets its grafana.ini back.
@@ -229,12 +235,14 @@ def remove() -> None:
             raise systemd.UnitError(f"{paths.GRAFANA_UNIT} does not stop")
         systemd.forget_failure(paths.GRAFANA_UNIT)
     gone = present()
-    if paths.GRAFANA_INI in gone and os.path.isfile(paths.GRAFANA_ORIGINAL):
+    if paths.GRAFANA_INI in gone and (original := _original()):
         found = os.stat(paths.GRAFANA_INI)
-        text = files.read_bounded(paths.GRAFANA_ORIGINAL, 1 << 20).decode()
+        text = files.read_bounded(original, 1 << 20).decode()
         files.write_atomic(paths.GRAFANA_INI, text, 0o640)
         os.chown(paths.GRAFANA_INI, found.st_uid, found.st_gid)
         gone.remove(paths.GRAFANA_INI)
+        if original != paths.GRAFANA_ORIGINAL:
+            os.unlink(original)
     # Without data nothing needs them.
     for path in [*gone, *([] if has_data() else secrets_there())]:
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

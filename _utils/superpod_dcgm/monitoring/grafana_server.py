@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from superpod_dcgm.base import files, listeners, paths, process, systemd
 from superpod_dcgm.monitoring import grafana_own, written
@@ -27,28 +27,66 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """Our own Grafana: the texts of its files by path, how it is asked, its package's version, seconds to come up."""
+    """
+    Our own Grafana: the texts of its files by path, how it is asked, its package's version, seconds to come up.
+
+    ``certificates`` and ``secrets``: files of the site, for which it has to restart, or to read its data source anew.
+    """
 
     texts: Mapping[str, str]
     page: Page
     version: str
     timeout: float
+    certificates: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+
+    def sums(self) -> dict[str, str]:
+        """Return by what it is to run: SHA-256 of each file, and the version."""
+        site = {path: _sum_of(path) for path in (*self.certificates, *self.secrets)}
+        return {**{path: _sum(text) for path, text in self.texts.items()}, **site, "version": self.version}
 
 
 def differences(server: Server) -> dict[str, str]:
     """Return what is to be done, and nothing where it runs as it should."""
     state = systemd.show(paths.GRAFANA_UNIT)
-    found, ran = {}, _ran()
-    changed = {path for path, text in server.texts.items() if ran.get(path) != _sum(text)}
+    found, changed = {}, _changed(server)
+    if "version" in changed and _started_since_installed(state):
+        # The package's own script did it.
+        changed.remove("version")
     if state.get("ActiveState") != "active":
         found["service"] = "started"
-    elif paths.GRAFANA_INI in changed or ran.get("version") != server.version:
+    elif changed & {paths.GRAFANA_INI, "version", *server.certificates}:
         found["service"] = "restarted"
     elif changed:
         found["provisioning"] = "read anew"
     if state.get("UnitFileState") != "enabled":
         found["boot"] = "enabled"
     return found
+
+
+def is_as_it_ran(path: str) -> bool:
+    """Return whether a file is as when it last came up."""
+    return _ran().get(path) == _sum_of(path)
+
+
+def _changed(server: Server) -> set[str]:
+    ran = _ran()
+    return {name for name, digest in server.sums().items() if ran.get(name) != digest}
+
+
+def _started_since_installed(state: Mapping[str, str]) -> bool:
+    try:
+        began = time.time() - time.monotonic() + int(state.get("ActiveEnterTimestampMonotonic", "0")) / 1e6
+        with os.scandir(paths.GRAFANA_PROGRAMS) as programs:
+            return all(program.stat().st_ctime < began for program in programs)
+    except (OSError, ValueError):
+        return False
+
+
+def _sum_of(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return files.sha256(path)
+    return ""
 
 
 def _ran() -> dict[str, str]:
@@ -94,8 +132,8 @@ def _read_anew(server: Server) -> bool:
     """Whether it did as told; it takes the word of its own administrator only, who may have another password by now."""
     page = Page(**{**vars(server.page), "user": "admin", "password_file": paths.GRAFANA_PASSWORD})
     paths_of = {getattr(paths, name): kind for name, kind in _KINDS.items()}
-    ran = _ran()
-    kinds = [kind for path, kind in paths_of.items() if ran.get(path) != _sum(server.texts[path])]
+    changed = _changed(server)
+    kinds = [kind for path, kind in paths_of.items() if path in changed or kind == "datasources"]
     return all(page.fetch(f"/api/admin/provisioning/{kind}/reload", post=True)[0] == 200 for kind in kinds)
 
 
@@ -135,8 +173,7 @@ def _remember(server: Server) -> None:
     files.make_directory(paths.GRAFANA_GOOD, 0o700)
     for path, text in server.texts.items():
         files.write_atomic(_copy_of(path), text, 0o600)
-    ran = {**{path: _sum(text) for path, text in server.texts.items()}, "version": server.version}
-    grafana_own.note(ran=ran, page=vars(server.page))
+    grafana_own.note(ran=server.sums(), page=vars(server.page))
 
 
 def _copy_of(path: str) -> str:
@@ -154,7 +191,7 @@ def _go_back(server: Server) -> str:
     try:
         for path, text in old.items():
             written.File(path, text, group=paths.GRAFANA_USER).write()
-        before = Server(old, _page_before(server), server.version, server.timeout)
+        before = replace(server, texts=old, page=_page_before(server))
         _restart(before)
         await_up(before)
     except (OSError, KeyError, ServerError, systemd.UnitError) as exc:

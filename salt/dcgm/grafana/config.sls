@@ -8,7 +8,7 @@ include:
 Make the secrets of Grafana:
   dcgm_grafana_own.secrets:
     - require:
-      - dcgm_grafana_own: Install Grafana
+      - dcgm_grafana_package: Install Grafana
 
 Write the dashboards:
   dcgm_grafana_own.boards:

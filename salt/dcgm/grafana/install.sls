@@ -8,16 +8,16 @@ Check that {{ path.grafana_unit }} takes nothing of others:
     - package: {{ grafana.package }}
 
 Add the package repository of Grafana:
-  dcgm_grafana_own.repository:
+  dcgm_grafana_package.repository:
     - url: '{{ grafana.repository.url }}'
     - key: '{{ grafana.repository.key }}'
     - require:
       - dcgm_grafana_own: Check that {{ path.grafana_unit }} takes nothing of others
 
 Install Grafana:
-  dcgm_grafana_own.packaged:
+  dcgm_grafana_package.installed:
     - name: {{ grafana.package }}
     - file: '{{ grafana.package_file }}'
     - sha256: '{{ grafana.package_sha256 }}'
     - require:
-      - dcgm_grafana_own: Add the package repository of Grafana
+      - dcgm_grafana_package: Add the package repository of Grafana

@@ -12,5 +12,7 @@ Start {{ path.grafana_unit }}:
     - texts: {{ files.texts | tojson }}
     - page: {{ files.page | tojson }}
     - timeout: {{ dcgm.grafana.start_timeout }}
+    - certificates: {{ files.certificates | tojson }}
+    - secrets: {{ files.source_secrets | tojson }}
     - require:
       - dcgm_prometheus: Check that {{ path.grafana_user }} can read what it needs

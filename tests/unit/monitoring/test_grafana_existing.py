@@ -364,3 +364,14 @@ def test_a_refresh_that_the_server_does_not_allow_is_told(site: Site, tmp_path: 
     site.make_folder()
     ret = site.put([str(mine)])
     assert (ret.result, "Dashboard refresh interval is too low" in ret.comment) == (False, True)
+
+
+def test_another_password_is_sent_when_its_file_changes(site: Site) -> None:
+    site.source()
+    (site.folder / "other").write_text("anders\n")
+    options = {"access": site.access, "settings": SETTINGS, "password_file": f"{site.folder}/other"}
+    ret = site.states.data_source(SOURCE, test=True, **options)
+    assert (ret.result, ret.changes) == (None, {"secrets": {"old": "(not shown)", "new": "(not shown)"}})
+    assert site.states.data_source(SOURCE, **options).result is True
+    assert site.grafana.sent[-1]["secureJsonData"] == {"basicAuthPassword": "anders"}
+    assert site.states.data_source(SOURCE, **options).changes == {}

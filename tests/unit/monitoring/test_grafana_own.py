@@ -36,9 +36,10 @@ def states(load: Callable[..., ModuleType], repository: Path) -> Callable[..., d
     cached = {"cp.cache_file": lambda source: str(repository / "salt" / source.removeprefix("salt://"))}
     reader = load("_modules/dcgm_grafana.py", __salt__=cached)
     salt = {**cached, "dcgm_grafana.boards": reader.boards, "pkg.refresh_db": lambda: True}
-    module = load("_states/dcgm_grafana_own.py", __opts__={}, __salt__=salt)
+    own, package = (load(f"_states/dcgm_grafana_{name}.py", __opts__={}, __salt__=salt) for name in ("own", "package"))
 
     def run(function: str, *given: Any, test: bool = False, **options: Any) -> dict[str, Any]:
+        module = own if hasattr(own, function) else package
         module.__opts__["test"] = test
         found: dict[str, Any] = getattr(module, function)(*given, **options)
         return found
@@ -217,3 +218,18 @@ def test_a_repository_is_added_and_goes_again(root: Path, states: Any, tmp_path:
     assert states("repository", "Add it", "", "")["result"] is True
     assert grafana_repository.present() == []
     assert "no public key" in states("repository", "Add it", url, write(key, "no key"))["comment"]
+
+
+def test_the_packages_newer_configuration_is_the_one_that_comes_back(root: Path, states: Any) -> None:
+    write(paths.GRAFANA_INI, ";old\n")
+    states("configured", paths.GRAFANA_INI, "# Managed by Salt (dcgm.grafana)\n")
+    grafana_own.note(ours=True)
+    newer = write(f"{paths.GRAFANA_INI}.dpkg-dist", ";new\n")
+    states("removed", "grafana-server.service")
+    assert (Path(paths.GRAFANA_INI).read_text(), os.path.exists(newer)) == (";new\n", False)
+
+
+def test_what_somebody_wrote_into_a_file_of_ours_is_not_shown(root: Path, states: Any) -> None:
+    write(paths.GRAFANA_INI, "# Managed by Salt (dcgm.grafana)\n[smtp]\npassword = geheim\n")
+    ret = states("configured", paths.GRAFANA_INI, "# Managed by Salt (dcgm.grafana)\n", test=True)
+    assert (ret["result"], "geheim" in str(ret), "not shown" in str(ret["changes"])) == (None, False, True)
