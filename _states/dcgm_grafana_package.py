@@ -86,10 +86,10 @@ def installed(name: str, file: str = "", sha256: str = "") -> dict[str, Any]:
     changes = {name: {"old": now or None, "new": wanted or "installed"}}
     if __opts__["test"]:
         return state.result(name, None, f"{name} {wanted} would be installed", changes)
-    return _installed(name, path, changes)
+    return _installed(name, path, wanted, changes)
 
 
-def _installed(name: str, path: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _installed(name: str, path: str, wanted: str, changes: dict[str, Any]) -> dict[str, Any]:
     try:
         # Before: what is half done is ours, too.
         grafana_own.note(ours=True, package=name)
@@ -98,6 +98,8 @@ def _installed(name: str, path: str, changes: dict[str, Any]) -> dict[str, Any]:
     except Exception as exc:
         return state.result(name, False, f"{name} cannot be installed: {exc}")
     now = __salt__["pkg.version"](name)
+    if now and wanted not in ("", now):
+        return state.result(name, False, f"{name} {now} is installed, not {wanted} of {path}")
     if not now:
         where = path or "the repositories of this machine (dcgm:grafana:repository, package_file)"
         return state.result(name, False, f"{name} is not installed: it is not to be had from {where}")

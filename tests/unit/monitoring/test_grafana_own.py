@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import grp
+import hashlib
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -233,3 +236,65 @@ def test_what_somebody_wrote_into_a_file_of_ours_is_not_shown(root: Path, states
     write(paths.GRAFANA_INI, "# Managed by Salt (dcgm.grafana)\n[smtp]\npassword = geheim\n")
     ret = states("configured", paths.GRAFANA_INI, "# Managed by Salt (dcgm.grafana)\n", test=True)
     assert (ret["result"], "geheim" in str(ret), "not shown" in str(ret["changes"])) == (None, False, True)
+
+
+class Machine:
+    """The packages of a machine; what is installed from a file has the file's version."""
+
+    def __init__(self, version: str, installs: str = "") -> None:
+        self.version, self.installs, self.asked = version, installs, list[Any]()
+
+    def functions(self) -> dict[str, Any]:
+        return {"pkg.version": lambda name: self.version, "pkg.install": self._install}
+
+    def _install(self, **given: Any) -> None:
+        self.asked.append(given)
+        self.version = self.installs
+
+
+@pytest.fixture
+def deb(tmp_path: Path) -> str:
+    if not shutil.which("dpkg-deb"):
+        pytest.skip("dpkg-deb is not here")
+    write(
+        f"{tmp_path}/grafana/DEBIAN/control",
+        "Package: grafana\nVersion: 2\nArchitecture: all\nMaintainer: me\nDescription: x\n",
+    )
+    subprocess.run(["dpkg-deb", "--build", f"{tmp_path}/grafana"], check=True, capture_output=True)
+    return f"{tmp_path}/grafana.deb"
+
+
+# what: (version before, version that an installation brings, name, result, asked to install, words)
+PACKAGES = {
+    "not there": ("", "2", "grafana", True, True, "grafana 2 is installed"),
+    "older": ("1", "2", "grafana", True, True, "grafana 2 is installed"),
+    "there": ("2", "", "grafana", True, False, "grafana 2 is installed"),
+    "it does not come": ("1", "1", "grafana", False, True, "grafana 1 is installed, not 2"),
+    "another package": ("", "", "grafana-enterprise", False, False, "is no package of the name grafana-enterprise"),
+}
+
+
+@pytest.mark.parametrize(("before", "brings", "name", "good", "asked", "words"), PACKAGES.values(), ids=PACKAGES.keys())
+def test_a_package_from_a_file_is_installed_if_its_version_is_another(
+    root: Path, load: Any, deb: str, before: str, brings: str, name: str, good: bool, asked: bool, words: str
+) -> None:
+    machine = Machine(before, brings)
+    module = load("_states/dcgm_grafana_package.py", __opts__={"test": True}, __salt__=machine.functions())
+    checksum = hashlib.sha256(Path(deb).read_bytes()).hexdigest()
+    assert module.installed(name, deb, checksum)["result"] is (None if asked else good)
+    assert machine.asked == []
+    module.__opts__["test"] = False
+    ret = module.installed(name, deb, checksum)
+    assert (ret["result"], words in ret["comment"]) == (good, True), ret["comment"]
+    assert machine.asked == ([{"sources": [{name: deb}]}] if asked else [])
+    assert "has the SHA-256" in module.installed(name, deb, "0" * 64)["comment"]
+
+
+def test_without_a_file_the_repositories_bring_it(root: Path, load: Any) -> None:
+    machine = Machine("", "")
+    module = load("_states/dcgm_grafana_package.py", __opts__={"test": False}, __salt__=machine.functions())
+    ret = module.installed("grafana")
+    assert (ret["result"], "dcgm:grafana:repository, package_file" in ret["comment"]) == (False, True)
+    machine.installs = "13"
+    assert module.installed("grafana")["changes"] == {"grafana": {"old": None, "new": "installed"}}
+    assert (module.installed("grafana")["changes"], len(machine.asked)) == ({}, 2)
