@@ -7,6 +7,8 @@ from pathlib import Path
 from product import Cluster
 
 SERVER = Path(__file__).with_name("grafana_standin.py")
+# Salt's, which has PyYAML.
+PYTHON = "/opt/salt/bin/python3"
 # As conf/sample.ini of the package: all in comments.
 INI = ";[server]\n;protocol = http\n;http_port = 3000\n;version = {}\n"
 DEFAULTS = """\
@@ -64,7 +66,7 @@ def build(cluster: Cluster, version: str) -> tuple[str, str]:
         "etc/grafana/grafana.ini": INI.format(version),
         "etc/default/grafana-server": DEFAULTS,
         "usr/lib/systemd/system/grafana-server.service": UNIT,
-        "usr/share/grafana/bin/grafana": SERVER.read_text(),
+        "usr/share/grafana/bin/grafana": SERVER.read_text().replace("/usr/bin/env python3", PYTHON),
     }.items():
         cluster.shell("head", f"mkdir -p {root}/$(dirname {path})")
         cluster.lab.exec("head", ["tee", f"{root}/{path}"], check=True, input=text)

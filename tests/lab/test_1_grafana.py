@@ -10,6 +10,7 @@ from typing import Any
 
 import grafana_package
 import pytest
+import yaml
 from own_prometheus import Pillar, apply, changed, failed
 from product import Cluster
 
@@ -102,7 +103,8 @@ def test_it_comes_up_with_dashboards_and_twice_is_once(cluster: Cluster, pillar:
     cluster.wait("the dashboards", lambda: set(boards(cluster)) == UIDS)
     assert {one["folderUid"] for one in boards(cluster).values()} == {"superpod-dcgm"}
     (source,) = ask(cluster, "/api/sources").values()
-    assert (source["url"], source["jsonData"]["timeInterval"]) == ("http://127.0.0.1:9090", "30s")
+    interval = yaml.safe_load(pillar.original)["dcgm"]["prometheus"]["scrape_interval"]
+    assert (source["url"], source["jsonData"]["timeInterval"]) == ("http://127.0.0.1:9090", interval)
     assert cluster.shell("head", "ss -Hltn 'sport = :3000' | awk '{print $4}'") == "127.0.0.1:3000"
     assert cluster.lab.http("http://127.0.0.1:3000/api/boards")[0] == 401
     assert cluster.shell("head", "systemctl is-enabled grafana-server") == "enabled"
