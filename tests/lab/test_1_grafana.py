@@ -195,7 +195,7 @@ def test_it_serves_by_tls_below_a_path(cluster: Cluster, pillar: Pillar, own: di
 def test_removed_it_leaves_data_secrets_and_what_others_put_there(
     cluster: Cluster, pillar: Pillar, own: dict[str, Any]
 ) -> None:
-    cluster.shell("head", f"echo '{THEIRS}' > {BOARDS}/mine.json")
+    cluster.shell("head", f"{SITE}echo '{THEIRS}' > {BOARDS}/mine.json")
     theirs = (
         f"sha256sum /srv/boards/* {BOARDS}/mine.json /etc/grafana/provisioning/dashboards/site.yaml {' '.join(SECRETS)}"
     )
