@@ -18,7 +18,7 @@ import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
 from superpod_dcgm.base import paths
 from superpod_dcgm.config import applied as applied_before
-from superpod_dcgm.config import counters, derive, releases, scrape
+from superpod_dcgm.config import counters, derive, grafana, releases, scrape
 from superpod_dcgm.config import resolve as pillar_over_defaults
 from superpod_dcgm.exporter import counters as counters_file
 from superpod_dcgm.exporter import installed
@@ -120,10 +120,11 @@ def _configuration(
     return {
         **found,
         "paths": paths.exported(),
-        "node": {**node, "prometheus": scrape.states(found, named), "prometheus_is_left": scrape.left(found, named)},
+        "node": {**node, **grafana.monitoring(found, named)},
         "head": derive.head(found),
         "scripts": derive.scripts(found["slurm"]),
         "prometheus_files": scrape.files(found),
+        "grafana_files": grafana.files(found),
         "alerts_left_out": alert_rules.comment(found),
         "shared_storage": derive.shared_storage(found),
         "master": derive.master(found["watcher"]),
@@ -164,7 +165,8 @@ def applied() -> dict[str, Any]:
 
 def unmatched(pillar: Any, saltenv: str = "base") -> dict[str, Any]:
     """
-    Return in ``comment`` why no key of ``dcgm:hosts`` matches this minion, and whether a Prometheus of ours is left.
+    Return in ``comment`` why no key of ``dcgm:hosts`` matches this minion, and in ``left`` the states that remove what
+    is left of monitoring.
 
     :param pillar: what the pillar has as ``dcgm``, if anything.
     :param saltenv: where the tree is that asks.
@@ -179,7 +181,7 @@ def unmatched(pillar: Any, saltenv: str = "base") -> dict[str, Any]:
     try:
         found = resolve({} if pillar is None else pillar, saltenv)
     except CommandExecutionError as exc:
-        return {"comment": str(exc), "prometheus_is_left": False}
+        return {"comment": str(exc), "left": []}
     keys = ", ".join(f"{key} is {match!r}" for key, match in found["hosts"].items())
     comment = f"No key of dcgm:hosts in the pillar matches this minion, {minion}: {keys}"
     if pillar is None:
@@ -188,7 +190,7 @@ def unmatched(pillar: Any, saltenv: str = "base") -> dict[str, Any]:
             f"(pillar/top.sls is an example). By the defaults, {keys}"
         )
     hint = "`salt-run dcgm.check` on the head judges the whole pillar"
-    return {"comment": f"{comment}. {hint}", "prometheus_is_left": found["node"]["prometheus_is_left"]}
+    return {"comment": f"{comment}. {hint}", "left": found["node"]["left"]}
 
 
 def job_map_conf(wanted: dict[str, str], release: str, label: bool, saltenv: str = "base") -> dict[str, str]:

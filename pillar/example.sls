@@ -298,6 +298,67 @@ dcgm:
     user: ''
     password_file: ''
 
+  # Grafana, for the dashboards of docs/dashboards.md. The host of hosts.monitoring runs it, or asks one of others.
+  grafana:
+    enabled: false
+    # own: the service of a Grafana package on that host, set up by these keys. existing: folder, data source and dashboards
+    # are put into a Grafana of others by its API.
+    mode: own
+    # The folder of the dashboards.
+    folder:
+      uid: superpod-dcgm
+      title: SuperPOD
+    data_source:
+      uid: superpod-prometheus
+      name: SuperPOD Prometheus
+      # How Grafana gets at Prometheus. Empty: with mode own the one of this host; with mode existing no data source is
+      # made, and the dashboards offer those that are there.
+      url: ''
+      # PEM file by which Grafana checks Prometheus' certificate. Empty: the system's authorities.
+      ca: ''
+      # The name in that certificate, where it is not the one in url.
+      server_name: ''
+      # Basic authentication: the user, and a file on the monitoring host with his password.
+      user: ''
+      password_file: ''
+    # Further dashboards in the same folder: JSON files, as salt:// or as a path on the monitoring host.
+    dashboards: []
+    # mode own: the package that brings Grafana, by the machine's repositories.
+    package: grafana
+    # mode own: a deb or rpm instead, as salt:// or as a path on the monitoring host, and its SHA-256.
+    package_file: ''
+    package_sha256: ''
+    # mode own: a repository for the package that these states add. Empty: those that the machine has.
+    repository:
+      # As https://apt.grafana.com or https://rpm.grafana.com, or a mirror.
+      url: ''
+      # The file with its public key in text form, as salt:// or as a path on the monitoring host.
+      key: ''
+    # mode own: where Grafana listens. 127.0.0.1: for a proxy on the same host. Empty: everywhere.
+    address: 127.0.0.1
+    port: 3000
+    # mode own: the address by which people reach it, such as https://mon-01/grafana/. Empty: its own.
+    root_url: ''
+    # mode own: whether a proxy passes on the path of root_url. false: it takes the path away.
+    serve_from_sub_path: true
+    # mode own: TLS of its page. Empty: plain HTTP, for a proxy that has TLS.
+    tls:
+      # PEM files that you put on the monitoring host; the group grafana must be able to read the key, and nobody else.
+      certificate: ''
+      key: ''
+    # mode own: further settings as in grafana.ini, by section. Secrets only as $__file{/path}.
+    settings: {}
+    # mode own: seconds in which it must come up; then the last good files are put back.
+    start_timeout: 120
+    # mode existing: its address, as the monitoring host reaches it, such as https://grafana.example.com/grafana.
+    url: ''
+    # mode existing: a file on the monitoring host, of root and closed to all others, with a service-account token.
+    token_file: ''
+    # mode existing: PEM file by which its certificate is checked. Empty: the system's authorities.
+    ca: ''
+    # mode existing: seconds for one answer.
+    timeout: 15
+
   # Rules that Prometheus evaluates: what GPUs, jobs, users, accounts, partitions, nodes and clusters use (docs/rules.md).
   rules:
     enabled: true

@@ -8,6 +8,7 @@
   (dcgm.hosts.head, "dcgm.head"),
   (dcgm.slurm.enabled and dcgm.slurm.controller, "dcgm.slurm.wiring"),
   (dcgm.prometheus.enabled and dcgm.hosts.monitoring, "dcgm.prometheus"),
+  (dcgm.grafana.enabled and dcgm.hosts.monitoring, "dcgm.grafana"),
 ] %}
 {%- set mine = [] %}
 {%- for match, state in roles if match is string and match and salt["match.compound"](match) %}

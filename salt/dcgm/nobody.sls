@@ -1,9 +1,8 @@
-# For a minion that no key of dcgm:hosts matches: what is left of Prometheus goes, else a sentence says why nothing is done.
+# For a minion that no key of dcgm:hosts matches: what is left of monitoring goes, else a sentence says why nothing is done.
 {%- set found = salt["dcgm_config.unmatched"](pillar.get("dcgm"), saltenv) %}
-{%- if found.prometheus_is_left %}
+{%- if found.left %}
 
-include:
-  - dcgm.prometheus.clean
+include: {{ found.left | tojson }}
 {%- else %}
 
 Check that a key of dcgm:hosts matches this minion:

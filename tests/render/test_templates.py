@@ -87,7 +87,7 @@ def test_a_change_of_the_web_configuration_restarts_the_exporter_with_it(compile
 def test_the_shared_slurm_scripts_outlive_the_removal(compiler) -> None:
     with compiler(UBUNTU, {}) as compile_states:
         applied = [chunk["sls"] for chunk in compile_states.low("dcgm.orch.remove") if "sls" in chunk]
-    assert sorted(applied) == ["dcgm.clean", "dcgm.prometheus.clean", "dcgm.watcher.clean"]
+    assert sorted(applied) == ["dcgm.clean", "dcgm.grafana.clean", "dcgm.prometheus.clean", "dcgm.watcher.clean"]
 
 
 def test_a_password_of_the_exporters_is_not_sent_to_our_own_metrics(compiler) -> None:

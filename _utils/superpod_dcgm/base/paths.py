@@ -87,6 +87,30 @@ PROMETHEUS_RECORD = f"{PROMETHEUS_CONFIG}/record.json"
 PROMETHEUS_GOOD = f"{PROMETHEUS_CONFIG}/last-good"
 PROMETHEUS_RULES = f"{PROMETHEUS_CONFIG}/rules"
 PROMETHEUS_WEB = f"{PROMETHEUS_CONFIG}/web.yml"
+# Grafana: unit, user and places as its packages have them; and what is ours of it.
+GRAFANA_UNIT = "grafana-server.service"
+GRAFANA_USER = "grafana"
+GRAFANA_INI = "/etc/grafana/grafana.ini"
+GRAFANA_PROVISIONING = "/etc/grafana/provisioning"
+GRAFANA_SOURCES_FILE = f"{GRAFANA_PROVISIONING}/datasources/superpod-dcgm.yaml"
+GRAFANA_PROVIDER_FILE = f"{GRAFANA_PROVISIONING}/dashboards/superpod-dcgm.yaml"
+GRAFANA_PROGRAMS = "/usr/share/grafana/bin"
+GRAFANA_DATA = "/var/lib/grafana"
+GRAFANA_CONFIG = "/etc/superpod-grafana"
+GRAFANA_DASHBOARDS = f"{GRAFANA_CONFIG}/dashboards"
+# Made once, and kept as long as the data: the server reads both at each start.
+GRAFANA_PASSWORD = f"{GRAFANA_CONFIG}/admin-password"
+GRAFANA_SECRET_KEY = f"{GRAFANA_CONFIG}/secret-key"
+# What was installed and written; the package's own grafana.ini; the files with which it last came up.
+GRAFANA_RECORD = f"{GRAFANA_CONFIG}/record.json"
+GRAFANA_ORIGINAL = f"{GRAFANA_CONFIG}/grafana.ini.package"
+GRAFANA_GOOD = f"{GRAFANA_CONFIG}/last-good"
+# Where repositories of packages and their keys stand.
+APT = "/etc/apt"
+YUM = "/etc/yum.repos.d"
+RPM_KEYS = "/etc/pki/rpm-gpg"
+# What was put into a Grafana of others.
+GRAFANA_PUT = f"{GRAFANA_CONFIG}/existing.json"
 # The label `job` of exporters, of our own metrics and of the head's; and what Prometheus' configuration calls these
 # jobs, which no job of a site is called: two of one name are refused.
 SCRAPE_JOBS = ("dcgm-exporter", "superpod-dcgm", "superpod-dcgm-head")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from superpod_dcgm.base import paths
-from superpod_dcgm.config import counters, engine_address, matches, monitored, releases
+from superpod_dcgm.config import counters, engine_address, grafana_checks, matches, monitored, releases
 from superpod_dcgm.monitoring import alerts
 
 # Taken on BCM nodes and heads whatever the pillar says.
@@ -20,6 +20,7 @@ _PRIVILEGED = 1024
 _PORTS = {
     **{"exporter": "the exporter", "metrics": "the service of our own metrics"},
     **{"head_metrics": "the service of the watcher's metrics", "prometheus": "our Prometheus"},
+    "grafana": "our Grafana",
 }
 # Names of the environment that other keys set, and that more than the exporter goes by.
 _ENVIRONMENT = {
@@ -68,6 +69,7 @@ def errors(merged: dict[str, Any], pillar: dict[str, Any], compatibility: dict[s
         *monitored.errors(merged, pillar),
         *_users(merged["users"]),
         *alerts.errors(merged),
+        *grafana_checks.errors(merged),
     ]
 
 
@@ -90,6 +92,7 @@ def _listening(merged: dict[str, Any]) -> dict[str, int]:
         "metrics": merged["slurm"]["enabled"] and serves_own_metrics(merged["metrics"]),
         "head_metrics": serves_head_metrics(merged),
         "prometheus": prometheus["enabled"] and prometheus["mode"] == "own" and bool(merged["hosts"]["monitoring"]),
+        "grafana": merged["grafana"]["enabled"] and merged["grafana"]["mode"] == "own",
     }
     return {section: merged[section]["port"] for section, there in has.items() if there}
 

@@ -16,6 +16,7 @@ from superpod_dcgm.monitoring import alerts, ownership, package, rule_files, rul
 _MARK = "__superpod_dcgm__"
 _NOBODY = [{"targets": ["nobody"], "labels": {_MARK: "nobody"}}]
 _DROP_NOBODY = {"source_labels": [_MARK], "regex": "nobody", "action": "drop"}
+UNNAMED = "dcgm.prometheus.unnamed"
 # Of the scrape interval: an exporter may be slow for a while, and its next scrape must not find it busy.
 _PATIENCE = 5 / 6
 
@@ -138,7 +139,7 @@ def states(configuration: dict[str, Any], named: bool) -> list[str]:
     """
     prometheus = configuration["prometheus"]
     if not (named and prometheus["enabled"]):
-        return ["dcgm.prometheus.clean" if left(configuration, named) else "dcgm.prometheus.unnamed"]
+        return ["dcgm.prometheus.clean" if left(configuration, named) else UNNAMED]
     parts = ("install", "config", "service", "superseded") if prometheus["mode"] == "own" else ("existing",)
     return [f"dcgm.prometheus.{part}" for part in (*parts, "alerts")]
 

@@ -137,6 +137,9 @@ def plan(configuration: Mapping[str, Any], fleet: Fleet) -> list[str]:
     if exporter["method"] != "build":
         builder = f"nobody; artifacts are taken from {exporter['store']}"
     monitoring = f"{names(fleet.matched['monitoring'])}: {prometheus['mode']}, port {prometheus['port']}"
+    grafana = configuration["grafana"]
+    if grafana["enabled"]:
+        monitoring += f"; Grafana: {grafana['mode']}, {grafana['url'] or 'port ' + str(grafana['port'])}"
     lines = {
         "head": names(fleet.matched["head"]),
         "nodes": f"{len(fleet.matched['nodes'])}: {names(fleet.matched['nodes'])}",

@@ -1,4 +1,4 @@
-"""How a Prometheus of this machine is asked, by its API and pages."""
+"""How a Prometheus or Grafana of this machine is asked, by its API and pages."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _ASKED = "/api/v1/status/buildinfo"
 @dataclass(frozen=True)
 class Page:
     """
-    Where a Prometheus of this machine answers.
+    Where a Prometheus or Grafana of this machine answers.
 
     ``ca``: the file that its certificate is checked against; its own certificate will do. ``password_file``: the
-    file with the password of ``user``. ``prefix``: what its paths begin with.
+    file with the password of ``user``. ``prefix``: what its paths begin with. ``host``: the address of this machine at
+    which it listens.
     """
 
     port: int
@@ -38,6 +39,7 @@ class Page:
     user: str = ""
     password_file: str = ""
     prefix: str = ""
+    host: str = "127.0.0.1"
 
     def rooted(self) -> Page:
         """Return this page with the prefix that the server has for its paths (``--web.route-prefix``), if it tells."""
@@ -48,15 +50,18 @@ class Page:
         found = replace(self, prefix=prefix)
         return found if prefix.startswith("/") and found.fetch(_ASKED)[0] == 200 else self
 
-    def fetch(self, path: str) -> tuple[int, str]:
+    def fetch(self, path: str, post: bool = False) -> tuple[int, str]:
         """
         Return status and text of a page; status 0 if it does not answer, or not with a good certificate.
 
         The text of a redirection is where it leads.
+
+        :param post: whether it is to do something.
         """
+        host = f"[{self.host}]" if ":" in self.host else self.host
         try:
-            address = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{self.prefix}{path}"
-            request = urllib.request.Request(address)
+            address = f"http{'s' if self.tls else ''}://{host}:{self.port}{self.prefix}{path}"
+            request = urllib.request.Request(address, data=b"" if post else None)
             if self.user:
                 # Not to another place that it may name.
                 request.add_unredirected_header("Authorization", self._credential())

@@ -2,7 +2,8 @@
 # The shared Slurm scripts stay: a node that was down would boot with links to nowhere, and Slurm would drain it.
 # Apply dcgm.slurm.shared_clean to the head by hand after all nodes are cleaned.
 {%- set hosts = salt["saltutil.runner"]("bcm.settings").hosts %}
-{%- for role, sls, match in (("nodes", "dcgm.clean", hosts.nodes), ("monitoring", "dcgm.prometheus.clean", hosts.monitoring)) if match %}
+{%- for role, sls, match in (("nodes", "dcgm.clean", hosts.nodes), ("monitoring", "dcgm.prometheus.clean", hosts.monitoring),
+                            ("monitoring", "dcgm.grafana.clean", hosts.monitoring)) if match %}
 
 Apply {{ sls }} to {{ role }}:
   salt.runner:
