@@ -31,5 +31,7 @@ COUNT = Unit(units.Short, 0)
 HOURS = Unit(units.Short, 0, decimals=1)
 # Milliseconds since 1970.
 AGO = Unit(units.DateTimeFromNow)
+# What is no number, though it may look like one: ids, names.
+NAME = Unit("string")
 # Numbers that stand for words.
 WORD = Unit(units.NoUnit)

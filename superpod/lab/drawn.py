@@ -1,4 +1,4 @@
-"""Our dashboards, drawn with Grafana's UI library: the page is built by npm once, kept outside the checkout, and served."""
+"""Our dashboards, drawn with Grafana's UI library: npm builds the page, once and outside the checkout; it is served."""
 
 from __future__ import annotations
 
@@ -66,6 +66,11 @@ def _build(target: Path, log: Path, progress: image.Progress) -> None:
         page = draft / "built"
         shutil.copy(draft / "index.html", page)
         shutil.copytree(draft / "node_modules/@grafana/ui/dist/public", page / "public/build")
+        # The two weights of the letters that Grafana's style asks for; its own server has them, the library has not.
+        (page / "public/fonts/inter").mkdir(parents=True)
+        for name, weight in (("Regular", 400), ("Medium", 500)):
+            font = draft / f"node_modules/@fontsource/inter/files/inter-latin-{weight}-normal.woff2"
+            shutil.copy(font, page / f"public/fonts/inter/Inter-{name}.woff2")
         (page / STAMP).write_text(target.name + "\n")
         page.rename(target)
     finally:

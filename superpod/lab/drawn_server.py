@@ -21,7 +21,10 @@ from superpod.lab.layout import CHECKOUT
 BOARDS = CHECKOUT / "salt/dcgm/grafana/files"
 # What the page asks; nothing that changes anything.
 ASKED = tuple(f"/prometheus/api/v1/{name}" for name in ("query", "query_range", "series"))
-TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+TYPES = {
+    **{".html": "text/html", ".js": "text/javascript", ".css": "text/css"},
+    **{".svg": "image/svg+xml", ".woff2": "font/woff2"},
+}
 SECONDS = 60
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -73,7 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         # A page of ours reads our Prometheus only.
-        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline' data: blob:")
+        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:")
         self.end_headers()
         self.wfile.write(body)
 

@@ -3,11 +3,11 @@
 import {
   applyFieldOverrides,
   booleanOverrideProcessor,
+  cacheFieldDisplayNames,
   createTheme,
   dataLinksOverrideProcessor,
   displayNameOverrideProcessor,
   FieldColorModeId,
-  fieldColorModeRegistry,
   FieldConfigOptionsRegistry,
   getFieldDisplayValues,
   numberOverrideProcessor,
@@ -93,10 +93,13 @@ export async function arranged(panel, frames, replaceVariables, theme) {
   const mode = COLOURS[panel.type] ?? FieldColorModeId.PaletteClassic;
   const custom = panel.type === "table" ? { ...CELLS, ...defaults.custom } : defaults.custom;
   const fieldConfig = { defaults: { color: { mode }, ...defaults, custom }, overrides };
-  return applyFieldOverrides({
+  const found = applyFieldOverrides({
     ...{ data, fieldConfig, replaceVariables, theme, timeZone: "browser" },
     fieldConfigRegistry: registry,
   });
+  // Tables read their headings there.
+  cacheFieldDisplayNames(found);
+  return found;
 }
 
 // The numbers of a panel of one number, or of bars.
@@ -106,5 +109,3 @@ export function numbers(panel, data, replaceVariables, theme) {
   const { reduceOptions } = panel.options;
   return getFieldDisplayValues({ ...{ fieldConfig, reduceOptions, replaceVariables, theme, data }, timeZone: "browser" });
 }
-
-export const colourOf = (name) => fieldColorModeRegistry.get(name);

@@ -97,7 +97,7 @@ function Row({ panel, name, open, toggle, theme }) {
   return (
     <button style={style} onClick={toggle} disabled={!panel.collapsed}>
       {`${sign} ${name}`}
-      {panel.collapsed && !open && <span style={{ color: theme.colors.text.secondary }}>{` (${panel.panels.length} panels)`}</span>}
+      {panel.collapsed && !open && <span style={{ color: theme.colors.text.secondary }}>{` (${panel.panels.length} panel${panel.panels.length === 1 ? "" : "s"})`}</span>}
     </button>
   );
 }
@@ -171,13 +171,18 @@ async function main() {
   );
 }
 
-// Two frames after the last answer all is drawn.
+// Some frames after the last answer, and after the page has got another size, all is drawn.
+const QUIET = 20;
 let quiet = 0;
+addEventListener("resize", () => {
+  quiet = 0;
+  window.drawn.ready = false;
+});
 function watch() {
   const panels = Object.values(window.drawn.panels);
   const done = panels.length >= (window.drawn.wanted ?? 1) && panels.every(({ state }) => state === "done");
   quiet = done ? quiet + 1 : 0;
-  window.drawn.ready = quiet > 10;
+  window.drawn.ready = quiet > QUIET;
   requestAnimationFrame(watch);
 }
 

@@ -58,6 +58,7 @@ function Numbers({ panel, data, replaceVariables, theme, width, height }) {
       graphMode={panel.options.graphMode}
       textMode={panel.options.textMode}
       justifyMode="auto"
+      text={panel.options.text}
     />
   );
   return (
@@ -72,6 +73,7 @@ function Bars({ panel, data, replaceVariables, theme, width, height }) {
       {...{ width, height, theme, value: value.display, field: value.field, display: value.view?.getFieldDisplayProcessor(value.colIndex) }}
       orientation={VizOrientation.Horizontal}
       displayMode={panel.options.displayMode}
+      text={panel.options.text}
       showUnfilled
     />
   );

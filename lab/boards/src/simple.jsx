@@ -92,7 +92,7 @@ function stretches(time, field) {
 export function StateTimeline({ data, range, theme, width, height }) {
   const rows = data.map((frame) => ({ frame, field: frame.fields.find((one) => one.type === FieldType.number) }));
   const names = rows.map(({ frame, field }) => getFieldDisplayName(field, frame, data));
-  const left = Math.min(width / 3, 12 + 7 * Math.max(...names.map((name) => name.length)));
+  const left = Math.min(width / 3, 12 + 8.5 * Math.max(...names.map((name) => name.length)));
   const [from, to] = [range.from.valueOf(), range.to.valueOf()];
   const tall = (height - BELOW - LEGEND) / rows.length;
   const x = (time) => left + ((Math.min(Math.max(time, from), to) - from) / (to - from)) * (width - left);
