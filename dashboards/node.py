@@ -170,6 +170,7 @@ STATE = [
         Column("Fabric", units.WORD, raw("fabric_health", _GPU), mapping=FABRIC),
         about="Counters as they stand. Rows of memory were remapped after errors that could not be corrected (bad) or"
         " could (weak). With exporter:counters: extended there is more.",
+        height=11,
     ),
 ]
 BOARD = Board(

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import common as cm
 from grafana_foundation_sdk.models import dashboard as m
 
 from dashboards import links, parts
-from dashboards.units import NAME, Unit
+from dashboards.units import NAME, RATIO, Unit
 from dashboards.words import QUIET
 
 _TITLES = {
@@ -21,7 +21,7 @@ _TITLES = {
 }
 # Columns share the width, but are no narrower; Grafana's own 150 would push those of numbers out of sight.
 _NARROW = 70
-_WIDTHS = {"alertname": 220, "gpu": 70, "GPU_I_ID": 80, "xid": 340}
+_WIDTHS = {"alertname": 220, "gpu": 70, "GPU_I_ID": 80, "xid": 380}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def _of_label(label: str, mappings: dict[str, m.ValueMap]) -> list[m.DynamicConf
 
 def _of_column(column: Column) -> list[m.DynamicConfigValue]:
     unit, values = column.unit, dict[str, Any]()
-    values |= {"unit": unit.id, "decimals": unit.decimals, "mappings": [column.mapping] if column.mapping else None}
+    # Below one another, 0.0398% and 75% cannot be compared.
+    decimals = 1 if unit == RATIO else unit.decimals
+    values |= {"unit": unit.id, "decimals": decimals, "mappings": [column.mapping] if column.mapping else None}
     if column.bar:
         values |= {"min": unit.least, "max": unit.most, "thresholds": parts.steps(*column.colours).build()}
         values["custom.cellOptions"] = cm.TableBarGaugeCellOptions(mode=cm.BarGaugeDisplayMode.BASIC)

@@ -26,8 +26,9 @@ HERTZ = Unit(units.Hertz, 0)
 # NVLink, PCIe, networks: by powers of ten.
 RATE = Unit(units.BytesPerSecondSI, 0)
 SECONDS = Unit(units.Seconds, 0)
-# What is counted: GPUs, nodes, alerts. Also GPU hours, since Grafana would make years of them.
-COUNT = Unit(units.Short, 0)
+# What is counted: GPUs, nodes, alerts, all digits of them: "1.99 K" nodes of 2,000 would hide six.
+COUNT = Unit("locale", 0)
+# GPU hours: of Grafana's own hours it makes years.
 HOURS = Unit(units.Short, 0, decimals=1)
 # Milliseconds since 1970.
 AGO = Unit(units.DateTimeFromNow)

@@ -29,6 +29,10 @@ OPTIONS = (
     *("--user-data-dir=/tmp/profile", "--remote-debugging-pipe", "--font-render-hinting=none"),
 )
 COMPLETE = "document.readyState === 'complete'"
+# Where the page ends, which may be above the end of the window.
+END = "Math.max(0, ...[...document.body.children].map((one) => one.offsetTop + one.offsetHeight))"
+# What is out of sight is not drawn by some pages.
+TALL = 4000
 SECONDS = 60.0
 
 
@@ -105,10 +109,10 @@ def look(
     """
     with _opened(page, timeout) as tab:
         tab.call("Emulation.setEmulatedMedia", features=[_scheme(dark)])
-        _resize(tab, width, height)
+        _resize(tab, width, TALL)
         tab.call("Page.navigate", url="file:///tmp/page.html" if isinstance(page, Path) else page)
         tab.wait(f"location.protocol !== 'about:' && {COMPLETE} && ({ready})")
-        _resize(tab, width, max(height, int(tab.evaluate("document.documentElement.scrollHeight"))))
+        _resize(tab, width, max(height, int(tab.evaluate(END))))
         tab.wait(ready)
         quality = {"quality": 80} if kind == "webp" else {}
         answer = tab.evaluate(ask)

@@ -160,6 +160,19 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Json]], list[str]], Break]] = {
         rules.cells,
         lambda found: panel(found, "table")["options"]["sortBy"][0].update(displayName="x"),
     ),
+    "a title that is cut": (rules.seen, lambda found: panel(found, "stat").update(title="Nodes without an answer")),
+    "a good colour for what is missing": (
+        rules.seen,
+        lambda found: panel(found, "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"].pop(0),
+    ),
+    "a job that is a number": (
+        rules.seen,
+        lambda found: panel(found, "table")["fieldConfig"]["overrides"][0]["properties"].pop(0),
+    ),
+    "a legend below": (
+        rules.seen,
+        lambda found: panel(found, "timeseries")["options"]["legend"].update(placement="bottom"),
+    ),
     "an answer that is no table": (rules.cells, lambda found: panel(found, "table")["targets"][0].pop("format")),
 }
 
