@@ -156,21 +156,15 @@ def seen(boards: Boards) -> list[str]:
     """Titles of numbers are not cut, ids and names in tables are not printed as numbers, and legends show all lines."""
 
     def judge(panel: Json) -> list[str]:
-        kind, found, title = panel["type"], [], panel.get("title", "")
-        if kind == "stat" and len(title) > (_SEEN_BESIDE_A_SIGN if panel.get("description") else _SEEN):
+        kind, found = panel["type"], []
+        if kind == "stat" and len(panel["title"]) > (_SEEN_BESIDE_A_SIGN if panel.get("description") else _SEEN):
             found.append("its title is cut")
-        if (
-            kind == "stat"
-            and [step["color"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]][0] != "text"
-        ):
+        if kind == "stat" and panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"] != "text":
             found.append("what is missing has the colour of what is good or bad")
-        if kind == "table":
-            labels = [label for label, unit in _columns(panel).items() if unit != "string"]
-            found += [f"{label} is printed as a number" for label in labels]
-        if kind == "timeseries" and (
-            panel["options"]["legend"]["displayMode"],
-            panel["options"]["legend"]["placement"],
-        ) == (*("table", "bottom"),):
+        labels = _columns(panel) if kind == "table" else {}
+        found += [f"{label} is printed as a number" for label, unit in labels.items() if unit != "string"]
+        legend = panel["options"].get("legend", {})
+        if (legend.get("displayMode"), legend.get("placement")) == ("table", "bottom"):
             found.append("its legend shows three lines")
         return found
 

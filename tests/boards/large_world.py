@@ -93,7 +93,8 @@ def jobs() -> Iterator[str]:
     chance = random.Random(3)
     for number in range(JOBS):
         gpus = 1024 if number == 0 else min(512, 8 * 2 ** int(chance.expovariate(0.9)))
-        who = f'hpc_job="{881000 + 7 * number}",user="user{number % 211:03}",account="lab{number % 37:02}",partition="train"'
+        whose = f'user="user{number % 211:03}",account="lab{number % 37:02}",partition="train"'
+        who = f'hpc_job="{881000 + 7 * number}",{whose}'
         use = min(1, max(0, chance.gauss(0.76, 0.2)))
         values = {"gpus_allocated:sum": gpus, "utilization_ratio:avg": use, "power_watts:sum": gpus * (75 + 590 * use)}
         values["memory_used_bytes:sum"] = gpus * MEMORY * chance.uniform(0.2, 0.9)

@@ -95,7 +95,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Json]], list[str]], Break]] = {
         rules.fitting_units,
         lambda found: [
             one["targets"][0].update(expr=one["targets"][0]["expr"].replace(" / 3.6e6", ""))
-            for one in panels(found["superpod-node.json"])
+            for one in panels(found["superpod-job.json"])
             if one["title"] == "Energy"
         ],
     ),
