@@ -95,7 +95,7 @@ def _arranged(labels: Sequence[str], columns: Sequence[Column]) -> list[m.DataTr
 
 def _of_label(label: str, mappings: dict[str, m.ValueMap]) -> list[m.DynamicConfigValue]:
     # A node has no GPU's number: that is not what is missing.
-    found = [m.DynamicConfigValue(id_val="unit", value=NAME.id), m.DynamicConfigValue(id_val="noValue", value="–")]
+    found = [m.DynamicConfigValue(id_val="unit", value=NAME.id), m.DynamicConfigValue(id_val="noValue", value="-")]
     if label in _WIDTHS:
         found.append(m.DynamicConfigValue(id_val="custom.width", value=_WIDTHS[label]))
     if label in links.OF_COLUMNS:

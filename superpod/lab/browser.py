@@ -133,7 +133,7 @@ def _opened(page: Path | str, timeout: float) -> Iterator[Page]:
     file, port = (str(page.resolve()), None) if isinstance(page, Path) else ("", _port(page))
     program = found()
     if program is None:
-        raise SuperpodError("There is no Chromium: ./setup.sh lab pictures makes one of its own.")
+        raise SuperpodError("There is no Chromium: python -m dashboards pictures makes one of its own.")
     root, name = program
     told, answers = os.pipe(), os.pipe()
     command = ["bash", str(SCRIPTS / "run.sh"), str(root), file, str(told[0]), str(answers[1]), name, *OPTIONS]

@@ -90,6 +90,7 @@ def server(prometheus: str, page: Path, port: int) -> http.server.ThreadingHTTPS
     found = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler, bind_and_activate=False)
     found.socket.close()
     found.socket = listen(port)
+    found.server_address = found.socket.getsockname()
     return found
 
 

@@ -96,7 +96,7 @@ def test_an_address_elsewhere_is_refused(address: str) -> None:
 def test_without_a_chromium_the_sentence_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPERPOD_LAB_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SuperpodError, match="lab pictures"):
+    with pytest.raises(SuperpodError, match="dashboards pictures"):
         browser.look(tmp_path / "page.html")
 
 
