@@ -66,7 +66,7 @@ TIME = [
         Query(f"{_there(_BAR)} - {_hours('allocated', _BAR)}", "free"),
         every="1h",
         width=WHOLE,
-        colours={"used": GOOD, "not used": WARNING, "not known": "purple", "free": "text"},
+        colours={"used": GOOD, "not used": WARNING, "not known": "purple", "free": "super-light-blue"},
     ),
     columns(
         *("Energy", units.KWH),

@@ -127,6 +127,7 @@ TABLE = table_of(
         *("Most memory", units.BYTES),
         f"max by ({DEVICE}) (max_over_time({rows('gpu_job:memory_used_bytes:split', JOB)}[{RANGE}])) and {_FIRST}",
     ),
+    height=11,
     about=f"Those {MOST} that were idle longest; no utilization: not known. A GPU that jobs share counts in parts.",
 )
 _UTILIZATION = f"{_held('used')} / {_held('measured')}"

@@ -68,16 +68,18 @@ def basic(builder: Any, title: str, about: str, unit: Unit, width: int, height: 
     return builder.decimals(unit.decimals) if unit.decimals is not None else builder
 
 
-def legend(width: int, *numbers: str) -> common.VizLegendOptions:
+def legend(width: int, numbers: Sequence[str], queries: Sequence[Query] = ()) -> common.VizLegendOptions:
     """
-    Return the names of lines: beside them with numbers, or below them without, where there is little room.
+    Return the names of lines: with numbers beside them, or without below them where there is little room.
 
-    Below them with numbers, a third of the lines has a name that is seen.
+    With numbers below them a third of the names is seen, unless there is one line only.
     """
-    found = common.VizLegendOptions().show_legend(True)
+    found = common.VizLegendOptions().show_legend(True).display_mode(cm.LegendDisplayMode.TABLE).calcs([*numbers])
+    if len(queries) == 1 and "{{" not in queries[0].legend:
+        return found.placement(cm.LegendPlacement.BOTTOM)
     if width < HALF:
         return found.placement(cm.LegendPlacement.BOTTOM).display_mode(cm.LegendDisplayMode.LIST).calcs([])
-    return found.placement(cm.LegendPlacement.RIGHT).display_mode(cm.LegendDisplayMode.TABLE).calcs([*numbers])
+    return found.placement(cm.LegendPlacement.RIGHT)
 
 
 def coloured(builder: Any, colours: dict[str, str] | None) -> Any:
@@ -101,7 +103,7 @@ def lines(
 ) -> Panel:
     """Return a panel of lines over time; ``nothing`` is shown where there are none."""
     builder = basic(timeseries.Panel(), title, about, unit, width, TALL).targets(asked(queries)).no_value(nothing)
-    builder = coloured(builder.legend(legend(width, "mean", "max", "lastNotNull")), colours)
+    builder = coloured(builder.legend(legend(width, ["mean", "max", "lastNotNull"], queries)), colours)
     tip = common.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.DESCENDING)
     builder = builder.tooltip(tip).line_width(1).show_points(cm.VisibilityMode.NEVER).fill_opacity(30 if stacked else 0)
     # A gap is one: nothing is drawn over it.
@@ -126,7 +128,7 @@ def columns(
 ) -> Panel:
     """Return a panel of stacked columns, one for each time of the length ``every`` (or longer where many are shown)."""
     builder = basic(timeseries.Panel(), title, about, unit, width, TALL).targets(asked(queries)).interval(every)
-    builder = coloured(builder.legend(legend(width, "sum")), colours)
+    builder = coloured(builder.legend(legend(width, ["sum"], queries)), colours)
     tip = common.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.NONE)
     builder = builder.tooltip(tip).draw_style(cm.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     return built(builder.stacking(common.StackingConfig().mode(cm.StackingMode.NORMAL).group("A")))
@@ -185,7 +187,7 @@ def timeline(
     """Return a panel of states over time: numbers that stand for words."""
     builder = basic(statetimeline.Panel(), title, about, WORD, width, TALL).targets(asked(queries)).no_value(nothing)
     builder = builder.mappings([mapping]).merge_values(True).show_value(cm.VisibilityMode.AUTO).row_height(0.8)
-    return built(builder.legend(legend(THIRD)).thresholds(PLAIN))
+    return built(builder.legend(legend(THIRD, [])).thresholds(PLAIN))
 
 
 def words(markdown: str, height: int = 2, width: int = WHOLE) -> Panel:

@@ -42,7 +42,7 @@ class Picture:
 
     def address(self, server: str, begin: int, end: int) -> str:
         """Return where it is to be seen, with a time that ends with its samples."""
-        time = {"from": f"{begin}000", "to": f"{end}000"}
+        time = {"from": f"{begin}000", "to": f"{end}000", "now": f"{end}000"}
         chosen = {f"var-{name}": value for name, value in self.values.items()}
         return f"{server}/d/superpod-{self.board}?{urlencode({**time, **chosen})}"
 

@@ -171,7 +171,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Json]], list[str]], Break]] = {
     ),
     "a legend below": (
         rules.seen,
-        lambda found: panel(found, "timeseries")["options"]["legend"].update(placement="bottom"),
+        lambda found: panel(found, "timeseries")["options"]["legend"].update(placement="bottom", displayMode="table"),
     ),
     "an answer that is no table": (rules.cells, lambda found: panel(found, "table")["targets"][0].pop("format")),
 }
