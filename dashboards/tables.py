@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import common as cm
 from grafana_foundation_sdk.models import dashboard as m
 
 from dashboards import links, parts
-from dashboards.units import NAME, RATIO, Unit
+from dashboards.units import AGO, NAME, RATIO, Unit
 from dashboards.words import QUIET
 
 _TITLES = {
@@ -21,6 +21,7 @@ _TITLES = {
 }
 # Columns share the width, but are no narrower; Grafana's own 150 would push those of numbers out of sight.
 _NARROW = 70
+_AGO = 140
 _WIDTHS = {"alertname": 220, "gpu": 70, "GPU_I_ID": 80, "xid": 380}
 
 
@@ -117,6 +118,9 @@ def _of_column(column: Column) -> list[m.DynamicConfigValue]:
         values["custom.cellOptions"] = cm.TableBarGaugeCellOptions(mode=cm.BarGaugeDisplayMode.BASIC)
     elif column.colours:
         values["thresholds"] = parts.steps(*column.colours, first=QUIET).build()
+    if unit == AGO:
+        # "a few seconds ago"
+        values["custom.width"] = _AGO
     if not column.bar and (column.colours or column.mapping):
         values["custom.cellOptions"] = cm.TableColorTextCellOptions()
     return [m.DynamicConfigValue(id_val=name, value=value) for name, value in values.items() if value is not None]

@@ -114,7 +114,7 @@ def look(
         tab.wait(f"location.protocol !== 'about:' && {COMPLETE} && ({ready})")
         _resize(tab, width, max(height, int(tab.evaluate(END))))
         tab.wait(ready)
-        quality = {"quality": 80} if kind == "webp" else {}
+        quality = {"quality": 60} if kind == "webp" else {}
         answer = tab.evaluate(ask)
         picture = tab.call("Page.captureScreenshot", format=kind, **quality)["data"]
         return Seen(base64.b64decode(picture), tab.errors, answer)

@@ -26,6 +26,16 @@ BUNDLE = (
     *("--outdir=built", "--jsx=automatic", '--define:process.env.NODE_ENV="production"'),
     *("--loader:.svg=dataurl", "--loader:.ttf=empty", "--log-level=error"),
 )
+# The letters that Grafana's style asks for: its own server has them, the library has not.
+FONTS = {
+    "inter/Inter-Regular.woff2": "inter/files/inter-latin-400-normal.woff2",
+    "inter/Inter-Medium.woff2": "inter/files/inter-latin-500-normal.woff2",
+    "inter/Inter-Italic.woff2": "inter/files/inter-latin-400-italic.woff2",
+    "inter/Inter-MediumItalic.woff2": "inter/files/inter-latin-500-italic.woff2",
+    "roboto/L0xTDF4xlVMF-BfR8bXMIhJHg45mwgGEFl0_3vrtSM1J-gEPT5Ese6hmHSh0mQ.woff2": (
+        "roboto-mono/files/roboto-mono-latin-400-normal.woff2"
+    ),
+}
 
 
 def key() -> str:
@@ -66,11 +76,9 @@ def _build(target: Path, log: Path, progress: image.Progress) -> None:
         page = draft / "built"
         shutil.copy(draft / "index.html", page)
         shutil.copytree(draft / "node_modules/@grafana/ui/dist/public", page / "public/build")
-        # The two weights of the letters that Grafana's style asks for; its own server has them, the library has not.
-        (page / "public/fonts/inter").mkdir(parents=True)
-        for name, weight in (("Regular", 400), ("Medium", 500)):
-            font = draft / f"node_modules/@fontsource/inter/files/inter-latin-{weight}-normal.woff2"
-            shutil.copy(font, page / f"public/fonts/inter/Inter-{name}.woff2")
+        for name, file in FONTS.items():
+            (page / "public/fonts" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(draft / "node_modules/@fontsource" / file, page / "public/fonts" / name)
         (page / STAMP).write_text(target.name + "\n")
         page.rename(target)
     finally:

@@ -21,10 +21,12 @@ OTHER = Path(__file__).resolve().parents[2] / "boards/grafana/package-lock.json"
 # What npm does, as far as the build needs it: it takes its options, and brings the bundler, icons and letters.
 NPM = r"""#!/bin/sh
 echo "$@" > "$PWD/../asked"
-mkdir -p node_modules/.bin node_modules/@grafana/ui/dist/public/img node_modules/@fontsource/inter/files
+mkdir -p node_modules/.bin node_modules/@grafana/ui/dist/public/img
+mkdir -p node_modules/@fontsource/inter/files node_modules/@fontsource/roboto-mono/files
 touch node_modules/@grafana/ui/dist/public/img/icon.svg
-touch node_modules/@fontsource/inter/files/inter-latin-400-normal.woff2
-touch node_modules/@fontsource/inter/files/inter-latin-500-normal.woff2
+for one in inter/files/inter-latin-400 inter/files/inter-latin-500 roboto-mono/files/roboto-mono-latin-400; do
+    touch node_modules/@fontsource/$one-normal.woff2 node_modules/@fontsource/$one-italic.woff2
+done
 printf '#!/bin/sh\nmkdir built && touch built/page.js\n' > node_modules/.bin/esbuild
 chmod 755 node_modules/.bin/esbuild
 """
@@ -70,7 +72,7 @@ def test_the_page_is_built_once_and_nothing_else_stays(machine: Path, tmp_path: 
     said: list[str] = []
     page = drawn.ensure(tmp_path / "log", said.append)
     found = {str(path.relative_to(page)) for path in page.rglob("*") if path.is_file()}
-    fonts = {f"public/fonts/inter/Inter-{weight}.woff2" for weight in ("Regular", "Medium")}
+    fonts = {f"public/fonts/{name}" for name in drawn.FONTS}
     assert found == {drawn.STAMP, "index.html", "page.js", "public/build/img/icon.svg", *fonts}
     assert [path.name for path in page.parent.iterdir() if path.is_dir()] == [page.name]
     assert "--ignore-scripts" in (page.parent / "asked").read_text()
