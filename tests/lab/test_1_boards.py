@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,21 @@ def test_a_panel_that_is_refused_is_found(address: str) -> None:
 def test_a_dashboard_that_is_not_there_is_found(address: str) -> None:
     with pytest.raises(SuperpodError, match="404"):
         browser.look(f"{address}/d/superpod-nothing", ready=pictures.READY, timeout=10)
+
+
+PAGE = """<!doctype html><title>x</title><style>body { color-scheme: light dark; height: 3000px }</style>
+<script>
+fetch("ADDRESS/dashboards.json").then(() => console.error("reached"), () => console.error("not reached"));
+document.title = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+throw new Error("planted");
+</script>"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_file_is_seen_whole_and_reaches_nothing(address: str, tmp_path: Path, scheme: str) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(PAGE.replace("ADDRESS", address))
+    found = browser.look(page, scheme == "dark", width=500, ask="[document.title, innerWidth, innerHeight]")
+    assert (found.answer[:2], found.answer[2] >= 3000) == ([scheme, 500], True)
+    assert any("planted" in error for error in found.errors)
+    assert "reached" not in found.errors
