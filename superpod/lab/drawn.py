@@ -70,7 +70,7 @@ def _build(target: Path, log: Path, progress: image.Progress) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     try:
         shutil.copytree(SOURCES, draft)
-        progress("Grafana's UI library by npm, for the dashboards (once; 400 packages, less than a minute)")
+        progress("Grafana's UI library by npm, for the dashboards (once; 400 packages, a minute or two)")
         _run([*NPM, f"--cache={draft / 'npm'}"], draft, log)
         _run(BUNDLE, draft, log)
         page = draft / "built"
