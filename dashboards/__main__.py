@@ -23,9 +23,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["pictures"]:
+    if sys.argv[1:2] == ["pictures"]:
         from dashboards import pictures
 
-        pictures.main()
+        pictures.main(*sys.argv[2:])
     else:
         main()

@@ -74,11 +74,12 @@ EACH = table_of(
 )
 TIME = [
     lines(
-        *("GPUs in jobs", units.COUNT),
+        *("GPUs in jobs", units.MANY),
         Query(_sum("gpus:count"), "there are"),
         Query(_sum("gpus_allocated:sum"), "in jobs"),
-        Query(f"{_sum('gpu_hours_used:increase1m')} * 60", "in jobs, times utilization"),
-        about="The distance of the lines is what is free, and what is held and not used or not known.",
+        Query(f"{_sum('gpu_hours_used:increase1m')} * 60", "used"),
+        about="Used: in jobs, times utilization. Between the lines is what is free, and what is held and not used or"
+        " not known.",
     ),
     lines(
         *("Utilization", units.RATIO, Query(_each("utilization_ratio:avg"), "{{cluster}}")),

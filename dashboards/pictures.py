@@ -89,8 +89,8 @@ def served(prometheus: str, page: Path) -> Iterator[str]:
         server.server_close()
 
 
-def main() -> None:
-    """Write all pictures into docs/images."""
+def main(*names: str) -> None:
+    """Write pictures into docs/images: all, or those of some names."""
     sys.path.insert(0, str(REPOSITORY / "tests/boards"))
     board_server, small, large = map(import_module, ("board_server", "picture_world", "large_world"))
     FOLDER.mkdir(exist_ok=True)
@@ -100,12 +100,15 @@ def main() -> None:
         page = drawn.ensure(log, print)
         # What is recorded of the large one is made up, too.
         for world, rules in ((small, True), (large, False)):
+            here = [one for one in PICTURES if one.large == (world is large) and (not names or one.name in names)]
+            if not here:
+                continue
             print(f"A database of {world.CLUSTER}", flush=True)
             place = Path(name, world.CLUSTER)
             place.mkdir()
             data = board_server.make(place, world.openmetrics(), world.BEGIN, world.END, rules)
             with board_server.running("3", data) as prometheus, served(prometheus.address, page) as address:
-                for picture in (one for one in PICTURES if one.large == (world is large)):
+                for picture in here:
                     seen = look(picture, address, world.BEGIN, world.END)
                     (FOLDER / f"{picture.name}.webp").write_bytes(seen.picture)
                     print(f"docs/images/{picture.name}.webp: {len(seen.picture) // 1024} KiB", flush=True)
