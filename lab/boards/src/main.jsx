@@ -190,5 +190,9 @@ function watch() {
   requestAnimationFrame(watch);
 }
 
-main();
+main().catch((error) => {
+  document.getElementById("root").textContent = `There is no such dashboard: ${error.message}`;
+  window.drawn.wanted = 1;
+  told({ id: 0, title: "page" }, { state: "done", error: error.message });
+});
 watch();
