@@ -71,7 +71,7 @@ def test_a_dashboard_that_is_not_there_is_found(address: str) -> None:
         seen(address, pictures.Picture("nothing"))
 
 
-PAGE = """<!doctype html><title>x</title><style>body { color-scheme: light dark; height: 3000px }</style>
+PAGE = """<!doctype html><title>x</title><style>:root { color-scheme: light dark } p { height: 3000px }</style><p></p>
 <script>
 fetch("ADDRESS/dashboards.json").then(() => console.error("reached"), () => console.error("not reached"));
 document.title = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
