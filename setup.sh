@@ -7,7 +7,7 @@ venv=${SUPERPOD_VENV:-$here/.venv}
 # What sudo keeps of the environment: where to look for packages, and what tests and lab are told.
 kept=CI,TERM,NO_COLOR,SUPERPOD_LAB,SUPERPOD_LAB_CACHE,SUPERPOD_LAB_STATE,SUPERPOD_DEBIAN_MIRROR,SSL_CERT_FILE,PIP_CERT
 kept+=,PIP_INDEX_URL,PIP_EXTRA_INDEX_URL,PIP_FIND_LINKS,http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY
-kept+=,GOPROXY,GOSUMDB,GOPRIVATE,GONOPROXY,GONOSUMDB
+kept+=,NPM_CONFIG_REGISTRY,npm_config_registry,NODE_EXTRA_CA_CERTS,GOPROXY,GOSUMDB,GOPRIVATE,GONOPROXY,GONOSUMDB
 
 say() { printf '%s\n' "$*"; }
 

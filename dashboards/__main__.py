@@ -1,4 +1,4 @@
-"""Write the dashboards' JSON into salt/dcgm/grafana/files."""
+"""Write the dashboards' JSON into salt/dcgm/grafana/files; with the word ``pictures`` those of the docs."""
 
 from __future__ import annotations
 
@@ -23,4 +23,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["pictures"]:
+        from dashboards import pictures
+
+        pictures.main(*sys.argv[2:])
+    else:
+        main()

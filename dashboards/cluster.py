@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dashboards import links, units
 from dashboards.board import Board, Row
-from dashboards.parts import HALF, THIRD, Query, heat, lines, number, numbers, steps
+from dashboards.parts import HALF, NONE, THIRD, Query, heat, lines, number, numbers, steps
 from dashboards.queries import CLUSTERS, KWH, OWNER, amount, firing, mean_of_clusters, or_zero, own, ratio, rows
 from dashboards.tables import Column, table_of
 from dashboards.variables import clusters
-from dashboards.words import BAD, WARNING
+from dashboards.words import BAD, SEVERITY_COLOURS, WARNING
 
 _UP = f"max by (cluster, host) ({own('up', CLUSTERS)})"
 _RULES = f"sum({rows('cluster:gpus:count', CLUSTERS)})"
@@ -29,30 +29,29 @@ def _alerts(severity: str) -> str:
 
 
 NOW = numbers(
-    number("Nodes that answer", units.COUNT, Query(f"sum({_UP})")),
+    number("Nodes answering", units.COUNT, Query(f"sum({_UP})")),
     number(
-        *("Nodes without an answer", units.COUNT, Query(f"sum(1 - {_UP})")),
-        about="Targets of Prometheus whose dcgm-exporter cannot be scraped.",
+        *("No answer", units.COUNT, Query(f"sum(1 - {_UP})")),
+        about="Nodes: targets of Prometheus whose dcgm-exporter cannot be scraped.",
         colours=steps((1, BAD)),
     ),
     number("GPUs", units.COUNT, Query(_sum("gpus:count"))),
     number("GPUs in jobs", units.RATIO, Query(ratio(_sum("gpus_allocated:sum"), _sum("gpus:count")))),
     number(
-        *("Utilization of all GPUs", units.RATIO, Query(mean_of_clusters("cluster:utilization_ratio:avg"))),
+        *("Utilization", units.RATIO, Query(mean_of_clusters("cluster:utilization_ratio:avg"))),
         about="Of those whose utilization is known, in jobs or not.",
-    ),
-    number(
-        *("Memory in use", units.RATIO, Query(ratio(_sum("memory_used_bytes:sum"), _sum("memory_capacity_bytes:sum")))),
     ),
     number("Power", units.WATTS, Query(_sum("power_watts:sum")), about="Of the boards of all GPUs."),
     number(
-        *("Critical alerts", units.COUNT),
+        *("Critical", units.COUNT),
         Query(_alerts("critical")),
+        about="Alerts that fire.",
         colours=steps((1, BAD)),
     ),
     number(
         *("Warnings", units.COUNT),
         Query(_alerts("warning")),
+        about="Alerts that fire.",
         colours=steps((1, WARNING)),
     ),
 )
@@ -63,19 +62,24 @@ EACH = table_of(
     Column("Nodes that answer", units.COUNT, f"sum by (cluster) ({_UP})"),
     Column("In jobs", units.RATIO, f"{_each('gpus_allocated:sum')} / {_each('gpus:count')}", bar=True),
     Column("Utilization", units.RATIO, _each("utilization_ratio:avg"), bar=True),
+    Column(
+        *("Memory in use", units.RATIO, f"{_each('memory_used_bytes:sum')} / {_each('memory_capacity_bytes:sum')}"),
+        bar=True,
+    ),
     Column("Power", units.WATTS, _each("power_watts:sum")),
     Column("Energy", units.KWH, amount("cluster:energy_joules:increase1m", CLUSTERS, "cluster") + KWH),
     Column("Hottest GPU", units.CELSIUS, f"max by (cluster) ({rows('node:temperature_celsius:max', CLUSTERS)})"),
     about="Energy: of the time that is shown.",
-    height=6,
+    height=5,
 )
 TIME = [
     lines(
-        *("GPUs in jobs", units.COUNT),
+        *("GPUs in jobs", units.MANY),
         Query(_sum("gpus:count"), "there are"),
         Query(_sum("gpus_allocated:sum"), "in jobs"),
-        Query(f"{_sum('gpu_hours_used:increase1m')} * 60", "in jobs, times utilization"),
-        about="The distance of the lines is what is free, and what is held and not used or not known.",
+        Query(f"{_sum('gpu_hours_used:increase1m')} * 60", "used"),
+        about="Used: in jobs, times utilization. Between the lines is what is free, and what is held and not used or"
+        " not known.",
     ),
     lines(
         *("Utilization", units.RATIO, Query(_each("utilization_ratio:avg"), "{{cluster}}")),
@@ -87,6 +91,8 @@ TIME = [
         *("Alerts that fire", units.COUNT, Query(f"count by (severity) ({firing(CLUSTERS)})", "{{severity}}")),
         width=THIRD,
         stacked=True,
+        colours=SEVERITY_COLOURS,
+        nothing=NONE,
     ),
 ]
 SPREAD = [
@@ -121,12 +127,13 @@ NODES = [
         width=HALF,
     ),
     table_of(
-        "Nodes with jobs that do least",
+        "Nodes with jobs, least busy first",
         ["cluster", "host"],
         Column("Utilization", units.RATIO, _LAZY, bar=True),
         Column("GPUs in jobs", units.COUNT, _of("node:gpus_allocated:sum", _LAZY)),
         Column("Power", units.WATTS, _of("node:power_watts:sum", _LAZY)),
         width=HALF,
+        least_first=True,
     ),
 ]
 JOBS = [
@@ -143,8 +150,9 @@ JOBS = [
         "Nodes without an answer",
         ["cluster", "host"],
         Column("Exporters", units.COUNT, _DOWN),
-        about=f"Up to {_FEW}. Empty: all answer.",
+        about=f"Up to {_FEW}.",
         width=THIRD,
+        nothing=NONE,
     ),
 ]
 BOARD = Board(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import links, units
 from dashboards.board import Board, Row
-from dashboards.parts import HALF, WHOLE, Query, columns, lines, number, numbers, steps, words
+from dashboards.parts import HALF, NONE, WHOLE, Query, columns, lines, number, numbers, steps, words
 from dashboards.queries import CLUSTERS, KWH, MOST, OWNER, RANGE, amount, leading, ratio, rows
 from dashboards.tables import Column, table_of
 from dashboards.variables import clusters
@@ -30,14 +30,14 @@ def _energy(record: str = "energy_joules", time: str = RANGE) -> str:
 
 
 NOW = numbers(
-    number("GPU hours there were", units.HOURS, Query(_there())),
+    number("GPU hours", units.HOURS, Query(_there()), about="That there were."),
     number(
         *("Held by jobs", units.RATIO, Query(ratio(_hours("allocated"), f"({_there()})"))),
         colours=steps((0.5, WARNING), (0.8, GOOD), first=BAD),
     ),
     number(
-        *("Utilization in jobs", units.RATIO, Query(ratio(_hours("used"), _hours("measured")))),
-        about="Mean of what jobs held and of which it is known.",
+        *("Utilization", units.RATIO, Query(ratio(_hours("used"), _hours("measured")))),
+        about="Mean of the GPU hours that jobs held and of which it is known.",
         colours=steps((0.2, WARNING), (0.5, GOOD), first=BAD),
     ),
     number(
@@ -48,12 +48,12 @@ NOW = numbers(
     number("Idle GPU hours", units.HOURS, Query(_hours("idle")), about="Held by jobs, and known to be idle."),
     number("Energy", units.KWH, Query(_energy())),
     number(
-        *("Energy without a job", units.RATIO),
+        *("Not in jobs", units.RATIO),
         Query(ratio(_energy("energy_joules_unallocated"), f"({_energy()})")),
-        about="Of GPUs and slices that no job held.",
+        about="Energy of GPUs and slices that no job held.",
     ),
     number(
-        *("Energy of a used GPU hour", units.KWH, Query(ratio(_energy(), _hours("used")))),
+        *("Per used hour", units.KWH, Query(ratio(_energy(), _hours("used")))),
         about="All energy, through GPU hours times utilization.",
     ),
 )
@@ -66,6 +66,7 @@ TIME = [
         Query(f"{_there(_BAR)} - {_hours('allocated', _BAR)}", "free"),
         every="1h",
         width=WHOLE,
+        colours={"used": GOOD, "not used": WARNING, "not known": "purple", "free": "super-light-blue"},
     ),
     columns(
         *("Energy", units.KWH),
@@ -106,13 +107,14 @@ def _job(kind: str) -> str:
 
 WASTE = [
     table_of(
-        "Jobs with most idle GPU hours, last 24 hours",
+        "Jobs with most idle GPU hours",
         ["cluster", "hpc_job", "user", "account", "partition"],
         Column(
             *("Idle GPU hours", units.HOURS, f"topk(20, {_job('idle')} > 0)"),
             colours=((1, WARNING), (100, BAD)),
         ),
-        about="Held by a job, and known to be idle. Empty: none.",
+        about="Held by a job, and known to be idle.",
+        nothing=NONE,
         last="24h",
     ),
 ]

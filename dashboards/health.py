@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dashboards import links, units
 from dashboards.board import Board, Row
-from dashboards.parts import HALF, QUARTER, THIRD, Query, bars, heat, lines, number, numbers, steps
+from dashboards.parts import HALF, NONE, QUARTER, THIRD, Query, bars, heat, lines, number, numbers, steps
 from dashboards.queries import BOARD as OF_GPU
 from dashboards.queries import CLUSTERS, MOST, firing, minutes, or_zero, own, raw, rows, since, xids
 from dashboards.tables import Column, table_of
 from dashboards.variables import choice, clusters
-from dashboards.words import BAD, HEALTH, NOTED, SEVERITIES, WARNING, XIDS
+from dashboards.words import BAD, HEALTH, NOTED, QUIET, SEVERITIES, SEVERITY_COLOURS, WARNING, XIDS
 
 _SHOWN = f'{CLUSTERS},severity=~"$severity"'
 _UP = f"max by (cluster, host) ({own('up', CLUSTERS)})"
 _RULES = f"sum({rows('cluster:gpus:count', CLUSTERS)})"
 _XIDS = xids(CLUSTERS)
+_BAD_HEALTH = own("DCGM_EXP_GPU_HEALTH_STATUS", f'{CLUSTERS},health_watch="ALL"')
 
 
 def _alerts(severity: str) -> str:
@@ -30,16 +31,26 @@ NOW = numbers(
     number("Critical", units.COUNT, Query(_alerts("critical")), colours=steps((1, BAD)), about="Alerts that fire."),
     number("Warnings", units.COUNT, Query(_alerts("warning")), colours=steps((1, WARNING)), about="Alerts that fire."),
     number("Information", units.COUNT, Query(_alerts("info")), colours=steps((1, NOTED)), about="Alerts that fire."),
-    number("Nodes without an answer", units.COUNT, Query(f"sum(1 - {_UP})"), colours=steps((1, BAD))),
     number(
-        *("GPUs with an XID", units.COUNT),
+        *("No answer", units.COUNT, Query(f"sum(1 - {_UP})")),
+        about="Nodes whose dcgm-exporter cannot be scraped.",
+        colours=steps((1, BAD)),
+    ),
+    number(
+        *("With an XID", units.COUNT),
         Query(or_zero(f"count(group by ({OF_GPU}) ({_XIDS}))", _RULES)),
-        about="Within the last minutes, of the application's fault too.",
+        about="GPUs, within the last minutes, of the application's fault too.",
         colours=steps((1, WARNING)),
     ),
     number(
-        *("Nodes free for maintenance", units.COUNT, Query(f"sum({_ours('superpod_dcgm_gpus_freed')})")),
-        about="Their alerts on missing exporters are quiet.",
+        *("Not healthy", units.COUNT),
+        Query(f"sum(max by ({OF_GPU}) ({_BAD_HEALTH}) > bool 0)"),
+        about="GPUs, by DCGM's own watches, which exporter:counters: extended shows.",
+        colours=steps((1, WARNING)),
+    ),
+    number(
+        *("In maintenance", units.COUNT, Query(f"sum({_ours('superpod_dcgm_gpus_freed')})")),
+        about="Nodes whose alerts on missing exporters are quiet.",
     ),
     number(
         "Hottest GPU", units.CELSIUS, Query(f"max({_ours('node:temperature_celsius:max')})"), colours=steps((87, BAD))
@@ -50,7 +61,8 @@ ALERTS = [
         "Alerts by name",
         ["alertname", "severity"],
         Column("Firing", units.COUNT, f"count by (alertname, severity) ({firing(_SHOWN)})"),
-        about="docs/runbooks.md says of each what it means and what to do. Empty: none fires.",
+        about="docs/runbooks.md says of each what it means and what to do.",
+        nothing=NONE,
         mappings={"severity": SEVERITIES},
         width=THIRD,
     ),
@@ -58,15 +70,23 @@ ALERTS = [
         f"Newest {MOST} alerts",
         ["alertname", "severity", "cluster", "host", "gpu"],
         Column("Since", units.AGO, since(_SHOWN, "alertname, severity, cluster, host, gpu")),
-        about="Empty: none fires.",
+        nothing=NONE,
         mappings={"severity": SEVERITIES},
         width=THIRD * 2,
     ),
     lines(
         *("Alerts that fire", units.COUNT, Query(f"count by (severity) ({firing(_SHOWN)})", "{{severity}}")),
         stacked=True,
+        colours=SEVERITY_COLOURS,
+        nothing=NONE,
     ),
-    lines("GPUs with an XID, by XID", units.COUNT, Query(f"count by (xid) ({_XIDS})", "XID {{xid}}"), stacked=True),
+    lines(
+        "GPUs with an XID, by XID",
+        units.COUNT,
+        Query(f"count by (xid) ({_XIDS})", "XID {{xid}}"),
+        stacked=True,
+        nothing=NONE,
+    ),
 ]
 _TOLD = minutes(_XIDS)
 XID_TABLES = [
@@ -75,7 +95,8 @@ XID_TABLES = [
         ["cluster", "xid"],
         Column("GPUs", units.COUNT, f"topk({MOST}, count by (cluster, xid) ({_TOLD}))"),
         mappings={"xid": XIDS},
-        about="By how many GPUs had one. Empty: none.",
+        about="By how many GPUs had one.",
+        nothing=NONE,
         width=HALF,
     ),
     table_of(
@@ -83,11 +104,11 @@ XID_TABLES = [
         ["cluster", "host", "gpu", "xid"],
         Column("Minutes", units.COUNT, f"topk({MOST}, {_TOLD})"),
         mappings={"xid": XIDS},
-        about="How long each was told within the time that is shown, to 5 minutes. Empty: none.",
+        about="How long each was told within the time that is shown, to 5 minutes.",
+        nothing=NONE,
         width=HALF,
     ),
 ]
-_BAD_HEALTH = own("DCGM_EXP_GPU_HEALTH_STATUS", f'{CLUSTERS},health_watch="ALL"')
 _EVENTS = 'clock_event=~"hw_slowdown|hw_thermal|hw_power_brake|sw_thermal|power_cap"'
 _SLOWED = own("DCGM_EXP_CLOCK_EVENTS_COUNT", f"{CLUSTERS},{_EVENTS}")
 
@@ -102,22 +123,24 @@ GPUS = [
         "Health by DCGM's own watches",
         ["cluster", "host", "gpu"],
         Column("Health", units.WORD, f"topk({MOST}, max by ({OF_GPU}) ({_BAD_HEALTH}) > 0)", mapping=HEALTH),
-        about=f"Up to {MOST} that are not good. Empty: all are good, or exporter:counters is not extended.",
+        about=f"Up to {MOST} that are not good. exporter:counters: extended shows them.",
+        nothing=NONE,
         width=THIRD,
     ),
     bars(
         *("GPUs slowed down, by reason", units.COUNT),
         Query(f"count by (clock_event) (max by ({OF_GPU}, clock_event) ({_SLOWED}) > 0)", "{{clock_event}}"),
         about="power_cap is normal at full load.",
+        names={"power_cap": QUIET, "hw_.*|sw_thermal": WARNING},
     ),
     bars(
         *("GPUs with bad memory", units.COUNT),
         *(
             Query(_gpus_with(key), name)
             for name, key in (
-                ("rows remapped after an error", "rows_remapped_uncorrectable"),
+                ("rows remapped", "rows_remapped_uncorrectable"),
                 ("remap failed", "row_remap_failed"),
-                ("wait for a reset", "row_remap_pending"),
+                ("need a reset", "row_remap_pending"),
                 ("double-bit errors", "ecc_double_bit"),
             )
         ),
@@ -135,7 +158,6 @@ GPUS = [
             colours=((80, WARNING), (87, BAD)),
         ),
         width=HALF,
-        height=8,
     ),
 ]
 _DOWN = f"topk({MOST}, ({_UP} == 0) + 1)"
@@ -144,7 +166,8 @@ NODES = [
         "Nodes without an answer",
         ["cluster", "host"],
         Column("Exporters", units.COUNT, _DOWN),
-        about=f"Up to {MOST}. Empty: all answer.",
+        about=f"Up to {MOST}.",
+        nothing=NONE,
         width=QUARTER,
     ),
     table_of(
@@ -171,10 +194,10 @@ NODES = [
     ),
     bars(
         *("Nodes whose own metrics have a fault", units.COUNT),
-        Query(f"sum({_ours('superpod_dcgm_kernel_log_ok')} == bool 0)", "kernel log is not read"),
-        Query(f"sum({_ours('dcgm_job_map_device_table_ok')} == bool 0)", "device table is old"),
-        Query(f"sum({_ours('dcgm_job_map_device_table_guessed')})", "device table is guessed"),
-        Query(f"sum({_ours('dcgm_job_map_reconcile_ok')} == bool 0)", "job map is not reconciled"),
+        Query(f"sum({_ours('superpod_dcgm_kernel_log_ok')} == bool 0)", "kernel log unread"),
+        Query(f"sum({_ours('dcgm_job_map_device_table_ok')} == bool 0)", "device table old"),
+        Query(f"sum({_ours('dcgm_job_map_device_table_guessed')})", "device table guessed"),
+        Query(f"sum({_ours('dcgm_job_map_reconcile_ok')} == bool 0)", "job map not reconciled"),
         colours=steps((1, WARNING)),
         width=HALF,
     ),
@@ -187,7 +210,6 @@ NODES = [
             colours=((10, WARNING),),
         ),
         width=HALF,
-        height=8,
     ),
 ]
 BOARD = Board(

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import prometheus
 
 from dashboards import links, units
 from dashboards.board import Board, Row
-from dashboards.parts import HALF, THIRD, WHOLE, Query, lines, number, numbers, steps, words
+from dashboards.parts import HALF, NONE, THIRD, WHOLE, Query, lines, number, numbers, steps, words
 from dashboards.queries import BOARD as OF_GPU
 from dashboards.queries import (
     DEVICE,
@@ -77,7 +77,7 @@ NOW = numbers(
     ),
     number("Idle GPU hours", units.HOURS, Query(_hours("idle")), about="Held, and known to be idle."),
     number(
-        *("GPUs never used", units.COUNT),
+        *("Unused GPUs", units.COUNT),
         Query(or_zero(f"count({_minutes('idle')} >= {_minutes('measured')})", f"({_hours('measured')} > 0)")),
         about="Idle in all the time that is known of them.",
         colours=steps((1, BAD)),
@@ -127,6 +127,7 @@ TABLE = table_of(
         *("Most memory", units.BYTES),
         f"max by ({DEVICE}) (max_over_time({rows('gpu_job:memory_used_bytes:split', JOB)}[{RANGE}])) and {_FIRST}",
     ),
+    height=11,
     about=f"Those {MOST} that were idle longest; no utilization: not known. A GPU that jobs share counts in parts.",
 )
 _UTILIZATION = f"{_held('used')} / {_held('measured')}"
@@ -176,7 +177,8 @@ HAPPENED = [
         "Alerts on its nodes",
         ["alertname", "severity", "cluster", "host", "gpu"],
         Column("Minutes", units.COUNT, f"topk({MOST}, max by ({_BY}) ({minutes(_ALERTED)}))"),
-        about="While the job ran there, also on GPUs of others. Empty: none.",
+        about="While the job ran there, also on GPUs of others.",
+        nothing=NONE,
         mappings={"severity": SEVERITIES},
         width=HALF,
     ),
@@ -184,7 +186,8 @@ HAPPENED = [
         "XIDs of its GPUs",
         ["cluster", "host", "gpu", "xid"],
         Column("Minutes", units.COUNT, f"topk({MOST}, {minutes(_XIDS)})"),
-        about="While the job held them. Empty: none.",
+        about="While the job held them.",
+        nothing=NONE,
         mappings={"xid": XIDS},
         width=HALF,
     ),
@@ -206,7 +209,7 @@ BOARD = Board(
     time="12h",
     refresh="1m",
     variables=[cluster(), job(), hosts_of_job()],
-    first=[words(_HINT, 4, WHOLE), *NOW, WHO],
+    first=[words(_HINT, 3, WHOLE), *NOW, WHO],
     rows=[
         Row("All its GPUs", [*TOGETHER, TABLE]),
         Row("Each GPU on $hosts", GPUS),

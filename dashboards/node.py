@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dashboards import links, machine, units
 from dashboards.board import Board, Row
-from dashboards.parts import HALF, THIRD, Query, lines, number, numbers, steps, timeline
+from dashboards.parts import HALF, NONE, THIRD, Query, lines, number, numbers, steps, timeline
 from dashboards.queries import BOARD as OF_GPU
 from dashboards.queries import (
     DEVICE,
-    KWH,
     MOST,
     NODE,
     OWNER,
-    amount,
     few,
     firing,
     minutes,
@@ -64,15 +62,11 @@ NOW = numbers(
     ),
     number("Power", units.WATTS, Query(_node("power_watts:sum")), about="Of the boards of its GPUs."),
     number(
-        *("Energy", units.KWH, Query(amount("node:energy_joules:increase1m", NODE) + KWH)),
-        about="Of the time that is shown.",
-    ),
-    number(
         *("Hottest GPU", units.CELSIUS, Query(_node("temperature_celsius:max"))),
         colours=steps((80, WARNING), (87, BAD)),
     ),
     number(
-        *("Alerts that fire", units.COUNT, Query(or_zero(f"count({firing(NODE)})", _KNOWN))), colours=steps((1, BAD))
+        *("Alerts", units.COUNT, Query(or_zero(f"count({firing(NODE)})", f"sum({_KNOWN})"))), colours=steps((1, BAD))
     ),
 )
 JOBS = table_of(
@@ -85,7 +79,7 @@ JOBS = table_of(
     ),
     Column("Memory", units.BYTES, f"sum by ({_JOB}) ({rows('gpu_job:memory_used_bytes:split', _GPU)})"),
     about="What they hold of the chosen GPUs now. A GPU that several share counts in parts.",
-    height=7,
+    height=6,
 )
 GPUS = [
     lines("Utilization", units.RATIO, _devices("utilization_ratio:max", "avg"), about="No line: not known."),
@@ -132,13 +126,15 @@ STATE = [
         "XIDs",
         Query(f"max by (gpu, xid) ({_XIDS})", "GPU {{gpu}}, XID {{xid}}"),
         mapping=EVENTS,
-        about="Errors of the driver by GPU, of DCGM and the kernel log, for 10 minutes each. Empty: none.",
+        about="Errors of the driver by GPU, of DCGM and the kernel log, for 10 minutes each.",
+        nothing=NONE,
     ),
     table_of(
         "Alerts that fire",
         ["alertname", "severity", "gpu"],
         Column("Since", units.AGO, since(NODE, "alertname, severity, gpu")),
-        about="docs/runbooks.md says of each what it means and what to do. Empty: none.",
+        about="docs/runbooks.md says of each what it means and what to do.",
+        nothing=NONE,
         mappings={"severity": SEVERITIES},
         width=HALF,
     ),
@@ -147,7 +143,8 @@ STATE = [
         ["gpu", "xid"],
         Column("Minutes", units.COUNT, f"topk({MOST}, {minutes(_XIDS)})"),
         mappings={"xid": XIDS},
-        about="How long each was told, to 5 minutes. Empty: none.",
+        about="How long each was told, to 5 minutes.",
+        nothing=NONE,
         width=HALF,
     ),
     table_of(
@@ -156,22 +153,24 @@ STATE = [
         *(
             Column(title, units.COUNT, raw(key, _GPU), colours=((1, colour),))
             for title, key, colour in (
-                ("Rows remapped, uncorrectable", "rows_remapped_uncorrectable", WARNING),
-                ("Rows remapped, correctable", "rows_remapped_correctable", "text"),
-                ("Double-bit errors", "ecc_double_bit", BAD),
-                ("Single-bit errors", "ecc_single_bit", "text"),
+                ("Bad rows", "rows_remapped_uncorrectable", WARNING),
+                ("Weak rows", "rows_remapped_correctable", "text"),
+                ("Double-bit", "ecc_double_bit", BAD),
+                ("Single-bit", "ecc_single_bit", "text"),
                 ("PCIe replays", "pcie_replays", "text"),
-                ("NVLink replays", "nvlink_replays", WARNING),
-                ("NVLink recoveries", "nvlink_recoveries", WARNING),
+                ("Link replays", "nvlink_replays", WARNING),
+                ("Link recoveries", "nvlink_recoveries", WARNING),
             )
         ),
         *(
             Column(title, units.WORD, raw(key, _GPU), mapping=YES_IS_BAD)
             for title, key in (("Remap failed", "row_remap_failed"), ("Remap pending", "row_remap_pending"))
         ),
-        Column("Recovery action", units.COUNT, raw("recovery_action", _GPU), colours=((1, BAD),)),
+        Column("Recovery", units.COUNT, raw("recovery_action", _GPU), colours=((1, BAD),)),
         Column("Fabric", units.WORD, raw("fabric_health", _GPU), mapping=FABRIC),
-        about="Counters of the GPU as they stand; with exporter:counters: extended there are more.",
+        about="Counters as they stand. Rows of memory were remapped after errors that could not be corrected (bad) or"
+        " could (weak). With exporter:counters: extended there is more.",
+        height=11,
     ),
 ]
 BOARD = Board(

@@ -16,12 +16,14 @@ from grafana_foundation_sdk.models import text as tm
 
 from dashboards.units import COUNT, WORD, Unit
 from dashboards.variables import DATASOURCE
-from dashboards.words import GOOD
+from dashboards.words import GOOD, QUIET
 
 MISSING = "not reported"
+# Of what is there only when something happened: nothing did, or nobody tells.
+NONE = "none reported"
 # Widths of a panel, of 24 columns.
 WHOLE, HALF, THIRD, QUARTER, SIXTH, EIGHTH = 24, 12, 8, 6, 4, 3
-_TALL, _LOW = 8, 4
+TALL, _LOW = 8, 4
 # Cells of a heat map from left to right: more are not seen, and cost.
 _CELLS = 300
 Panel = m.Panel
@@ -48,8 +50,9 @@ def asked(queries: Iterable[Query], instant: bool = False, kind: str = "") -> li
 
 
 def steps(*bounds: tuple[float, str], first: str = GOOD) -> d.ThresholdsConfig:
-    """Return colours: ``first``, and others from bounds on."""
-    found = [m.Threshold(value=None, color=first), *(m.Threshold(value=value, color=name) for value, name in bounds)]
+    """Return colours: ``first`` from 0 on, and others from bounds on. What is missing has none."""
+    all_bounds = ((None, QUIET), (0, first), *bounds)
+    found = [m.Threshold(value=value, color=name) for value, name in all_bounds]
     return d.ThresholdsConfig().mode(m.ThresholdsMode.ABSOLUTE).steps(found)
 
 
@@ -65,6 +68,28 @@ def basic(builder: Any, title: str, about: str, unit: Unit, width: int, height: 
     return builder.decimals(unit.decimals) if unit.decimals is not None else builder
 
 
+def legend(width: int, numbers: Sequence[str], queries: Sequence[Query] = ()) -> common.VizLegendOptions:
+    """
+    Return the names of lines: with numbers beside them, or without below them where there is little room.
+
+    With numbers below them a third of the names is seen, unless there is one line only.
+    """
+    found = common.VizLegendOptions().show_legend(True).display_mode(cm.LegendDisplayMode.TABLE).calcs([*numbers])
+    if len(queries) == 1 and "{{" not in queries[0].legend:
+        return found.placement(cm.LegendPlacement.BOTTOM)
+    if width < HALF:
+        return found.placement(cm.LegendPlacement.BOTTOM).display_mode(cm.LegendDisplayMode.LIST).calcs([])
+    return found.placement(cm.LegendPlacement.RIGHT)
+
+
+def coloured(builder: Any, colours: dict[str, str] | None) -> Any:
+    """Give lines of some names (regular expressions) colours that mean something."""
+    for name, colour in (colours or {}).items():
+        value = m.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})
+        builder = builder.override_by_regexp(f"/^({name})$/", [value])
+    return builder
+
+
 def lines(
     title: str,
     unit: Unit,
@@ -73,27 +98,37 @@ def lines(
     width: int = HALF,
     stacked: bool = False,
     link: tuple[str, str] | None = None,
+    colours: dict[str, str] | None = None,
+    nothing: str = MISSING,
 ) -> Panel:
-    """Return a panel of lines over time."""
-    builder = basic(timeseries.Panel(), title, about, unit, width, _TALL).targets(asked(queries))
-    legend = common.VizLegendOptions().show_legend(True).placement(cm.LegendPlacement.BOTTOM)
-    builder = builder.legend(legend.display_mode(cm.LegendDisplayMode.TABLE).calcs(["mean", "max", "lastNotNull"]))
+    """Return a panel of lines over time; ``nothing`` is shown where there are none."""
+    builder = basic(timeseries.Panel(), title, about, unit, width, TALL).targets(asked(queries)).no_value(nothing)
+    builder = coloured(builder.legend(legend(width, ["mean", "max", "lastNotNull"], queries)), colours)
     tip = common.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.DESCENDING)
     builder = builder.tooltip(tip).line_width(1).show_points(cm.VisibilityMode.NEVER).fill_opacity(30 if stacked else 0)
     # A gap is one: nothing is drawn over it.
     builder = builder.span_nulls(False)
     if stacked:
-        builder = builder.stacking(common.StackingConfig().mode(cm.StackingMode.NORMAL).group("A"))
+        builder = builder.line_interpolation(cm.LineInterpolation.STEP_AFTER).stacking(
+            common.StackingConfig().mode(cm.StackingMode.NORMAL).group("A")
+        )
     if link:
         builder = builder.data_links([d.DashboardLink(link[0]).url(link[1])])
     return built(builder)
 
 
-def columns(title: str, unit: Unit, *queries: Query, every: str, about: str = "", width: int = HALF) -> Panel:
+def columns(
+    title: str,
+    unit: Unit,
+    *queries: Query,
+    every: str,
+    about: str = "",
+    width: int = HALF,
+    colours: dict[str, str] | None = None,
+) -> Panel:
     """Return a panel of stacked columns, one for each time of the length ``every`` (or longer where many are shown)."""
-    builder = basic(timeseries.Panel(), title, about, unit, width, _TALL).targets(asked(queries)).interval(every)
-    legend = common.VizLegendOptions().show_legend(True).placement(cm.LegendPlacement.BOTTOM)
-    builder = builder.legend(legend.display_mode(cm.LegendDisplayMode.TABLE).calcs(["sum"]))
+    builder = basic(timeseries.Panel(), title, about, unit, width, TALL).targets(asked(queries)).interval(every)
+    builder = coloured(builder.legend(legend(width, ["sum"], queries)), colours)
     tip = common.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.NONE)
     builder = builder.tooltip(tip).draw_style(cm.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     return built(builder.stacking(common.StackingConfig().mode(cm.StackingMode.NORMAL).group("A")))
@@ -112,8 +147,8 @@ def number(
     builder = basic(stat.Panel(), title, about, unit, width, _LOW).targets(asked(queries, instant=True))
     builder = builder.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     builder = builder.graph_mode(cm.BigValueGraphMode.NONE).thresholds(colours)
-    coloured = colours is not PLAIN or mapping is not None
-    builder = builder.color_mode(cm.BigValueColorMode.VALUE if coloured else cm.BigValueColorMode.NONE)
+    means = colours is not PLAIN or mapping is not None
+    builder = builder.color_mode(cm.BigValueColorMode.VALUE if means else cm.BigValueColorMode.NONE)
     return built(builder.mappings([mapping]) if mapping else builder)
 
 
@@ -124,17 +159,20 @@ def bars(
     about: str = "",
     width: int = THIRD,
     colours: d.ThresholdsConfig = PLAIN,
+    names: dict[str, str] | None = None,
 ) -> Panel:
     """Return a panel with one bar for each row, of the end of the time."""
-    builder = basic(bargauge.Panel(), title, about, unit, width, _TALL).targets(asked(queries, instant=True))
+    builder = basic(bargauge.Panel(), title, about, unit, width, TALL).targets(asked(queries, instant=True))
     builder = builder.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     builder = builder.orientation(cm.VizOrientation.HORIZONTAL).display_mode(cm.BarGaugeDisplayMode.BASIC)
-    return built(builder.thresholds(colours))
+    # By itself, Grafana makes them as large as they fit, and cuts the names.
+    builder = builder.text(common.VizTextDisplayOptions().title_size(14).value_size(18))
+    return built(coloured(builder.thresholds(colours), names))
 
 
 def heat(title: str, unit: Unit, expression: str, about: str = "", width: int = HALF) -> Panel:
     """Return a heat map of buckets over time; ``unit`` is that of their bounds, and GPUs are counted in them."""
-    builder = basic(heatmap.Panel(), title, about, unit, width, _TALL).max_data_points(_CELLS)
+    builder = basic(heatmap.Panel(), title, about, unit, width, TALL).max_data_points(_CELLS)
     builder = builder.targets(asked([Query(expression, "{{le}}")], kind="heatmap")).calculate(False)
     scheme = heatmap.HeatmapColorOptions().mode(hm.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     tip = heatmap.HeatmapTooltip().mode(cm.TooltipDisplayMode.SINGLE).y_histogram(True)
@@ -144,13 +182,12 @@ def heat(title: str, unit: Unit, expression: str, about: str = "", width: int = 
 
 
 def timeline(
-    title: str, *queries: Query, mapping: m.ValueMap, about: str = "", width: int = HALF, height: int = _TALL
+    title: str, *queries: Query, mapping: m.ValueMap, about: str = "", width: int = HALF, nothing: str = MISSING
 ) -> Panel:
     """Return a panel of states over time: numbers that stand for words."""
-    builder = basic(statetimeline.Panel(), title, about, WORD, width, height).targets(asked(queries))
+    builder = basic(statetimeline.Panel(), title, about, WORD, width, TALL).targets(asked(queries)).no_value(nothing)
     builder = builder.mappings([mapping]).merge_values(True).show_value(cm.VisibilityMode.AUTO).row_height(0.8)
-    legend = common.VizLegendOptions().show_legend(True).display_mode(cm.LegendDisplayMode.LIST)
-    return built(builder.legend(legend.placement(cm.LegendPlacement.BOTTOM)).thresholds(PLAIN))
+    return built(builder.legend(legend(THIRD, [])).thresholds(PLAIN))
 
 
 def words(markdown: str, height: int = 2, width: int = WHOLE) -> Panel:

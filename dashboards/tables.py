@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import common as cm
 from grafana_foundation_sdk.models import dashboard as m
 
 from dashboards import links, parts
-from dashboards.units import Unit
+from dashboards.units import AGO, NAME, RATIO, Unit
 from dashboards.words import QUIET
 
 _TITLES = {
@@ -19,6 +19,10 @@ _TITLES = {
     **{"account": "Account", "partition": "Partition", "alertname": "Alert", "severity": "Severity", "xid": "XID"},
     **{"release": "Release", "health_watch": "Watch", "clock_event": "Reason"},
 }
+# Columns share the width, but are no narrower; Grafana's own 150 would push those of numbers out of sight.
+_NARROW = 70
+_AGO = 140
+_WIDTHS = {"alertname": 220, "gpu": 70, "GPU_I_ID": 80, "xid": 380}
 
 
 @dataclass(frozen=True)
@@ -39,24 +43,29 @@ def table_of(
     *columns: Column,
     about: str = "",
     width: int = parts.WHOLE,
-    height: int = 9,
+    height: int = parts.TALL,
     mappings: dict[str, m.ValueMap] | None = None,
     last: str = "",
+    least_first: bool = False,
+    nothing: str = parts.MISSING,
 ) -> parts.Panel:
     """
     Return a table.
 
     :param labels: those that tell what a row is of: its first columns.
     :param mappings: words for the values of labels.
+    :param least_first: rows with the least in the first column of numbers come first, else those with most.
+    :param nothing: what is shown where there is no row.
     :param last: the time that is shown, counted back from now, where it shall not be the dashboard's (``24h``).
     """
     # Grafana makes one row of answers with equal labels, the name of a metric among them.
     queries = [parts.Query(f"max by ({', '.join(labels)}) ({column.expression})") for column in columns]
-    builder = parts.basic(table.Panel(), title, about, columns[0].unit, width, height)
+    # Each column says its unit: one for all would print the job 48211 as "48.2 K", and an alert's name as "NaN".
+    builder = parts.basic(table.Panel(), title, about, NAME, width, height).no_value(nothing).min_width(_NARROW)
     builder = builder.targets(parts.asked(queries, instant=True, kind="table"))
     builder = builder.transformations(_arranged(labels, columns)).show_header(True).cell_height(cm.TableCellHeight.SM)
     builder = builder.cell_options(cm.TableAutoCellOptions()).sort_by(
-        [common.TableSortByFieldState().display_name(columns[0].title).desc(True)]
+        [common.TableSortByFieldState().display_name(columns[0].title).desc(not least_first)]
     )
     for label in labels:
         builder = builder.override_by_name(_title(label), _of_label(label, mappings or {}))
@@ -86,7 +95,10 @@ def _arranged(labels: Sequence[str], columns: Sequence[Column]) -> list[m.DataTr
 
 
 def _of_label(label: str, mappings: dict[str, m.ValueMap]) -> list[m.DynamicConfigValue]:
-    found = []
+    # A node has no GPU's number: that is not what is missing.
+    found = [m.DynamicConfigValue(id_val="unit", value=NAME.id), m.DynamicConfigValue(id_val="noValue", value="-")]
+    if label in _WIDTHS:
+        found.append(m.DynamicConfigValue(id_val="custom.width", value=_WIDTHS[label]))
     if label in links.OF_COLUMNS:
         text, url = links.OF_COLUMNS[label]
         found.append(m.DynamicConfigValue(id_val="links", value=[{"title": text, "url": url}]))
@@ -98,12 +110,17 @@ def _of_label(label: str, mappings: dict[str, m.ValueMap]) -> list[m.DynamicConf
 
 def _of_column(column: Column) -> list[m.DynamicConfigValue]:
     unit, values = column.unit, dict[str, Any]()
-    values |= {"unit": unit.id, "decimals": unit.decimals, "mappings": [column.mapping] if column.mapping else None}
+    # Below one another, 0.0398% and 75% cannot be compared.
+    decimals = 1 if unit == RATIO else unit.decimals
+    values |= {"unit": unit.id, "decimals": decimals, "mappings": [column.mapping] if column.mapping else None}
     if column.bar:
         values |= {"min": unit.least, "max": unit.most, "thresholds": parts.steps(*column.colours).build()}
         values["custom.cellOptions"] = cm.TableBarGaugeCellOptions(mode=cm.BarGaugeDisplayMode.BASIC)
     elif column.colours:
         values["thresholds"] = parts.steps(*column.colours, first=QUIET).build()
+    if unit == AGO:
+        # "a few seconds ago"
+        values["custom.width"] = _AGO
     if not column.bar and (column.colours or column.mapping):
         values["custom.cellOptions"] = cm.TableColorTextCellOptions()
     return [m.DynamicConfigValue(id_val=name, value=value) for name, value in values.items() if value is not None]

@@ -26,10 +26,15 @@ HERTZ = Unit(units.Hertz, 0)
 # NVLink, PCIe, networks: by powers of ten.
 RATE = Unit(units.BytesPerSecondSI, 0)
 SECONDS = Unit(units.Seconds, 0)
-# What is counted: GPUs, nodes, alerts. Also GPU hours, since Grafana would make years of them.
-COUNT = Unit(units.Short, 0)
+# What is counted: GPUs, nodes, alerts, all digits of them: "1.99 K" nodes of 2,000 would hide six.
+COUNT = Unit("locale", 0)
+# Of a whole cluster parts of one tell nothing, and make the names of lines short of room.
+MANY = Unit("locale", 0, decimals=0)
+# GPU hours: of Grafana's own hours it makes years.
 HOURS = Unit(units.Short, 0, decimals=1)
 # Milliseconds since 1970.
 AGO = Unit(units.DateTimeFromNow)
+# What is no number, though it may look like one: ids, names.
+NAME = Unit("string")
 # Numbers that stand for words.
 WORD = Unit(units.NoUnit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import links, units
 from dashboards.board import Board, Row
-from dashboards.parts import HALF, THIRD, WHOLE, Panel, Query, lines, number, numbers, words
+from dashboards.parts import HALF, NONE, THIRD, WHOLE, Panel, Query, lines, number, numbers, words
 from dashboards.queries import CLUSTERS, KWH, MOST, OWNER, amount, at_end, leading, ratio, rows
 from dashboards.tables import Column, table_of
 from dashboards.variables import clusters, owner
@@ -75,8 +75,9 @@ def _total(kind: str) -> str:
 
 
 NOW = numbers(
-    number("Users with GPUs now", units.COUNT, Query(f"count({rows('user:gpus_allocated:sum', _OF['user'])})")),
-    number("GPUs in jobs now", units.COUNT, Query(f"sum({rows('account:gpus_allocated:sum', _OF['account'])})")),
+    number("Users now", units.COUNT, Query(f"count({rows('user:gpus_allocated:sum', _OF['user'])})")),
+    number("GPUs now", units.COUNT, Query(f"sum({rows('account:gpus_allocated:sum', _OF['account'])})")),
+    number("Jobs now", units.COUNT, Query(f"count({rows('job:gpus_allocated:sum', _JOBS)})")),
     number("GPU hours", units.HOURS, Query(_total("allocated")), about="Of the chosen accounts."),
     number("Utilization", units.RATIO, Query(ratio(_total("used"), _total("measured")))),
     number("Coverage", units.RATIO, Query(ratio(_total("measured"), _total("allocated")))),
@@ -103,7 +104,8 @@ IDLE = table_of(
         f"topk({MOST}, min_over_time({rows('job:gpu_hours_idle:increase1m', _JOBS)}[30m]) * 60 > 0)",
         colours=((0, BAD),),
     ),
-    about="The least number in the last 30 minutes. Empty: none.",
+    about="The least number in the last 30 minutes.",
+    nothing=NONE,
     width=HALF,
 )
 UTILIZATION = lines(
@@ -130,7 +132,7 @@ BOARD = Board(
         owner("user", "User"),
         owner("partition", "Partition"),
     ],
-    first=[words(_NOTE, 3, WHOLE), *NOW],
+    first=[words(_NOTE, 2, WHOLE), *NOW],
     rows=[
         Row(
             "Over time",

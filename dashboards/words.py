@@ -21,7 +21,8 @@ def mapped(values: dict[str, tuple[str, str]]) -> m.ValueMap:
 XIDS = mapped(
     {str(xid): (f"{xid}: {one.what}", _COLOURS[one.severity]) for one in xids.CLASSES.values() for xid in one.xids}
 )
-SEVERITIES = mapped({name: ("", colour) for name, colour in _COLOURS.items() if name})
+SEVERITY_COLOURS = {name: colour for name, colour in _COLOURS.items() if name}
+SEVERITIES = mapped({name: ("", colour) for name, colour in SEVERITY_COLOURS.items()})
 # DCGM_EXP_GPU_HEALTH_STATUS.
 HEALTH = mapped({"0": ("good", GOOD), "10": ("warning", WARNING), "20": ("failure", BAD)})
 # DCGM_FI_DEV_FABRIC_HEALTH_SUMMARY.

@@ -50,6 +50,7 @@ def _lab(context: click.Context) -> Lab:
 @click.option(
     "--deploy/--no-deploy", default=True, help="Apply the states, or stop where an administrator would begin."
 )
+@click.option("--boards/--no-boards", default=True, help="Show the dashboards, drawn with Grafana's UI library.")
 @click.option("--bare-config", is_flag=True, help="Stop where README begins: nothing of this project is configured.")
 @click.pass_context
 def up(
@@ -58,6 +59,7 @@ def up(
     upstream: str | None,
     releases: tuple[str, ...],
     deploy: bool,
+    boards: bool,
     bare_config: bool,
 ) -> None:
     """Start the lab or repair it, deploy into it, and show the result."""
@@ -65,7 +67,7 @@ def up(
     log = ui.open_log(f"lab-{context.obj}-up")
     there = Lab(context.obj, ui.Progress(log), log)
     deployment.up(there, nodes, upstream, deploy, bare_config, releases)
-    show.result(there, deploy and not there.bare)
+    show.result(there, deploy and not there.bare, boards)
 
 
 @lab.command()

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from superpod import ui
 from superpod.errors import SuperpodError
-from superpod.lab import report
+from superpod.lab import drawn, report
 from superpod.lab.deployment import wait_until
 from superpod.lab.lab import Lab
 from superpod.lab.layout import HEAD
@@ -38,9 +38,10 @@ def table(found: dict[str, Any]) -> None:
                 ui.out.print(f"{machine['name']}: {word}: {' '.join(units)}")
 
 
-def result(lab: Lab, deployed: bool) -> None:
-    """The end of `up`: the table, a metric with a job's id, Prometheus, and what to try."""
+def result(lab: Lab, deployed: bool, boards: bool = False) -> None:
+    """The end of `up`: the table, a metric with a job's id, where to look, and what to try."""
     metric = _metric(lab) if deployed else ""
+    dashboards = dashboards_line(lab) if deployed and boards else ""
     ui.out.print()
     found = report.status(lab)
     table(found)
@@ -49,6 +50,8 @@ def result(lab: Lab, deployed: bool) -> None:
         ui.out.print(metric, markup=False)
     if address:
         ui.out.print(f"\nPrometheus: {address}")
+    if dashboards:
+        ui.out.print(dashboards, markup=False)
     ui.out.print(f"\nTry next:\n{next_commands(lab.name, lab.bare)}", markup=False)
     if found["state"] != "up":
         raise SuperpodError("Not everything in the lab runs as it should; the lines below the table say what.")
@@ -60,6 +63,14 @@ def _metric(lab: Lab) -> str:
     job = report.running_job(lab) or lab.run_job(2, 600)
     metric = wait_until(f"job {job} on a metric", lambda: report.sample_metric(lab, job), 60)
     return f"\nA metric of job {job}:\n  {metric}"
+
+
+def dashboards_line(lab: Lab) -> str:
+    """Where the dashboards are, or in one sentence why they are nowhere; the lab is none the worse for it."""
+    try:
+        return f"Dashboards: {drawn.serve(lab)} ({drawn.HONEST})"
+    except (SuperpodError, OSError) as error:
+        return f"Dashboards: not shown, since {error}"
 
 
 def next_commands(name: str, bare: bool) -> str:

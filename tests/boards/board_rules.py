@@ -141,9 +141,42 @@ def no_values(boards: Boards) -> list[str]:
 
     def judge(panel: Json) -> list[str]:
         said = panel.get("fieldConfig", {}).get("defaults", {}).get("noValue")
-        return [] if panel["type"] == "text" or said == "not reported" else [f"noValue is {said!r}"]
+        # Of alerts and XIDs there are rows only if something happened.
+        right = {"not reported"} if panel["type"] == "stat" else {"not reported", "none reported"}
+        return [] if panel["type"] == "text" or said in right else [f"noValue is {said!r}"]
 
     return _each_panel(boards, judge)
+
+
+# Letters that are seen of the title of a number which is an eighth as wide as a screen of 1,440 pixels.
+_SEEN, _SEEN_BESIDE_A_SIGN = 16, 14
+
+
+def seen(boards: Boards) -> list[str]:
+    """Titles of numbers are not cut, ids and names in tables are not printed as numbers, and legends show all lines."""
+
+    def judge(panel: Json) -> list[str]:
+        kind, found = panel["type"], []
+        if kind == "stat" and len(panel["title"]) > (_SEEN_BESIDE_A_SIGN if panel.get("description") else _SEEN):
+            found.append("its title is cut")
+        if kind == "stat" and panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"] != "text":
+            found.append("what is missing has the colour of what is good or bad")
+        labels = _columns(panel) if kind == "table" else {}
+        found += [f"{label} is printed as a number" for label, unit in labels.items() if unit != "string"]
+        legend = panel["options"].get("legend", {})
+        several = len(panel.get("targets", ())) > 1 or "{{" in str(panel.get("targets"))
+        if several and (legend.get("displayMode"), legend.get("placement")) == ("table", "bottom"):
+            found.append("its legend shows three lines")
+        return found
+
+    return _each_panel(boards, judge)
+
+
+def _columns(panel: Json) -> dict[str, str]:
+    """Return the units of a table's columns of labels."""
+    (organize,) = (one["options"] for one in panel["transformations"] if one["id"] == "organize")
+    titles = {name: title for name, title in organize["renameByName"].items() if not name.startswith("Value")}
+    return {title: overrides(panel).get(title, {}).get("unit", "") for title in titles.values()}
 
 
 def questions(boards: Boards) -> list[str]:
@@ -172,7 +205,8 @@ _NEEDS = {
     "s": "seconds",
     "dateTimeFromNow": "(ALERTS_FOR_STATE|timestamp).*[*] 1000",
     "percentunit": "ratio|RATIO| / ",
-    "short": "",
+    "short": "hours|gpus:count|gpus_idle|gpus_allocated",
+    "locale": "",
     "none": "",
 }
 # The other way round: which units the first name of an expression can have.
@@ -181,7 +215,7 @@ _FITS = {
     "_watts": {"watt"},
     "_celsius": {"celsius"},
     "_joules": {"kwatth", "percentunit"},
-    "_hours": {"short", "percentunit"},
+    "_hours": {"short", "locale", "percentunit"},
     "_ratio": {"percentunit"},
     "_timestamp_seconds": {"dateTimeFromNow"},
 }
@@ -319,5 +353,5 @@ def cells(boards: Boards) -> list[str]:
 
 RULES: tuple[Callable[[Boards], list[str]], ...] = (
     *(identities, commonplaces, places, data_sources, no_values, questions, fitting_units, counters, names),
-    *(rankings, choices, links, cells),
+    *(rankings, choices, links, cells, seen),
 )

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,18 +135,21 @@ def layers(rules: list[dict[str, str]]) -> list[list[dict[str, str]]]:
     return found
 
 
-def make(folder: Path) -> Path:
-    """Return a database with the clusters, and all that the rules record of them."""
+def make(
+    folder: Path, lines: Iterable[str] = (), begin: int = world.BEGIN, end: int = world.END, rules: bool = True
+) -> Path:
+    """Return a database with the clusters (or those of other lines), and with ``rules`` all that they record."""
     data, text = folder / "data", folder / "clusters.txt"
     with text.open("w") as stream:
-        stream.writelines(world.openmetrics())
+        stream.writelines(lines or world.openmetrics())
     promtool("create-blocks-from", "openmetrics", "--quiet", text, data)
-    for layer in layers([rule for group in recording.groups(recording.Settings()) for rule in group["rules"]]):
-        rules = folder / "rules.json"
-        rules.write_text(json.dumps({"groups": [{"name": "layer", "rules": layer}]}))
+    every = [rule for group in recording.groups(recording.Settings()) for rule in group["rules"]]
+    for layer in layers(every) if rules else ():
+        file = folder / "rules.json"
+        file.write_text(json.dumps({"groups": [{"name": "layer", "rules": layer}]}))
         with running("3", data) as server:
-            times = [f"--start={world.BEGIN}", f"--end={world.END}", "--eval-interval=60s"]
-            promtool("create-blocks-from", "rules", *times, f"--url={server.address}", f"--output-dir={data}", rules)
+            times = [f"--start={begin}", f"--end={end}", "--eval-interval=60s"]
+            promtool("create-blocks-from", "rules", *times, f"--url={server.address}", f"--output-dir={data}", file)
     return data
 
 

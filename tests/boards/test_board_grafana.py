@@ -55,7 +55,7 @@ SAMPLES: list[tuple[str, int | None, float, str]] = [
     ("hertz", None, 1.98e9, "1.98 GHz"),
     ("Bps", None, 45e9, "45 GB/s"),
     ("s", None, 0.4, "400 ms"),
-    ("short", None, 16000, "16 K"),
+    ("locale", None, 1994, "1,994"),
     ("short", 1, 123456, "123.5 K"),
     ("none", None, 1, "1"),
 ]
@@ -222,8 +222,8 @@ def test_a_unit_that_grafana_does_not_know_is_found(modules: Path, server: board
 NUMBERS = {
     **{("node", "GPUs"): "4", ("node", "Utilization"): "20%", ("node", "Memory in use"): "12.7%"},
     **{("node", "Power"): "630 W", ("node", "Hottest GPU"): "45 °C", ("node", "dcgm-exporter"): "answers"},
-    **{("node", "Energy"): "368 Wh", ("job", "Utilization"): "40%", ("job", "GPU hours"): "1.2"},
-    **{("job", "Most memory"): "40.5 GiB", ("job", "GPUs never used"): "1", ("job", "Coverage"): "97.1%"},
+    **{("job", "Utilization"): "40%", ("job", "GPU hours"): "1.2"},
+    **{("job", "Most memory"): "40.5 GiB", ("job", "Unused GPUs"): "1", ("job", "Coverage"): "97.1%"},
     **{("fleet", "Held by jobs"): "49.0%", ("cluster", "Power"): "1.35 kW", ("health", "Critical"): "1"},
 }
 
@@ -266,7 +266,7 @@ def test_a_table_that_is_not_arranged_is_found(modules: Path, server: board_serv
 
 def test_cells_are_printed_and_lead_on(arranged: Arranged) -> None:
     assert arranged.column("node", "Jobs on this node", "Job") == ["101"]
-    assert arranged.column("node", "Jobs on this node", "Utilization") == ["40%"]
+    assert arranged.column("node", "Jobs on this node", "Utilization") == ["40.0%"]
     assert arranged.column("node", "Jobs on this node", "Memory") == ["40.5 GiB"]
     (link,) = arranged.column("node", "Jobs on this node", "Job", "links")
     assert link.startswith("/d/superpod-job?var-cluster=both&var-job=101&var-datasource=")

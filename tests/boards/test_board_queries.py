@@ -93,6 +93,17 @@ def crowded(server: Server, found: dict[str, Json], values: Values) -> list[str]
     return sentences
 
 
+def several(server: Server, found: dict[str, Json], every: list[Values]) -> list[str]:
+    """Return the panels of one number that show more than one."""
+    return [
+        f"{file}: {name(panel)}"
+        for file, board in found.items()
+        for panel in panels(board)
+        if panel["type"] == "stat" and len(panel["targets"]) == 1
+        if any(len(rows(server, panel, panel["targets"][0], values)) > 1 for values in every)
+    ]
+
+
 def unnamed(server: Server, found: dict[str, Json], every: list[Values]) -> list[str]:
     """Return labels in names of lines, and columns of tables, that no answer has; and columns that nobody wants."""
     sentences = []
@@ -127,6 +138,14 @@ def test_no_panel_has_more_than_fifty_lines(newest: Server, values: Values) -> N
     assert crowded(newest, boards(), values) == []
 
 
+def test_a_number_is_one(newest: Server) -> None:
+    assert several(newest, boards(), [*SMALL["both"], BIG, EVERYWHERE]) == []
+
+
+def test_two_numbers_for_one_are_found(newest: Server) -> None:
+    assert len(several(newest, broken("stat", POWER), SMALL["both"])) == 1
+
+
 def test_lines_and_columns_are_named_by_labels_that_are_there(newest: Server) -> None:
     assert unnamed(newest, boards(), SMALL["both"]) == []
 
@@ -157,31 +176,33 @@ def test_the_alerts_of_a_job_are_marked_in_its_lines(newest: Server) -> None:
 MINUTES = world.SECONDS // 60
 NUMBERS: dict[tuple[str, str, str], tuple[int, float | None]] = {
     ("cluster", "GPUs", "A"): (0, 7),
-    ("cluster", "Nodes that answer", "A"): (0, 3),
-    ("cluster", "Nodes without an answer", "A"): (0, 1),
+    ("cluster", "Nodes answering", "A"): (0, 3),
+    ("cluster", "No answer", "A"): (0, 1),
     ("cluster", "GPUs in jobs", "A"): (0, (2 + 1 + 3 / 7) / 7),
     ("cluster", "Power", "A"): (0, 400 + 90 + 70 + 70 + 300 + 70 + 350),
-    ("cluster", "Critical alerts", "A"): (0, 1),
+    ("cluster", "Critical", "A"): (0, 1),
     ("node", "GPUs in jobs", "A"): (0, 2),
     ("node", "Utilization", "A"): (0, 0.2),
     ("node", "Memory in use", "A"): (0, 41472 / (4 * 81920)),
     ("node", "Power", "A"): (0, 630),
-    ("node", "Energy", "A"): (0, 630 * 60 * MINUTES / 3.6e6),
+    ("node", "Alerts", "A"): (0, 3),
     ("node", "Hottest GPU", "A"): (0, 45),
     ("job", "GPU hours", "A"): (0, 2 * MINUTES / 60),
     ("job", "Utilization", "A"): (0, 0.4),
     ("job", "Coverage", "A"): (0, (MINUTES - 1) / MINUTES),
     ("job", "Idle GPU hours", "A"): (0, (MINUTES - 1) / 60),
-    ("job", "GPUs never used", "A"): (0, 1),
+    ("job", "Unused GPUs", "A"): (0, 1),
     ("job", "Energy", "A"): (0, 490 * 60 * MINUTES / 3.6e6),
     ("job", "Most GPUs", "A"): (0, 2),
     ("job", "Most memory", "A"): (0, 41472 * world.MIB),
-    ("users", "Users with GPUs now", "A"): (0, 5),
-    ("users", "GPUs in jobs now", "A"): (0, 2 + 1 + 3 / 7),
-    ("fleet", "GPU hours there were", "A"): (0, 7 * MINUTES / 60),
+    ("users", "Users now", "A"): (0, 5),
+    ("users", "Jobs now", "A"): (0, 5),
+    ("users", "GPUs now", "A"): (0, 2 + 1 + 3 / 7),
+    ("fleet", "GPU hours", "A"): (0, 7 * MINUTES / 60),
     ("fleet", "Held by jobs", "A"): (0, (2 + 1 + 3 / 7) / 7),
-    ("health", "GPUs with an XID", "A"): (0, 1),
+    ("health", "With an XID", "A"): (0, 1),
     ("health", "Critical", "A"): (0, 1),
+    ("health", "Not healthy", "A"): (0, 7),
 }
 
 

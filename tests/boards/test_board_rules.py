@@ -95,7 +95,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Json]], list[str]], Break]] = {
         rules.fitting_units,
         lambda found: [
             one["targets"][0].update(expr=one["targets"][0]["expr"].replace(" / 3.6e6", ""))
-            for one in panels(found["superpod-node.json"])
+            for one in panels(found["superpod-job.json"])
             if one["title"] == "Energy"
         ],
     ),
@@ -159,6 +159,19 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Json]], list[str]], Break]] = {
     "sorted by what is not there": (
         rules.cells,
         lambda found: panel(found, "table")["options"]["sortBy"][0].update(displayName="x"),
+    ),
+    "a title that is cut": (rules.seen, lambda found: panel(found, "stat").update(title="Nodes without an answer")),
+    "a good colour for what is missing": (
+        rules.seen,
+        lambda found: panel(found, "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"].pop(0),
+    ),
+    "a job that is a number": (
+        rules.seen,
+        lambda found: panel(found, "table")["fieldConfig"]["overrides"][0]["properties"].pop(0),
+    ),
+    "a legend below": (
+        rules.seen,
+        lambda found: panel(found, "timeseries")["options"]["legend"].update(placement="bottom", displayMode="table"),
     ),
     "an answer that is no table": (rules.cells, lambda found: panel(found, "table")["targets"][0].pop("format")),
 }

@@ -168,7 +168,7 @@ def test_releases_of_another_repository_reach_the_deployment(monkeypatch: pytest
     monkeypatch.setattr(preflight, "check", lambda: None)
     monkeypatch.setattr(lab_cli.ui, "open_log", lambda _verb: tmp_path / "log")
     monkeypatch.setattr(lab_cli.deployment, "up", lambda _lab, *given: asked.append(given))
-    monkeypatch.setattr(lab_cli.show, "result", lambda _lab, _deployed: None)
+    monkeypatch.setattr(lab_cli.show, "result", lambda *_: None)
     words = [
         "lab",
         "--name",
