@@ -85,11 +85,13 @@ def field(title: str, rows: Sequence[tuple[str, Values]], span: tuple[float, flo
     """Return a row of cells for each name, the fuller the higher the value (0 to 1); grey where nothing is known."""
     left, tall = 130, max(6, min(16, 640 // max(1, len(rows))))
     height = _TOP + tall * len(rows) + _BOTTOM
-    parts = []
+    # Where rows are lower than letters, some have a name: one can count from there.
+    parts, named = [], 1 if tall >= 10 else 2 * -(-10 // tall)
     for place, (name, values) in enumerate(rows):
         top, wide = _TOP + place * tall, (WIDTH - left - 10) / max(1, len(values))
-        if tall >= 10:
-            parts.append(f'<text x="{left - 6}" y="{top + tall - 3}" text-anchor="end">{escape(name)}</text>')
+        if place % named == 0:
+            line = top + (tall - 3 if named == 1 else 8)
+            parts.append(f'<text x="{left - 6}" y="{line}" text-anchor="end">{escape(name)}</text>')
         cells = (_cell(left + n * wide, top, wide, tall, value) for n, value in enumerate(values))
         known = _mean(values)
         parts.append(f"<g><title>{escape(name)}: {escape(form(known))}</title>{''.join(cells)}</g>")

@@ -74,7 +74,7 @@ def report(
         raise SuperpodError("There are both --csv and --json: give one of them.", 2)
     window = options.window(since, until, asked.now)
     level = by or ("job" if who["user"] else "user")
-    found = usage.collect(asked.client, level, window, {"cluster": asked.cluster, **who})
+    found = usage.collect(asked.client, level, window, {"cluster": asked.cluster, **who}, asked.now)
     warnings, source = asked.client.warnings, asked.client.server.address
     if as_csv:
         with text.printing():
@@ -105,6 +105,8 @@ def top(asked: Asked, node: str | None, gpu: str | None, since: str, interval: f
     With NODE its GPUs, with GPU too (3, or 3.1 for an instance) what that one did.
     """
     span = times.span(since)
+    if span < times.MINUTE:
+        raise SuperpodError(f"--since {since} is less than a minute: there is one value a minute.", 2)
     place = Place(asked.client, asked.cluster, node or "", gpu or "")
     if once or not ui.out.is_terminal:
         text.show(place.lines(time.time(), span, height=10_000))

@@ -15,6 +15,8 @@ from superpod.reports.times import MINUTE
 DEVICE = "host, gpu, GPU_I_ID"
 # Samples of idle GPUs that are read one by one; of more, only stretches of several minutes.
 _MOST = 150_000
+# Points of a series that servers give at most.
+_POINTS = 10_000
 # Where profiling reads 0 while a GPU works, as in the alert SuperpodGpuProfilingDead, for as long.
 _BUSY, _DEAD_FOR = 0.1, 15 * MINUTE
 _LOOK_BACK, _FEW = "14d", 16
@@ -220,7 +222,7 @@ def _longest(client: Client, one: Try, devices: dict[Key, Device]) -> None:
     if minutes <= _MOST:
         found = client.samples(f"{selector}[{one.window}]", one.at)
     else:
-        step = MINUTE * (1 + int(minutes // _MOST))
+        step = MINUTE * (1 + int(max(minutes // _MOST, (one.end - one.begin) // (_POINTS * MINUTE))))
         counted = f"count_over_time({selector}[{step}s]) == {step // MINUTE}"
         found = client.range(counted, one.begin + step, one.end, step)
     for series in found:

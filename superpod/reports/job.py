@@ -183,9 +183,9 @@ def _chosen(runs: list[Run], at: float | None) -> tuple[Run, list[str]]:
 
 def _fill(client: Client, job: Job, records: list[slurm.Record]) -> None:
     run = job.run
-    fitting = [one for one in records if _fits(one, run)]
+    fitting = _here(client, run, job.id, [one for one in records if _fits(one, run)])
     if len(fitting) < len(records) and not fitting:
-        job.notes.append("Slurm knows another job of this id, which ran at another time: it is left out.")
+        job.notes.append("Slurm knows another job of this id, which ran at another time or elsewhere: it is left out.")
     parts = held.tries(run, lambda begin, end: _waited(client, run, job.id, (begin, end), fitting))
     spans = [Try(run.cluster, job.id, *(run.begin + minute * MINUTE for minute in part)) for part in parts]
     found = devices.collect(client, spans)
@@ -202,6 +202,15 @@ def _fits(record: slurm.Record, run: Run) -> bool:
     if record.begin is None or (run.user and record.user and record.user != run.user):
         return False
     return record.begin <= run.end + MINUTE and (record.end is None or record.end >= run.begin - MINUTE)
+
+
+def _here(client: Client, run: Run, job: str, records: list[slurm.Record]) -> list[slurm.Record]:
+    """Return the records of tries on nodes that the metrics show: another cluster's Slurm has other nodes."""
+    if not records:
+        return []
+    seen = {host.partition(".")[0] for host in _hosts(client, Try(run.cluster, job, run.begin, run.end))}
+    mine = any(seen & {node.partition(".")[0] for node in one.nodes} for one in records)
+    return records if mine or not seen or not any(one.nodes for one in records) else []
 
 
 def _waited(client: Client, run: Run, job: str, pause: tuple[float, float], records: list[slurm.Record]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from superpod.errors import SuperpodError
-from superpod.reports import nothing
+from superpod.reports import nothing, usage_tries
 from superpod.reports.job import COMPLETE, ENOUGH
 from superpod.reports.prometheus import Client, Row, matchers
 from superpod.reports.text import number, percent
@@ -21,7 +21,7 @@ LEVELS = {
     "job": ("hpc_job", "user", "account", "partition"),
     "cluster": (),
 }
-_JOB = "cluster, hpc_job, user, account, partition"
+_JOB = usage_tries.JOB
 _HOURS = ("allocated", "measured", "used", "idle")
 
 
@@ -30,7 +30,7 @@ class Use:
     """
     What one of them had. Hours are GPU hours; None: not known.
 
-    ``possible`` are the hours that could have been measured: without the first minute of each job.
+    ``first`` are the hours that nobody can measure, the first minute of each try of a job, and ``possible`` the others.
     """
 
     cluster: str
@@ -75,12 +75,13 @@ class Capacity:
 
 @dataclass
 class Report:
-    """The uses, those who had most first, and the clusters they are of."""
+    """The uses, those who had most first, and the clusters they are of. ``asked`` is when."""
 
     level: str
     begin: float
     end: float
     filters: dict[str, str]
+    asked: float = 0
     uses: list[Use] = field(default_factory=list)
     capacities: list[Capacity] = field(default_factory=list)
 
@@ -116,15 +117,18 @@ class Report:
         return found
 
 
-def collect(client: Client, level: str, window: tuple[float, float], filters: Mapping[str, str]) -> Report:
+def collect(
+    client: Client, level: str, window: tuple[float, float], filters: Mapping[str, str], asked: float
+) -> Report:
     """
     Return who used what.
 
     :param level: one of ``LEVELS``.
     :param filters: labels that jobs must have: cluster, user, account, partition; empty ones count for nothing.
+    :param asked: now.
     :raises SuperpodError: the server does not answer, or has no records.
     """
-    found = Report(level, *window, {name: value for name, value in filters.items() if value})
+    found = Report(level, *window, {name: value for name, value in filters.items() if value}, asked)
     found.capacities = _capacities(client, found)
     uses: dict[tuple[str, ...], Use] = {}
     for name, rows in _asked(client, found).items():
@@ -135,7 +139,18 @@ def collect(client: Client, level: str, window: tuple[float, float], filters: Ma
     found.uses = sorted((one for one in uses.values() if one.held), key=lambda one: (-one.held, *one.labels.values()))
     if not found.uses:
         raise SuperpodError(_none(client, found), 3)
+    if any(one.coverage is not None and one.coverage < COMPLETE for one in found.uses):
+        _more_tries(client, found)
     return found
+
+
+def _more_tries(client: Client, report: Report) -> None:
+    """Take in the first minutes of tries after the first, of which nothing can be known either."""
+    uses = {(one.cluster, *one.labels.values()): one for one in report.uses}
+    for row in usage_tries.first_minutes(client, matchers(**report.filters), (report.begin, report.end)):
+        key = (row.labels.get("cluster", ""), *(row.labels.get(label, "") for label in LEVELS[report.level]))
+        if key in uses:
+            uses[key].first += row.value
 
 
 def _asked(client: Client, report: Report) -> dict[str, list[Row]]:
@@ -152,7 +167,7 @@ def _asked(client: Client, report: Report) -> dict[str, list[Row]]:
     queries = {("held" if kind == "allocated" else kind): summed(f"gpu_hours_{kind}") for kind in _HOURS}
     queries |= {
         "energy": summed("energy_joules"),
-        "first": f"sum by ({names}) ({held}) / {3600 // MINUTE}",
+        "first": f"sum by ({names}) ({usage_tries.begun(where, span)}) / {3600 // MINUTE}",
         "jobs": f"count by ({names}) (group by ({names}{'' if 'hpc_job' in names else ', hpc_job'}) ({held}))",
     }
     calls: list[Callable[[], list[Row]]] = [partial(client.instant, query, report.end) for query in queries.values()]

@@ -17,7 +17,7 @@ def page_of(report: Report, source: str, warnings: list[str]) -> str:
     bars = [(_name(one, clusters), one.held, one.used, one.waste or 0) for one in report.uses[:_BARS]]
     rows = [usage_text.cells(one, clusters) for one in report.uses]
     parts = [
-        page.note(f"{usage_text.span(report)}; {source}, {show(report.end)}"),
+        page.note(f"{usage_text.span(report)}; {source}, {show(report.asked)}"),
         *(page.note(text) for text in usage_text.capacity(report)),
         *(page.note(text, "warn") for text in [*report.notes(), *warnings]),
         page.heading(f"GPU hours held, of which used (left) and idle (right){_most(report)}"),

@@ -116,6 +116,17 @@ def test_a_record_of_another_time_or_user_is_left_out(found: Found) -> None:
         assert "Slurm knows another job of this id" in "".join(one.notes)
 
 
+def test_a_record_of_another_cluster_is_left_out(found: Found) -> None:
+    seen = {"group by (host)": [Row({"host": "dgx-01"}, 1)]}
+    there = tried(0, 30, nodes=["gpu-07"], state="FAILED", name="other")
+    one = found(records(range(30)), [there], rows=seen)
+    assert one.record is None and "FAILED" not in "\n".join(job_text.lines(one))
+    assert "at another time or elsewhere" in "".join(one.notes) and not one.attempts[0].silent
+    # A try of which nothing was seen is one of this job.
+    both = found(records(range(30)), [tried(-9, 0, nodes=["dgx-02"]), tried(0, 30)], rows=seen)
+    assert both.record and both.record.nodes == ["dgx-01"]
+
+
 def test_nodes_without_a_row_are_named_and_count_as_unknown(found: Found) -> None:
     one = found(records(range(30)), [tried(0, 30, nodes=["dgx-01", "dgx-02.cluster"], tres="gres/gpu=4")])
     assert "There is no data from dgx-02.cluster." in one.notes
