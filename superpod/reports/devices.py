@@ -150,6 +150,12 @@ def _held(client: Client, one: Try, found: dict[Key, Device]) -> set[Key]:
     return {_key(row) for row in answers["held"]}
 
 
+def hosts(client: Client, span: Try) -> list[str]:
+    """Return the nodes on which a job held GPUs."""
+    query = f"group by (host) (count_over_time(gpu_job:gpus_allocated:split{{{span.mine}}}[{span.window}]))"
+    return sorted(row.labels.get("host", "") for row in client.instant(query, span.at))
+
+
 def where(one: Try, devices: Iterable[Device]) -> str:
     """Return what selects the nodes of devices."""
     return matchers(cluster=one.cluster, host=sorted({device.host for device in devices}))

@@ -25,7 +25,8 @@ _FIELDS = (
 _WORD = re.compile(r" ([A-Z]\w*)=")
 _HET = re.compile(r" HetJobIdSet=\S+$")
 _OWNER = re.compile(r" UserId=\S+\(\d+\) GroupId=")
-_GOING = ("RUNNING", "SUSPENDED", "COMPLETING", "PENDING", "CONFIGURING", "STOPPED")
+_WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "REVOKED", "SPECIAL_EXIT")
+_GOING = ("RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "STOPPED", *_WAITING)
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,15 @@ def _shown(line: str) -> Record:
     state, raw = found.get("JobState", ""), ids.get("JobId", "")
     number = f"{ids['ArrayJobId']}_{ids['ArrayTaskId']}" if "ArrayTaskId" in ids else raw
     number = f"{ids['HetJobId']}+{ids['HetJobOffset']}" if "HetJobOffset" in ids else number
-    # The end of a job that runs is when its time is over.
+    # When one that waits may start is a guess, and the end of one that runs is when its time is over.
+    begin, nodes = _time(found.get("StartTime", "")), hosts(found.get("NodeList", ""))
+    # One that was cancelled before it started has both times, and no nodes.
+    begin = None if state in _WAITING or not nodes else begin
     end = None if state in _GOING else _time(found.get("EndTime", ""))
     return Record(
         *(raw, number, found["UserId"].partition("(")[0], found.get("Account", ""), found.get("Partition", ""), state),
-        *(_time(found.get("StartTime", "")), end, found.get("AllocTRES") or found.get("TRES", "")),
-        *(hosts(found.get("NodeList", "")), _HET.sub("", head.partition(" JobName=")[2])),
+        *(begin, end, found.get("AllocTRES") or found.get("TRES", "")),
+        *(nodes, _HET.sub("", head.partition(" JobName=")[2])),
     )
 
 

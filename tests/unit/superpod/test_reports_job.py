@@ -14,7 +14,19 @@ from click.testing import CliRunner
 
 from superpod.cli import main
 from superpod.errors import SuperpodError
-from superpod.reports import devices, errors_of_gpus, held, hints, job, job_page, job_text, nothing, page, slurm
+from superpod.reports import (
+    devices,
+    errors_of_gpus,
+    held,
+    hints,
+    job,
+    job_page,
+    job_text,
+    matching,
+    nothing,
+    page,
+    slurm,
+)
 from superpod.reports.devices import Device
 from superpod.reports.errors_of_gpus import Xid
 from superpod.reports.job import Job
@@ -116,6 +128,18 @@ def test_a_record_of_another_time_or_user_is_left_out(found: Found) -> None:
         assert "Slurm knows another job of this id" in "".join(one.notes)
 
 
+def test_a_job_that_waits_again_is_not_another_one(found: Found) -> None:
+    waits = Record("4711", "4711", "ada", state="PENDING")
+    for of_slurm in ([waits], [tried(0, 30, state="REQUEUED"), waits]):
+        one = found(records(range(30)), of_slurm)
+        assert "It waits for another try: Slurm says PENDING." in one.notes
+        assert not any("another job" in note for note in one.notes) and one.coverage == pytest.approx(1)
+    ended = Record("4711", "4711", "ada", state="CANCELLED", end=BEGIN + 3600)
+    assert "It waited for another try: Slurm says CANCELLED." in found(records(range(30)), [tried(0, 30), ended]).notes
+    other = Record("4711", "4711", "mallory", state="PENDING")
+    assert "PENDING" not in "".join(found(records(range(30)), [other]).notes)
+
+
 def test_a_record_of_another_cluster_is_left_out(found: Found) -> None:
     seen = {"group by (host)": [Row({"host": "dgx-01"}, 1)]}
     there = tried(0, 30, nodes=["gpu-07"], state="FAILED", name="other")
@@ -198,7 +222,7 @@ def test_without_slurm_a_pause_is_one_if_nodes_told_of_no_job_in_it(
 
     client = Answering(records(TRIES), {"group by (host)": [Row({"host": "dgx-01"}, 1)]})
     (run,) = [run for runs in held.owners(client.series).values() for run in runs]
-    assert len(held.tries(run, lambda begin, end: job._waited(client, run, "4711", (begin, end), []))) == tries
+    assert len(held.tries(run, lambda begin, end: matching.waited(client, run, "4711", (begin, end), []))) == tries
 
 
 def test_of_two_runs_the_newest_is_meant(found: Found) -> None:
