@@ -50,7 +50,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-async def _serve(listener: socket.socket, address: str, port: int) -> None:
+async def serve(listener: socket.socket, address: str, port: int) -> None:
+    """Connect each connection of a listening socket with that address, as long as the process lives."""
+
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection(address, port)
@@ -68,7 +70,7 @@ def main(pid: str, address: str, port: str, record: str) -> None:
     listener = listen(int(port))
     enter_network(int(pid))
     Path(record).write_text(f"{listener.getsockname()[1]}\n")
-    asyncio.run(_serve(listener, address, int(port)))
+    asyncio.run(serve(listener, address, int(port)))
 
 
 if __name__ == "__main__":

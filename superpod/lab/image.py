@@ -21,6 +21,7 @@ INPUTS = (SOURCES, LAB / "libdcgm")
 STAMP = ".superpod-lab-image"
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 NEEDED_MB = 2500
+FAILED = "The machine image could not be built"
 PRIVATE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
 
 Progress = Callable[[str], None]
@@ -83,16 +84,16 @@ def _build(target: Path, log: Path, progress: Progress) -> None:
     _remove(draft)
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _run_script(draft, log, progress)
+        run_script([str(SOURCES / "build.sh"), str(draft), ca_bundle()], log, progress, FAILED)
         (draft / STAMP).write_text(target.name + "\n")
         draft.rename(target)
     finally:
         _remove(draft)
 
 
-def _run_script(draft: Path, log: Path, progress: Progress) -> None:
-    command = [*PRIVATE, "--", str(SOURCES / "build.sh"), str(draft), ca_bundle()]
-    last = ""
+def run_script(command: Sequence[str], log: Path, progress: Progress, failed: str) -> None:
+    """Run a program that builds something, in a mount namespace of its own; its lines after ==> are progress."""
+    command, last = [*PRIVATE, "--", *command], ""
     with (
         log.open("a") as output,
         subprocess.Popen(
@@ -106,7 +107,7 @@ def _run_script(draft: Path, log: Path, progress: Progress) -> None:
             elif line.strip():
                 last = line.strip()
     if build.returncode:
-        raise SuperpodError(f"The machine image could not be built: {last} (all of it: {log})")
+        raise SuperpodError(f"{failed}: {last} (all of it: {log})")
 
 
 def ca_bundle() -> str:
