@@ -448,3 +448,19 @@ def test_json_says_null_and_never_nan(found: Found) -> None:
 def test_nothing_at_all_needs_one_question_where_there_are_records() -> None:
     client = FakeServer([], {"cluster:gpus": [Row({}, 1)]})
     assert nothing.at_all(client, NOW) == "" and len(client.asked) == 1
+
+
+@pytest.mark.parametrize(("gpus", "days"), [(2, 90), (16, 30), (1024, 1)])
+def test_idle_time_of_long_and_of_large_jobs_is_asked_in_steps_that_servers_answer(gpus: int, days: int) -> None:
+    asked: list[float] = []
+
+    class Steps(FakeServer):
+        def range(self, query: str, begin: float, end: float, step: float) -> list[Series]:
+            asked.append((end - begin) / step)
+            return []
+
+    end = BEGIN + days * 86400
+    idle = {("n1", str(gpu), ""): device(str(gpu), "n1", idle=days * 1440) for gpu in range(gpus)}
+    devices._longest(Steps([]), devices.Try("a", "4711", BEGIN, end), idle)
+    (points,) = asked
+    assert 90 < points <= 11_000

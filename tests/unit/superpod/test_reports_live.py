@@ -6,11 +6,14 @@ import io
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from superpod import ui
+from superpod.cli import main
 from superpod.errors import SuperpodError
-from superpod.reports import live, top_text
+from superpod.reports import live, top, top_text
+from superpod.reports.prometheus import Client, Row, Series, Server
 from superpod.reports.top import History, Now
 
 
@@ -80,3 +83,28 @@ def test_what_is_not_measured_is_not_called_idle_or_not_idle() -> None:
 def test_a_gpu_of_which_nothing_is_known_has_a_blank_line() -> None:
     found = History("dgx-01", "0", "", values={"utilization": [None] * 60})
     assert list(top_text.gpu(found, (0, 3600)))[4].strip() == "\u2013 now"
+
+
+class Ranges(Client):
+    """Stands for a server that knows a GPU's values in each step that it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(Server("http://mon-01:9090"))
+
+    def range(self, query: str, begin: float, end: float, step: float) -> list[Series]:
+        times = [begin + step * n for n in range(int((end - begin) / step) + 1)]
+        return [Series({"host": "n1", "gpu": "0"}, [(at, 0.5) for at in times])]
+
+    def instant(self, query: str, at: float) -> list[Row]:
+        return []
+
+
+@pytest.mark.parametrize(("span", "points"), [(60, 1), (600, 10), (3600, 60), (7 * 86400, 60)])
+def test_a_line_of_bars_is_as_long_as_its_time(span: int, points: int) -> None:
+    (found,) = top.histories(Ranges(), (1e9 - span, 1e9), "a", "n1", "")
+    assert found.values["utilization"] == [0.5] * points
+
+
+def test_less_than_a_minute_is_told() -> None:
+    answer = CliRunner().invoke(main, ["top", "n1", "--since", "10s", "--prometheus", "http://127.0.0.1:1"])
+    assert answer.exit_code == 2 and "--since 10s is less than a minute" in answer.stderr
