@@ -80,7 +80,9 @@ def _field(client: Client, job: Job) -> list[str]:
     rows = {_labelled(one): _cells(job, one, begin + step, step) for one in found}
     shown = [(name, rows[name]) for name in mine if name in rows]
     title = "Utilization by GPU" if by != "host" else "Utilization by node"
-    return [page.heading(title), charts.field(title, shown, (begin, end), percent)] if shown else []
+    drawn = charts.field(title, shown, (begin, end), percent)
+    keys = page.keys({"cell": "in use, the stronger the more", "idle": "idle", "none": "not known, or not held"})
+    return [page.heading(title), drawn, keys] if shown else []
 
 
 def _name(one: Device, by: str) -> str:
