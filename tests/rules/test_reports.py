@@ -304,7 +304,7 @@ def test_a_user_who_held_nothing_is_told_so(ask: Ask) -> None:
 def test_the_live_view_has_idle_jobs_first(server: tuple[str, float]) -> None:
     address, begin = server
     place = Place(Client(Address(address)), "a")
-    lines = list(place.lines(begin + 1240, 600, 40))
+    lines = list(place.lines(begin + 1240, 600, (80, 40)))
     assert lines[1].startswith("  a: 22.6 of 31 GPUs held, 5.14 of them idle")
     first = next(line for line in lines if line.startswith("  4711"))
     assert first.split() == ["4711", "alice", "batch", "4", "2", "35", "%", "88.9", "GiB", "1.28", "kW"]
@@ -314,9 +314,9 @@ def test_the_live_view_has_idle_jobs_first(server: tuple[str, float]) -> None:
 def test_the_live_view_of_a_node_and_of_an_instance(server: tuple[str, float]) -> None:
     address, begin = server
     client = Client(Address(address))
-    node = list(Place(client, "a", "n31").lines(begin + 1240, 600, 40))
+    node = list(Place(client, "a", "n31").lines(begin + 1240, 600, (80, 40)))
     assert [line.split()[:2] for line in node[2:]] == [[str(gpu), "4711"] for gpu in range(4)]
-    gpu = list(Place(client, "a", "n3", "0.5").lines(begin + 1240, 600, 40))
+    gpu = list(Place(client, "a", "n3", "0.5").lines(begin + 1240, 600, (80, 40)))
     assert "n3 GPU 0 instance 5" in gpu[0] and gpu[1] == "  Jobs now: 502, 503"
     assert "50 % now; 50 % least, 50 % mean, 50 % most" in gpu[4]
 
@@ -324,8 +324,8 @@ def test_the_live_view_of_a_node_and_of_an_instance(server: tuple[str, float]) -
 def test_a_node_of_two_clusters_is_a_question(server: tuple[str, float]) -> None:
     address, begin = server
     with pytest.raises(SuperpodError, match="The clusters a and b have a node n1: choose one"):
-        Place(Client(Address(address)), "", "n1").lines(begin + 1240, 600, 40)
-    assert "n1, " in next(Place(Client(Address(address)), "b", "n1").lines(begin + 1240, 600, 40))
+        Place(Client(Address(address)), "", "n1").lines(begin + 1240, 600, (80, 40))
+    assert "n1, " in next(Place(Client(Address(address)), "b", "n1").lines(begin + 1240, 600, (80, 40)))
 
 
 @pytest.fixture(scope="module")
