@@ -136,6 +136,8 @@ def _held(client: Client, one: Try, found: dict[Key, Device]) -> set[Key]:
     queries["memory"] = f"max by ({DEVICE}) (max_over_time(gpu_job:memory_used_bytes:split{sample}))"
     answers = _ask(client, one.at, queries)
     samples = {_key(row): row.value for row in answers.pop("samples")}
+    # What was recorded between two of the questions is left out.
+    answers["held"] = [row for row in answers["held"] if samples.get(_key(row))]
     for name, rows in answers.items():
         for row in rows:
             device = found.setdefault(_key(row), Device(*_key(row)))
@@ -179,7 +181,7 @@ def _measured(client: Client, one: Try, devices: dict[Key, Device]) -> None:
         _means(answers[name], name, one, devices)
     for row, device in _of(answers["peak"], devices):
         device.most("peak", row.value)
-    watts = {(row.labels["host"], row.labels["gpu"]): row.value for row in answers["power"]}
+    watts = {_key(row)[:2]: row.value for row in answers["power"]}
     parts = {_key(row): row.value for row in answers["parts"]}
     for key, device in devices.items():
         if key[:2] in watts:
@@ -232,7 +234,7 @@ def _longest(client: Client, one: Try, devices: dict[Key, Device]) -> None:
         counted = f"count_over_time({selector}[{step}s]) == {step // MINUTE}"
         found = client.range(counted, one.begin + step, one.end, step)
     for series in found:
-        key = (series.labels["host"], series.labels["gpu"], series.labels.get("GPU_I_ID", ""))
+        key = (series.labels.get("host", ""), series.labels.get("gpu", ""), series.labels.get("GPU_I_ID", ""))
         if key in some:
             _stretch(some[key], series, step)
 

@@ -73,7 +73,7 @@ def _add(run: Run, one: Series) -> None:
     partition = one.labels.get("partition", "")
     if partition and partition not in run.partitions:
         run.partitions.append(partition)
-    values = run.records[one.labels["__name__"].partition(":")[2]]
+    values = run.records[one.labels.get("__name__", "").partition(":")[2]]
     for at, value in one.samples:
         # Two servers that record the same, with other labels of their own, count once.
         minute = round((at - run.begin) / MINUTE)

@@ -180,12 +180,12 @@ def _whole(answer: http.client.HTTPResponse, seconds: float) -> bytes:
 
 
 def _rows(found: list[dict[str, Any]]) -> list[Row]:
-    rows = [Row(one["metric"], float(one["value"][1])) for one in found]
+    rows = [Row(dict(one["metric"]), float(one["value"][1])) for one in found]
     return [row for row in rows if math.isfinite(row.value)]
 
 
 def _series(found: list[dict[str, Any]]) -> list[Series]:
-    pairs = ((one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in found)
+    pairs = ((dict(one["metric"]), [(float(at), float(value)) for at, value in one["values"]]) for one in found)
     return [Series(labels, [one for one in samples if math.isfinite(one[1])]) for labels, samples in pairs]
 
 

@@ -71,9 +71,12 @@ def level(client: Client, name: str, records: dict[str, str], at: float, cluster
     keys = {record: key for key, record in records.items()}
     found: dict[tuple[str, ...], Now] = {}
     for row in rows:
+        key = keys.get(row.labels.get("__name__", "").partition(":")[2])
+        if key is None:
+            continue
         labels = {label: row.labels.get(label, "") for label in ("cluster", "host", "hpc_job", "user", "partition")}
         one = found.setdefault(tuple(labels.values()), Now(labels))
-        one.values[keys[row.labels["__name__"].partition(":")[2]]] = row.value
+        one.values[key] = row.value
     return list(found.values())
 
 

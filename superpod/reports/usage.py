@@ -190,7 +190,7 @@ def _capacities(client: Client, report: Report) -> list[Capacity]:
     names = [row.labels.get("cluster", "") for row in hours]
     # The edges of a range fall between two evaluations.
     most = max(1, int(span // MINUTE) - 1)
-    shares = [min(1.0, minutes[name] / most) for name in names]
+    shares = [min(1.0, minutes.get(name, 0) / most) for name in names]
     found = zip(names, hours, shares, strict=True)
     return sorted((Capacity(name, row.value, share) for name, row, share in found), key=lambda one: one.cluster)
 

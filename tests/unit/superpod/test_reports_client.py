@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from superpod.cli import main
 from superpod.errors import SuperpodError
 from superpod.reports import settings
 from superpod.reports.prometheus import Client, Server, matchers
@@ -320,3 +322,15 @@ def test_wrong_settings_are_named(home: Path, text: str, options: dict[str, str]
 def test_a_named_file_has_to_be_there(home: Path) -> None:
     with pytest.raises(SuperpodError, match=r"none\.yaml cannot be read"):
         settings.load({}, f"{home}/none.yaml")
+
+
+@pytest.mark.parametrize("line", ["job 4711 --no-slurm", "report --by job", "report --json", "top", "top n1 0"])
+@pytest.mark.parametrize("metric", [{}, {"hpc_job": "4711"}, {"__name__": "x", "user": "ada"}])
+@pytest.mark.parametrize("values", [{"value": [1795795000, "1"]}, {"values": [[1795795000, "1"], [1795795060, "0"]]}])
+def test_rows_that_nobody_asked_for_are_no_traceback(
+    serve: Serve, line: str, metric: dict[str, str], values: dict[str, Any]
+) -> None:
+    server = serve(text={"status": "success", "data": {"result": [{"metric": metric, **values}]}})
+    words = [*line.split(), "--prometheus", server.address]
+    answer = CliRunner().invoke(main, words, env={"SUPERPOD_CONFIG": "/dev/null"})
+    assert isinstance(answer.exception, (SystemExit, type(None))), answer.exception
