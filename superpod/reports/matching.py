@@ -8,6 +8,8 @@ from superpod.reports.held import Run
 from superpod.reports.prometheus import Client, matchers
 from superpod.reports.times import MINUTE
 
+# Without Slurm, a shorter pause is missing data.
+_PAUSE = 2 * MINUTE
 _WAITS = {True: "It waits", False: "It waited"}
 
 
@@ -57,12 +59,19 @@ def waited(client: Client, run: Run, job: str, pause: tuple[float, float], recor
     begin, end = pause
     if records:
         return not any(one.begin is not None and one.begin <= begin and (one.end or end) >= end for one in records)
+    if end - begin <= _PAUSE:
+        return False
     before = Try(run.cluster, job, max(run.begin, begin - 10 * MINUTE), begin)
     here = matchers(cluster=run.cluster, host=devices.hosts(client, before))
-    # Who says what jobs hold: our own metrics, or where these have no jobs, the exporter.
+    # Who says what jobs hold: our own metrics, or where these have no jobs, the exporter; and what is recorded of it.
     told = "dcgm_job_map_device_table_ok" if run.user else "gpu:memory_used_bytes:max"
-    rates = []
+    return all(_goes_on(client, f"{one}{{{here}}}", before, pause) for one in (told, "node:gpus:count"))
+
+
+def _goes_on(client: Client, selector: str, before: Try, pause: tuple[float, float]) -> bool:
+    """Return whether there are samples in a pause about as often as before."""
+    rates, (begin, end) = [], pause
     for seconds, at in ((before.end - before.begin + MINUTE, before.at), (end - begin - 2, end - 1)):
-        rows = client.instant(f"sum(count_over_time({told}{{{here}}}[{round(seconds)}s]))", at)
+        rows = client.instant(f"sum(count_over_time({selector}[{round(seconds)}s]))", at)
         rates.append(sum(row.value for row in rows) / seconds)
     return rates[1] > rates[0] / 2

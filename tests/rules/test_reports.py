@@ -163,6 +163,13 @@ def test_a_requeued_job_has_two_tries_and_no_idle_time_between(job: Ask, server:
     assert [one["utilization_ratio"]["mean"] for one in found["devices"]] == pytest.approx([0.4, 0.8, 0.8])
 
 
+def test_waits_of_less_than_three_minutes_are_none_of_the_jobs_time(job: Ask) -> None:
+    found = job("4760")
+    assert [round(one["end"] - one["begin"], -1) for one in found["tries"]] == pytest.approx([240] * 3, abs=60)
+    assert near(found["gpu_hours"]["held"], 12, 1) and near(found["gpu_hours"]["measured"], 9, 1)
+    assert found["coverage"] == pytest.approx(1) and found["seconds"] == pytest.approx(720, abs=180)
+
+
 def test_an_id_that_came_round_means_its_newest_job(job: Ask, ask: Ask, server: tuple[str, float]) -> None:
     newest = job("4730")
     assert (newest["user"], newest["account"]) == ("paul", "art") and near(newest["gpu_hours"]["held"], 15)

@@ -210,19 +210,53 @@ def test_a_pause_within_one_try_of_slurm_is_missing_data(found: Found) -> None:
     assert "Nothing is known of" in one.notes[0]
 
 
-@pytest.mark.parametrize(("counts", "tries"), [((20, 60), 2), ((20, 1), 1), ((20, 0), 1)])
+SHORT = [*range(10), *range(13, 30)]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told", "recorded", "tries"),
+    [
+        (TRIES, (20, 60), (10, 29), 2),
+        (TRIES, (20, 1), (10, 29), 1),
+        (TRIES, (20, 0), (10, 29), 1),
+        # The rules were not evaluated.
+        (TRIES, (20, 60), (10, 2), 1),
+        # Slurm starts a requeued job after two minutes.
+        (SHORT, (20, 6), (10, 3), 2),
+        (SHORT, (20, 2), (10, 3), 1),
+        ([*range(10), *range(11, 30)], (20, 60), (10, 29), 1),
+    ],
+)
 def test_without_slurm_a_pause_is_one_if_nodes_told_of_no_job_in_it(
-    found: Found, counts: tuple[float, float], tries: int
+    minutes: list[int], told: tuple[float, float], recorded: tuple[float, float], tries: int
 ) -> None:
-    answers = iter([[Row({}, counts[0])], [Row({}, counts[1])]])
+    answers = {"device_table_ok": iter([[Row({}, one)] for one in told])}
+    answers["node:gpus:count"] = iter([[Row({}, one)] for one in recorded])
 
     class Answering(FakeServer):
         def instant(self, query: str, at: float) -> list[Row]:
-            return next(answers) if "dcgm_job_map_device_table_ok" in query else super().instant(query, at)
+            mine = next((found for word, found in answers.items() if word in query), None)
+            return next(mine) if mine else super().instant(query, at)
 
-    client = Answering(records(TRIES), {"group by (host)": [Row({"host": "dgx-01"}, 1)]})
+    client = Answering(records(minutes), {"group by (host)": [Row({"host": "dgx-01"}, 1)]})
     (run,) = [run for runs in held.owners(client.series).values() for run in runs]
     assert len(held.tries(run, lambda begin, end: matching.waited(client, run, "4711", (begin, end), []))) == tries
+
+
+def test_by_slurm_a_short_wait_is_none_of_the_jobs_time(found: Found) -> None:
+    rows = {"group by (host)": [Row({"host": "dgx-01"}, 1)]}
+    one = found(records(SHORT), [tried(0, 10, state="REQUEUED"), tried(13, 30)], rows=rows)
+    assert len(one.attempts) == 2 and one.complete and not one.notes
+    lost = found(records(SHORT), [tried(0, 30)], rows=rows)
+    assert len(lost.attempts) == 1 and not lost.complete
+
+
+def test_of_many_pauses_the_longest_are_asked_about() -> None:
+    asked = []
+    minutes = [minute for minute in range(400) if minute % 4]
+    (run,) = [run for runs in held.owners(records([*minutes, *range(500, 510)])).values() for run in runs]
+    held.tries(run, lambda begin, end: bool(asked.append(end - begin)))
+    assert len(asked) == 50 and asked[-1] == 101 * 60
 
 
 def test_of_two_runs_the_newest_is_meant(found: Found) -> None:
