@@ -10,7 +10,7 @@ _STYLE = """
 --three:#2b5c9e;--warn:#8a5a00;--fill:#e8f1ec;
 --part:#b9d3c5;--none:#d5d9de}
 @media (prefers-color-scheme:dark){:root{--back:#14181c;--text:#e3e7ea;--soft:#98a4ae;--line:#343c44;--one:#6fc397;
---two:#f0955a;--three:#7fb0ee;--warn:#e6b450;--fill:#1e2c25;--part:#37574a;--none:#434b53}}
+--two:#f0955a;--three:#7fb0ee;--warn:#e6b450;--fill:#1e2c25;--part:#3f6b58;--none:#434b53}}
 body{background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;
 padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0}.soft{color:var(--soft)}
