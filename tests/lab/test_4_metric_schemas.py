@@ -258,7 +258,6 @@ def test_reports_of_both_jobs_say_what_is_recorded(cluster: Cluster, fleet: Flee
         # A minute may have passed between the two.
         minutes = 60 * 2 * found["power_watts"]["mean"]
         assert found["energy_joules"] == pytest.approx(float(energy["value"][1]), abs=minutes)
-        assert found["energy_joules"] == pytest.approx(found["power_watts"]["mean"] * found["seconds"], rel=0.2)
     old, new = (reports[node] for node in NODES)
     for name in ("power_watts", "memory_bytes", "utilization_ratio", "gpus"):
         assert old[name] == pytest.approx(new[name])
