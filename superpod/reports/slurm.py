@@ -50,6 +50,8 @@ class Record:
         """How many GPUs Slurm says it has; None: it does not say, as where gres/gpu is not accounted."""
         found = re.search(r"(?:^|,)gres/gpu=(\d+)", self.tres)
         typed = [int(number) for number in re.findall(r"(?:^|,)gres/gpu:[^=,]+=(\d+)", self.tres)]
+        # Where gres/gpu is no TRES, the controller has it by type: gpu:h100:8.
+        typed = typed or [int(number) for number in re.findall(r"(?:^|,)gpu:(?:[^:,(]+:)?(\d+)", self.tres)]
         return int(found[1]) if found else sum(typed) if typed else None
 
 
@@ -104,7 +106,7 @@ def _accounted(line: str) -> Record:
 
 
 def _controller(job: str) -> list[Record]:
-    found = map(_shown, _ask("scontrol", "-o", "show", "job", job))
+    found = map(_shown, _ask("scontrol", "-d", "-o", "show", "job", job))
     return [one for one in found if one.raw]
 
 
@@ -127,7 +129,7 @@ def _shown(line: str) -> Record:
     end = None if state in _GOING else _time(found.get("EndTime", ""))
     return Record(
         *(raw, number, found["UserId"].partition("(")[0], found.get("Account", ""), found.get("Partition", ""), state),
-        *(begin, end, found.get("AllocTRES") or found.get("TRES", "")),
+        *(begin, end, ",".join(found.get(name, "") for name in ("AllocTRES", "TRES", "JOB_GRES"))),
         *(nodes, _HET.sub("", head.partition(" JobName=")[2])),
     )
 

@@ -16,7 +16,7 @@ SCRIPT = LAB / "accounting/build.sh"
 STAMP = ".superpod-lab-accounting"
 # On the shared storage of the lab; the database is the head's own.
 ROOT, DATA, SOCKET = "/cm/shared/lab/accounting", "/var/lib/lab-accounting", "/run/mysqld/mysqld.sock"
-CONF = "/etc/slurm/slurm.conf"
+CONF, IDENTITY = "/etc/slurm/slurm.conf", "/var/spool/slurmctld/clustername"
 MORE = (
     "AccountingStorageType=accounting_storage/slurmdbd\\nAccountingStorageHost=bcm-01\\nAccountingStorageTRES=gres/gpu"
 )
@@ -30,8 +30,9 @@ mariadb-install-db --no-defaults --basedir={ROOT}/usr --user=slurm --datadir={DA
 run="systemd-run --quiet --collect --uid=slurm --setenv=LD_LIBRARY_PATH=$libraries"
 $run --unit=lab-mariadb {ROOT}/usr/sbin/mariadbd --no-defaults --basedir={ROOT}/usr --datadir={DATA}/db \
   --lc-messages-dir={ROOT}/usr/share/mariadb --socket={SOCKET} --skip-networking --innodb-buffer-pool-size=64M
-timeout 60 sh -c 'until mariadb-admin --no-defaults -u root -S {SOCKET} ping; do sleep 0.2; done' > /dev/null 2>&1
-mariadb --no-defaults -u root -S {SOCKET} -e "create database slurm_acct_db; \
+ask="mariadb --no-defaults -u root -S {SOCKET}"
+timeout 60 sh -c "until $ask -e 'select 1'; do sleep 0.2; done" > /dev/null 2>&1
+$ask -e "create database slurm_acct_db; \
   create user slurm@localhost identified by 'lab'; grant all on slurm_acct_db.* to slurm@localhost"
 install -o slurm -g slurm -m 600 /dev/stdin /etc/slurm/slurmdbd.conf << END
 AuthType=auth/munge
@@ -46,18 +47,24 @@ LogFile={DATA}/slurmdbd.log
 PidFile={DATA}/slurmdbd.pid
 END
 $run --unit=lab-slurmdbd {ROOT}/usr/sbin/slurmdbd -D
+# The controller made an id for its cluster, and starts under no other.
+mv {IDENTITY} {DATA}/clustername
+cp -p {CONF} {DATA}/slurm.conf
+printf '{MORE}\n' >> {CONF}
 timeout 60 sh -c 'until sacctmgr -n show cluster; do sleep 0.2; done' > /dev/null 2>&1
 sacctmgr -i add cluster superpod
 sacctmgr -i add account physics
 sacctmgr -i add user alice account=physics
-cp -p {CONF} {DATA}/slurm.conf
-printf '{MORE}\n' >> {CONF}
 systemctl restart slurmctld
 registered='scontrol ping | grep -q UP && sacctmgr -nP show cluster format=ControlHost | grep -q .'
 timeout 60 sh -c "until $registered; do sleep 0.2; done"
 """
 STOP = f"""
-if [ -e {DATA}/slurm.conf ]; then cat {DATA}/slurm.conf > {CONF}; systemctl restart slurmctld; fi
+if [ -e {DATA}/slurm.conf ]; then
+  cat {DATA}/slurm.conf > {CONF}
+  cp -p {DATA}/clustername {IDENTITY}
+  systemctl restart slurmctld
+fi
 systemctl stop lab-slurmdbd lab-mariadb 2> /dev/null
 rm -rf {DATA} {ROOT} /etc/slurm/slurmdbd.conf /run/mysqld
 """

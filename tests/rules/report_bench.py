@@ -12,6 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,23 @@ def _series(labels: Labels, samples: Samples) -> bytes:
     return _field(1, data)
 
 
-def steady(labels: Labels, value: float, times: Sequence[float]) -> bytes:
-    """Return a series of one value as it is sent; that is fast, for very many samples."""
-    stamps = [_varint(round(at * 1000)) for at in times]
+def steady(value: float, times: Sequence[float]) -> bytes:
+    """Return the samples of a series of one value, as they are sent."""
     # A time is of six bytes until the year 2109.
     head = b"\x12\x10\x09" + struct.pack("<d", value) + b"\x10"
+    return b"".join(head + _varint(round(at * 1000)) for at in times)
+
+
+@cache
+def named(labels: Labels) -> bytes:
+    """Return the labels of a series, as they are sent."""
     texts = (_field(1, name.encode()) + _field(2, text.encode()) for name, text in sorted(labels))
-    return _field(1, b"".join(_field(1, text) for text in texts) + b"".join(head + stamp for stamp in stamps))
+    return b"".join(_field(1, text) for text in texts)
+
+
+def series(labels: Labels, samples: bytes) -> bytes:
+    """Return a series to be sent, made of ``steady``: that is fast, for very many samples."""
+    return _field(1, named(labels) + samples)
 
 
 def _packed(data: bytes) -> bytes:

@@ -209,7 +209,16 @@ def test_lists_of_nodes_are_read(text: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("tres", "gpus"),
-    [(TRES, 8), ("cpu=4,gres/gpu:a=1,gres/gpu:b=2", 3), ("cpu=4,mem=1G", None), ("", None), ("gres/gpumem=4", None)],
+    [
+        (TRES, 8),
+        ("cpu=4,,gpu:h100:2,shard:1", 2),
+        ("cpu=4,gres/gpu=2,,gpu:h100:2", 2),
+        (",,gpu:3", 3),
+        ("cpu=4,gres/gpu:a=1,gres/gpu:b=2", 3),
+        ("cpu=4,mem=1G", None),
+        ("", None),
+        ("gres/gpumem=4", None),
+    ],
 )
 def test_gpus_that_are_not_accounted_are_not_none(tres: str, gpus: int | None) -> None:
     assert Record("1", "1", tres=tres).gpus == gpus
