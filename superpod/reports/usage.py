@@ -135,13 +135,23 @@ def collect(
         for row in rows:
             labels = {label: row.labels.get(label, "") for label in LEVELS[level]}
             key = (row.labels.get("cluster", ""), *labels.values())
-            setattr(uses.setdefault(key, Use(key[0], labels)), name, row.value)
+            _add(uses.setdefault(key, Use(key[0], labels)), name, row)
     found.uses = sorted((one for one in uses.values() if one.held), key=lambda one: (-one.held, *one.labels.values()))
     if not found.uses:
         raise SuperpodError(_none(client, found), 3)
     if any(one.coverage is not None and one.coverage < COMPLETE for one in found.uses):
         _more_tries(client, found)
     return found
+
+
+def _add(use: Use, name: str, row: Row) -> None:
+    if name == "sizes":
+        use.jobs += round(row.value)
+        use.first += float(row.labels.get(usage_tries.SIZE) or 0) * row.value * MINUTE / 3600
+    elif name == "before":
+        use.first = max(0.0, use.first - row.value * MINUTE / 3600)
+    else:
+        setattr(use, name, row.value)
 
 
 def _more_tries(client: Client, report: Report) -> None:
@@ -163,13 +173,8 @@ def _asked(client: Client, report: Report) -> dict[str, list[Row]]:
         # Two servers that record the same count once.
         return f"sum by ({names}) (max by ({inner}) (sum_over_time({source}:{record}:increase1m{where}{span})))"
 
-    held = f"max by ({_JOB}) (max_over_time(job:gpus_allocated:sum{where}{span}))"
     queries = {("held" if kind == "allocated" else kind): summed(f"gpu_hours_{kind}") for kind in _HOURS}
-    queries |= {
-        "energy": summed("energy_joules"),
-        "first": f"sum by ({names}) ({usage_tries.begun(where, span)}) / {3600 // MINUTE}",
-        "jobs": f"count by ({names}) (group by ({names}{'' if 'hpc_job' in names else ', hpc_job'}) ({held}))",
-    }
+    queries |= {"energy": summed("energy_joules"), **usage_tries.questions(names, where, span)}
     calls: list[Callable[[], list[Row]]] = [partial(client.instant, query, report.end) for query in queries.values()]
     return dict(zip(queries, client.together(calls), strict=True))
 

@@ -9,12 +9,20 @@ JOB = "cluster, hpc_job, user, account, partition"
 # Jobs whose tries are counted: those of which most is missing.
 _MOST = 200
 _HELD = "job:gpus_allocated:sum"
+# Label with the number of GPUs.
+SIZE = "held_gpus"
 
 
-def begun(where: str, span: str) -> str:
-    """Return the query for the GPUs of jobs that began within a span up to now: they have a first minute there."""
-    held = f"max by ({JOB}) (max_over_time({_HELD}{where}{span}))"
-    return f"({held} unless on ({JOB}) {_HELD}{where} offset {span.strip('[]')})"
+def questions(names: str, where: str, span: str) -> dict[str, str]:
+    """
+    Return queries, by names: how many jobs of each number of GPUs there were, and the GPUs of those from before.
+
+    The last ones have no first minute in the span. All samples of all jobs are read once.
+    """
+    each = names if "hpc_job" in names else f"{names}, hpc_job"
+    sizes = f"max by ({each}) (max_over_time({_HELD}{where}{span}))"
+    before = f"max by ({each}) ({_HELD}{where} offset {span.strip('[]')})"
+    return {"sizes": f'count_values by ({names}) ("{SIZE}", {sizes})', "before": f"sum by ({names}) ({before})"}
 
 
 def first_minutes(client: Client, more: str, window: tuple[float, float]) -> list[Row]:
@@ -25,18 +33,17 @@ def first_minutes(client: Client, more: str, window: tuple[float, float]) -> lis
     :raises SuperpodError: the server does not answer.
     """
     span, where = f"{round(window[1] - window[0])}s", f"{{{more}}}"
-    hours = {
-        kind: f"max by ({JOB}) (sum_over_time(job:gpu_hours_{kind}:increase1m{where}[{span}]))"
+    hours = [
+        f"max by ({JOB}) (sum_over_time(job:gpu_hours_{kind}:increase1m{where}[{span}]))"
         for kind in ("allocated", "measured")
-    }
-    once = f"({begun(where, f'[{span}]')} / {3600 // MINUTE})"
-    # A minute and more is missing.
-    missing = f"{hours['allocated']} - ({once} or {hours['allocated']} * 0) - {hours['measured']}"
-    lacking = client.instant(f"topk({_MOST}, {missing} > 1e-6)", window[1])
+    ]
+    lacking = client.instant(f"topk({_MOST}, {' - '.join(hours)})", window[1])
     jobs = sorted({row.labels.get("hpc_job", "") for row in lacking})
     if not jobs:
         return []
     mine = f"{{{','.join(filter(None, [more, matchers(hpc_job=jobs)]))}}}"
     begins = f"({_HELD}{mine} unless on ({JOB}) {_HELD}{mine} offset {MINUTE}s)"
-    every = f"max by ({JOB}) (sum_over_time({begins}[{span}:{MINUTE}s])) / {3600 // MINUTE}"
-    return client.instant(f"{every} - ({begun(mine, f'[{span}]')} / {3600 // MINUTE} or {every} * 0) > 0", window[1])
+    every = f"max by ({JOB}) (sum_over_time({begins}[{span}:{MINUTE}s]))"
+    held = f"max by ({JOB}) (max_over_time({_HELD}{mine}[{span}]))"
+    once = f"({held} unless on ({JOB}) {_HELD}{mine} offset {span})"
+    return client.instant(f"({every} - ({once} or {every} * 0) > 0) / {3600 // MINUTE}", window[1])
