@@ -84,15 +84,22 @@ def cpu(server: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + mine.ru_utime + mine.ru_stime
 
 
+def run(server: bench.Server, words: list[str]) -> str:
+    """Return what a command prints that asks the server."""
+    command = [sys.executable, "-m", "superpod", *words, "--prometheus", server.address, "--timeout", "600"]
+    answer = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    assert answer.stdout, answer.stderr
+    return answer.stdout
+
+
 def seconds(server: bench.Server, *more: str) -> tuple[float, float]:
     """Return the least seconds that the command takes: of CPU, and on the clock."""
-    words = [sys.executable, "-m", "superpod", "job", "4711", "--prometheus", server.address, "--no-slurm", *more]
     taken = []
     for _ in range(TRIES):
         begin, used = time.monotonic(), cpu(server.pid)
-        answer = subprocess.run(words, cwd=HERE, capture_output=True, text=True)
+        printed = run(server, ["job", "4711", "--no-slurm", *more])
         taken.append((cpu(server.pid) - used, time.monotonic() - begin))
-        assert "1024 held" in answer.stdout, answer.stdout + answer.stderr
+        assert "1024 held" in printed, printed
     return min(one for one, _ in taken), min(one for _, one in taken)
 
 

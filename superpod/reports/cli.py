@@ -74,7 +74,7 @@ def report(
         raise SuperpodError("There are both --csv and --json: give one of them.", 2)
     window = options.window(since, until, asked.now)
     level = by or ("job" if who["user"] else "user")
-    found = usage.collect(asked.client, level, window, {"cluster": asked.cluster, **who})
+    found = usage.collect(asked.client, level, window, {"cluster": asked.cluster, **who}, asked.now)
     warnings, source = asked.client.warnings, asked.client.server.address
     if as_csv:
         with text.printing():
@@ -97,7 +97,9 @@ def report(
 @click.option(
     "--interval", type=click.FloatRange(1, 3600), default=15, show_default=True, help="Seconds between two looks."
 )
-@click.option("--once", is_flag=True, help="Show it once and end; so it is, too, where there is no terminal.")
+@click.option(
+    "--once", is_flag=True, help="Show it once and end; so it is, too, where there is no terminal, or a dumb one."
+)
 def top(asked: Asked, node: str | None, gpu: str | None, since: str, interval: float, once: bool) -> None:
     """
     Show jobs and nodes live, those with idle GPUs first; Ctrl-C ends it.
@@ -105,9 +107,12 @@ def top(asked: Asked, node: str | None, gpu: str | None, since: str, interval: f
     With NODE its GPUs, with GPU too (3, or 3.1 for an instance) what that one did.
     """
     span = times.span(since)
+    if span < times.MINUTE:
+        raise SuperpodError(f"--since {since} is less than a minute: there is one value a minute.", 2)
     place = Place(asked.client, asked.cluster, node or "", gpu or "")
-    if once or not ui.out.is_terminal:
-        text.show(place.lines(time.time(), span, height=10_000))
+    if once or not ui.out.is_terminal or ui.out.is_dumb_terminal:
+        width = ui.out.size.width if ui.out.is_terminal else 10_000
+        text.show(place.lines(time.time(), span, (width, 10_000)))
         options.warn(asked.client.warnings)
         sys.exit(INCOMPLETE if asked.client.warnings else 0)
     live(place, span, interval)

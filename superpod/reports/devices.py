@@ -15,6 +15,8 @@ from superpod.reports.times import MINUTE
 DEVICE = "host, gpu, GPU_I_ID"
 # Samples of idle GPUs that are read one by one; of more, only stretches of several minutes.
 _MOST = 150_000
+# Points of a series that servers give at most.
+_POINTS = 10_000
 # Where profiling reads 0 while a GPU works, as in the alert SuperpodGpuProfilingDead, for as long.
 _BUSY, _DEAD_FOR = 0.1, 15 * MINUTE
 _LOOK_BACK, _FEW = "14d", 16
@@ -134,6 +136,8 @@ def _held(client: Client, one: Try, found: dict[Key, Device]) -> set[Key]:
     queries["memory"] = f"max by ({DEVICE}) (max_over_time(gpu_job:memory_used_bytes:split{sample}))"
     answers = _ask(client, one.at, queries)
     samples = {_key(row): row.value for row in answers.pop("samples")}
+    # What was recorded between two of the questions is left out.
+    answers["held"] = [row for row in answers["held"] if samples.get(_key(row))]
     for name, rows in answers.items():
         for row in rows:
             device = found.setdefault(_key(row), Device(*_key(row)))
@@ -146,6 +150,12 @@ def _held(client: Client, one: Try, found: dict[Key, Device]) -> set[Key]:
         # All minutes but the first, those of which there is no sample included.
         found[_key(row)].possible += row.value / samples[_key(row)] * round((one.end - one.begin) / MINUTE)
     return {_key(row) for row in answers["held"]}
+
+
+def hosts(client: Client, span: Try) -> list[str]:
+    """Return the nodes on which a job held GPUs."""
+    query = f"group by (host) (count_over_time(gpu_job:gpus_allocated:split{{{span.mine}}}[{span.window}]))"
+    return sorted(row.labels.get("host", "") for row in client.instant(query, span.at))
 
 
 def where(one: Try, devices: Iterable[Device]) -> str:
@@ -171,7 +181,7 @@ def _measured(client: Client, one: Try, devices: dict[Key, Device]) -> None:
         _means(answers[name], name, one, devices)
     for row, device in _of(answers["peak"], devices):
         device.most("peak", row.value)
-    watts = {(row.labels["host"], row.labels["gpu"]): row.value for row in answers["power"]}
+    watts = {_key(row)[:2]: row.value for row in answers["power"]}
     parts = {_key(row): row.value for row in answers["parts"]}
     for key, device in devices.items():
         if key[:2] in watts:
@@ -220,11 +230,11 @@ def _longest(client: Client, one: Try, devices: dict[Key, Device]) -> None:
     if minutes <= _MOST:
         found = client.samples(f"{selector}[{one.window}]", one.at)
     else:
-        step = MINUTE * (1 + int(minutes // _MOST))
+        step = MINUTE * (1 + int(max(minutes // _MOST, (one.end - one.begin) // (_POINTS * MINUTE))))
         counted = f"count_over_time({selector}[{step}s]) == {step // MINUTE}"
         found = client.range(counted, one.begin + step, one.end, step)
     for series in found:
-        key = (series.labels["host"], series.labels["gpu"], series.labels.get("GPU_I_ID", ""))
+        key = (series.labels.get("host", ""), series.labels.get("gpu", ""), series.labels.get("GPU_I_ID", ""))
         if key in some:
             _stretch(some[key], series, step)
 

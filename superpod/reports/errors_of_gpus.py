@@ -54,7 +54,7 @@ def collect(client: Client, tries: Iterable[Try], devices: Iterable[Device]) -> 
     told: set[str] = set()
     for one in tries if mine else ():
         here = where(one, mine)
-        told |= {row.labels["host"] for row in client.instant(_told(one, here), one.at)}
+        told |= {row.labels.get("host", "") for row in client.instant(_told(one, here), one.at)}
         for key, count in _of_try(client, one, here).items():
             if key[:2] in gpus:
                 found[key] = (found.get(key) or 0) + count if count else found.get(key)
@@ -67,7 +67,7 @@ def _of_try(client: Client, one: Try, here: str) -> dict[Key, int | None]:
     found: dict[Key, int | None] = {}
     for query, counted in _questions(one, here):
         for row in client.instant(query, one.end + _LATE):
-            key = (row.labels.get("host", ""), row.labels.get("gpu", ""), row.labels["xid"])
+            key = (row.labels.get("host", ""), row.labels.get("gpu", ""), row.labels.get("xid", ""))
             found.setdefault(key, round(row.value) if counted else None)
     return found
 

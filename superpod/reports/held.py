@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from superpod.reports.prometheus import Series
 from superpod.reports.times import MINUTE
 
-# A pause of more seconds ends a try; one of more than a day is another run of the same id.
-PAUSE, OTHER_RUN = 5 * MINUTE, 86400
+# A pause of more seconds is another run of the same id.
+OTHER_RUN = 86400
+# Pauses of which it is asked whether the job waited in them: the longest ones.
+_ASKED = 50
 HELD = "gpus_allocated:sum"
 Minutes = dict[int, float]
 
@@ -73,7 +75,7 @@ def _add(run: Run, one: Series) -> None:
     partition = one.labels.get("partition", "")
     if partition and partition not in run.partitions:
         run.partitions.append(partition)
-    values = run.records[one.labels["__name__"].partition(":")[2]]
+    values = run.records[one.labels.get("__name__", "").partition(":")[2]]
     for at, value in one.samples:
         # Two servers that record the same, with other labels of their own, count once.
         minute = round((at - run.begin) / MINUTE)
@@ -102,12 +104,14 @@ def tries(run: Run, waited: Callable[[float, float], bool]) -> list[tuple[int, i
 
     :param waited: says of a pause whether the job held nothing in it, and not only nobody told.
     """
-    found: list[tuple[int, int]] = []
-    for first, last in stretches(run.minutes, PAUSE):
-        if found and not waited(run.begin + found[-1][1] * MINUTE, run.begin + first * MINUTE):
-            found[-1] = (found[-1][0], last)
-        else:
+    parts, found = stretches(run.minutes, MINUTE), list[tuple[int, int]]()
+    longest = sorted(range(1, len(parts)), key=lambda place: parts[place - 1][1] - parts[place][0])[:_ASKED]
+    for place, (first, last) in enumerate(parts):
+        begin = parts[place - 1][1]
+        if place in longest and waited(run.begin + begin * MINUTE, run.begin + first * MINUTE):
             found.append((first, last))
+        else:
+            found[-1:] = [(found[-1][0] if found else first, last)]
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from superpod_dcgm.monitoring import recording
 
 from superpod.errors import SuperpodError
-from superpod.reports import devices, errors_of_gpus, held, nothing, slurm
+from superpod.reports import devices, errors_of_gpus, held, matching, nothing, slurm
 from superpod.reports.devices import Device, Try
 from superpod.reports.errors_of_gpus import Xid
 from superpod.reports.held import HELD, Run
@@ -183,46 +183,17 @@ def _chosen(runs: list[Run], at: float | None) -> tuple[Run, list[str]]:
 
 def _fill(client: Client, job: Job, records: list[slurm.Record]) -> None:
     run = job.run
-    fitting = [one for one in records if _fits(one, run)]
-    if len(fitting) < len(records) and not fitting:
-        job.notes.append("Slurm knows another job of this id, which ran at another time: it is left out.")
-    parts = held.tries(run, lambda begin, end: _waited(client, run, job.id, (begin, end), fitting))
+    fitting, note = matching.records(client, run, job.id, records)
+    job.notes += note
+    parts = held.tries(run, lambda begin, end: matching.waited(client, run, job.id, (begin, end), fitting))
     spans = [Try(run.cluster, job.id, *(run.begin + minute * MINUTE for minute in part)) for part in parts]
     found = devices.collect(client, spans)
     job.devices = sorted(found.values(), key=lambda one: (one.host, one.gpu.zfill(4), one.instance.zfill(4)))
     for part, span in zip(parts, spans, strict=True):
-        hosts = _hosts(client, span) if len(spans) > 1 else sorted({one.host for one in job.devices})
+        hosts = devices.hosts(client, span) if len(spans) > 1 else sorted({one.host for one in job.devices})
         job.attempts.append(_attempt(job, part, span, hosts, fitting))
     job.xids, job.without_xids = errors_of_gpus.collect(client, spans, job.devices)
     _missing_parts(job)
-
-
-def _fits(record: slurm.Record, run: Run) -> bool:
-    """Return whether Slurm means this run: ids come round, and its record may be that of a job of years ago."""
-    if record.begin is None or (run.user and record.user and record.user != run.user):
-        return False
-    return record.begin <= run.end + MINUTE and (record.end is None or record.end >= run.begin - MINUTE)
-
-
-def _waited(client: Client, run: Run, job: str, pause: tuple[float, float], records: list[slurm.Record]) -> bool:
-    """Return whether a job held nothing in a pause; else nobody told."""
-    begin, end = pause
-    if records:
-        return not any(one.begin is not None and one.begin <= begin and (one.end or end) >= end for one in records)
-    before = Try(run.cluster, job, max(run.begin, begin - 10 * MINUTE), begin)
-    here = matchers(cluster=run.cluster, host=_hosts(client, before))
-    # Who says what jobs hold: our own metrics, or where these have no jobs, the exporter.
-    told = "dcgm_job_map_device_table_ok" if run.user else "gpu:memory_used_bytes:max"
-    rates = []
-    for seconds, at in ((before.end - before.begin + MINUTE, before.at), (end - begin - 2, end - 1)):
-        rows = client.instant(f"sum(count_over_time({told}{{{here}}}[{round(seconds)}s]))", at)
-        rates.append(sum(row.value for row in rows) / seconds)
-    return rates[1] > rates[0] / 2
-
-
-def _hosts(client: Client, span: Try) -> list[str]:
-    query = f"group by (host) (count_over_time(gpu_job:gpus_allocated:split{{{span.mine}}}[{span.window}]))"
-    return sorted(row.labels.get("host", "") for row in client.instant(query, span.at))
 
 
 def _attempt(job: Job, part: tuple[int, int], span: Try, hosts: list[str], records: list[slurm.Record]) -> Attempt:

@@ -74,13 +74,15 @@ def _field(client: Client, job: Job) -> list[str]:
     step = max(float(MINUTE), (end - begin) / _CELLS)
     whole = Try(job.run.cluster, job.id, begin, end)
     by = devices.DEVICE if len(job.devices) <= _ROWS else "host"
-    mine = {_name(one, by) for one in job.devices}
+    mine = list(dict.fromkeys(_name(one, by) for one in job.devices))
     selector = f"gpu:utilization_ratio:max{{{devices.where(whole, job.devices)}}}[{step:.0f}s]"
     found = client.range(f"avg by ({by}) (avg_over_time({selector}))", begin + step, end, step)
     rows = {_labelled(one): _cells(job, one, begin + step, step) for one in found}
-    shown = [(name, rows[name]) for name in sorted(rows) if name in mine]
+    shown = [(name, rows[name]) for name in mine if name in rows]
     title = "Utilization by GPU" if by != "host" else "Utilization by node"
-    return [page.heading(title), charts.field(title, shown, (begin, end), percent)] if shown else []
+    drawn = charts.field(title, shown, (begin, end), percent)
+    keys = page.keys({"cell": "in use, the stronger the more", "idle": "idle", "none": "not known, or not held"})
+    return [page.heading(title), drawn, keys] if shown else []
 
 
 def _name(one: Device, by: str) -> str:

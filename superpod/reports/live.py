@@ -29,15 +29,15 @@ class Place:
     node: str = ""
     gpu: str = ""
 
-    def lines(self, at: float, span: float, height: int) -> Iterator[str]:
+    def lines(self, at: float, span: float, size: top_text.Size) -> Iterator[str]:
         """
-        Return the view of a moment.
+        Return the view of a moment, for a terminal of so many columns and lines.
 
         :raises SuperpodError: the server does not answer, or has nothing of it.
         """
-        return self._histories(at, span) if self.node else self._overview(at, height)
+        return self._histories(at, span, size[0]) if self.node else self._overview(at, size)
 
-    def _overview(self, at: float, height: int) -> Iterator[str]:
+    def _overview(self, at: float, size: top_text.Size) -> Iterator[str]:
         levels = (("cluster", top.NODE), ("node", top.NODE), ("job", top.JOB))
         calls: list[Callable[[], list[Now]]] = [
             partial(top.level, self.client, name, records, at, self.cluster) for name, records in levels
@@ -47,9 +47,9 @@ class Place:
         jobs = [one for one in jobs if "held" in one.values]
         if not nodes:
             raise SuperpodError(nothing.at_all(self.client, at) or "No node is recorded now: all are silent.", 3)
-        return top_text.overview(clusters, nodes, jobs, at, height)
+        return top_text.overview(clusters, nodes, jobs, at, size)
 
-    def _histories(self, at: float, span: float) -> Iterator[str]:
+    def _histories(self, at: float, span: float, width: int) -> Iterator[str]:
         number, _, instance = self.gpu.partition(".")
         window = (at - span, at)
         if not self.cluster:
@@ -61,8 +61,8 @@ class Place:
             why = nothing.at_all(self.client, at)
             raise SuperpodError(why or f"There is no data of {name} since {show(at - span)}.", 3)
         if not self.gpu:
-            return top_text.node(found, window)
-        return (line for one in found for line in top_text.gpu(one, window))
+            return top_text.node(found, window, width)
+        return (line for one in found for line in top_text.gpu(one, window, width))
 
     def _same_name(self, at: float, span: float) -> None:
         """Raise an error where several clusters have a node of this name."""
@@ -80,15 +80,19 @@ def live(place: Place, span: float, interval: float) -> None:
 
     :raises SuperpodError: there is not even a first answer.
     """
-    shown = list(place.lines(time.time(), span, ui.out.size.height))
+    shown = list(place.lines(time.time(), span, _size()))
     with contextlib.suppress(KeyboardInterrupt), Live(console=ui.out, screen=True, auto_refresh=False) as screen:
         while True:
             screen.update(_drawn(shown), refresh=True)
             time.sleep(interval)
             try:
-                shown = list(place.lines(time.time(), span, ui.out.size.height))
+                shown = list(place.lines(time.time(), span, _size()))
             except SuperpodError as error:
                 shown = [*(line for line in shown if line[:1] != "!"), f"!{error}"]
+
+
+def _size() -> top_text.Size:
+    return ui.out.size.width, ui.out.size.height
 
 
 def _drawn(lines: list[str]) -> Group:

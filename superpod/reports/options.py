@@ -80,14 +80,26 @@ def write_page(path: str, page: str) -> None:
 
     :raises SuperpodError: it cannot be written there.
     """
-    target, part = Path(path), Path(f"{path}.{os.getpid()}.part")
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():
+            # /dev/stdout is written to, and stays what it is.
+            target.write_text(page, encoding="utf-8")
+        else:
+            # What a link leads to is replaced, and not the link.
+            _replace(Path(os.path.realpath(path)), page)
+    except OSError as error:
+        raise SuperpodError(f"The page {path} cannot be written: {error.strerror}.") from error
+    ui.err.print(f"{path} is written.", markup=False)
+
+
+def _replace(target: Path, page: str) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.write_text(page, encoding="utf-8")
         part.replace(target)
-    except OSError as error:
+    finally:
         part.unlink(missing_ok=True)
-        raise SuperpodError(f"The page {path} cannot be written: {error.strerror}.") from error
-    ui.err.print(f"{path} is written.", markup=False)
 
 
 def print_json(found: dict[str, Any]) -> None:

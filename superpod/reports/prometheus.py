@@ -8,6 +8,7 @@ import json
 import math
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -83,38 +84,42 @@ class Client:
 
         :raises SuperpodError: there is no answer, or it is an error.
         """
-        rows = [Row(one["metric"], float(one["value"][1])) for one in self._ask("query", query=query, time=f"{at:.3f}")]
-        return [row for row in rows if math.isfinite(row.value)]
+        return self._ask(_rows, "query", query=query, time=f"{at:.3f}")
 
     def samples(self, query: str, at: float) -> list[Series]:
         """Return the stored samples that a selector with a range has: as they are, none filled in."""
-        return _series(self._ask("query", query=query, time=f"{at:.3f}"))
+        return self._ask(_series, "query", query=query, time=f"{at:.3f}")
 
     def range(self, query: str, begin: float, end: float, step: float) -> list[Series]:
         """Return a query's values from ``begin`` to ``end``, each ``step`` seconds."""
         asked = {"start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        return _series(self._ask("query_range", query=query, **asked))
+        return self._ask(_series, "query_range", query=query, **asked)
 
     def together(self, calls: Iterable[Callable[[], Got]]) -> list[Got]:
         """Return what calls return, some of which run at once; the first error ends it."""
         with ThreadPoolExecutor(TOGETHER) as pool:
             return [one.result() for one in [pool.submit(call) for call in calls]]
 
-    def _ask(self, what: str, **fields: str) -> list[dict[str, Any]]:
-        fields["timeout"] = f"{self.server.timeout:g}s"
+    def _ask(self, read: Callable[[Any], list[Got]], what: str, **fields: str) -> list[Got]:
+        # In milliseconds: Prometheus reads no fraction of a second with a unit.
+        fields["timeout"] = f"{max(1, round(self.server.timeout * 1000))}ms"
         data = urllib.parse.urlencode(fields).encode()
         address = f"{self.server.address}/api/v1/{what}"
         answer = self._send(urllib.request.Request(address, data, self._headers))
+        if answer.get("status") == "error":
+            raise self._problem(f"says no{_short(str(answer.get('error', '')))}")
         try:
-            result: list[dict[str, Any]] = answer["data"]["result"]
-        except (KeyError, TypeError) as error:
+            # Go writes an empty list as null.
+            result = read(answer["data"]["result"] or [])
+        except (LookupError, TypeError, ValueError) as error:
             raise self._problem("does not answer as Prometheus does: is this the address of its API?") from error
         self._note(answer)
         return result
 
     def _note(self, answer: dict[str, Any]) -> None:
         """Keep what the server says of the whole answer; remarks on the query's style are none of it."""
-        said = [text for text in answer.get("warnings") or [] if not text.startswith(("PromQL info", "PromQL warning"))]
+        every = map(str, answer.get("warnings") or [])
+        said = [text for text in every if not text.startswith(("PromQL info", "PromQL warning"))]
         if answer.get("isPartial"):
             said.append("a storage node did not answer")
         self.warnings += [text for text in said if text not in self.warnings]
@@ -122,7 +127,7 @@ class Client:
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:
         try:
             with self._opener.open(request, timeout=self.server.timeout + 1) as answer:
-                return self._read(answer.read().decode("utf-8", "replace"))
+                return self._read(_whole(answer, self.server.timeout + 1).decode("utf-8", "replace"))
         except urllib.error.HTTPError as error:
             raise self._refused(error) from error
         except (OSError, http.client.HTTPException) as error:
@@ -156,8 +161,31 @@ class Client:
         return SuperpodError(f"Prometheus at {self.server.address} {words}{end}")
 
 
+def _whole(answer: http.client.HTTPResponse, seconds: float) -> bytes:
+    """
+    Return the body of an answer.
+
+    :raises TimeoutError: it comes so slowly that it is not there in time.
+    :raises http.client.IncompleteRead: it ends before its end.
+    """
+    deadline, found = time.monotonic() + seconds, bytearray()
+    while part := answer.read1(1 << 20):
+        found += part
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    length = answer.headers.get("Content-Length") or ""
+    if length.isdecimal() and len(found) < int(length):
+        raise http.client.IncompleteRead(bytes(found))
+    return bytes(found)
+
+
+def _rows(found: list[dict[str, Any]]) -> list[Row]:
+    rows = [Row(dict(one["metric"]), float(one["value"][1])) for one in found]
+    return [row for row in rows if math.isfinite(row.value)]
+
+
 def _series(found: list[dict[str, Any]]) -> list[Series]:
-    pairs = ((one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in found)
+    pairs = ((dict(one["metric"]), [(float(at), float(value)) for at, value in one["values"]]) for one in found)
     return [Series(labels, [one for one in samples if math.isfinite(one[1])]) for labels, samples in pairs]
 
 
@@ -171,6 +199,10 @@ def _said(error: urllib.error.HTTPError) -> str:
         text = str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):
         text = "" if text[:1] in ("<", "{") else text
+    return _short(text)
+
+
+def _short(text: str) -> str:
     first = " ".join(text.split())[:_SAID]
     return f": {first}" if first else ""
 

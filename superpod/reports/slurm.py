@@ -25,7 +25,8 @@ _FIELDS = (
 _WORD = re.compile(r" ([A-Z]\w*)=")
 _HET = re.compile(r" HetJobIdSet=\S+$")
 _OWNER = re.compile(r" UserId=\S+\(\d+\) GroupId=")
-_GOING = ("RUNNING", "SUSPENDED", "COMPLETING", "PENDING", "CONFIGURING", "STOPPED")
+_WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "REVOKED", "SPECIAL_EXIT")
+_GOING = ("RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "STOPPED", *_WAITING)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Record:
         """How many GPUs Slurm says it has; None: it does not say, as where gres/gpu is not accounted."""
         found = re.search(r"(?:^|,)gres/gpu=(\d+)", self.tres)
         typed = [int(number) for number in re.findall(r"(?:^|,)gres/gpu:[^=,]+=(\d+)", self.tres)]
+        # Where gres/gpu is no TRES, the controller has it by type: gpu:h100:8.
+        typed = typed or [int(number) for number in re.findall(r"(?:^|,)gpu:(?:[^:,(]+:)?(\d+)", self.tres)]
         return int(found[1]) if found else sum(typed) if typed else None
 
 
@@ -103,7 +106,7 @@ def _accounted(line: str) -> Record:
 
 
 def _controller(job: str) -> list[Record]:
-    found = map(_shown, _ask("scontrol", "-o", "show", "job", job))
+    found = map(_shown, _ask("scontrol", "-d", "-o", "show", "job", job))
     return [one for one in found if one.raw]
 
 
@@ -119,12 +122,15 @@ def _shown(line: str) -> Record:
     state, raw = found.get("JobState", ""), ids.get("JobId", "")
     number = f"{ids['ArrayJobId']}_{ids['ArrayTaskId']}" if "ArrayTaskId" in ids else raw
     number = f"{ids['HetJobId']}+{ids['HetJobOffset']}" if "HetJobOffset" in ids else number
-    # The end of a job that runs is when its time is over.
+    # When one that waits may start is a guess, and the end of one that runs is when its time is over.
+    begin, nodes = _time(found.get("StartTime", "")), hosts(found.get("NodeList", ""))
+    # One that was cancelled before it started has both times, and no nodes.
+    begin = None if state in _WAITING or not nodes else begin
     end = None if state in _GOING else _time(found.get("EndTime", ""))
     return Record(
         *(raw, number, found["UserId"].partition("(")[0], found.get("Account", ""), found.get("Partition", ""), state),
-        *(_time(found.get("StartTime", "")), end, found.get("AllocTRES") or found.get("TRES", "")),
-        *(hosts(found.get("NodeList", "")), _HET.sub("", head.partition(" JobName=")[2])),
+        *(begin, end, ",".join(found.get(name, "") for name in ("AllocTRES", "TRES", "JOB_GRES"))),
+        *(nodes, _HET.sub("", head.partition(" JobName=")[2])),
     )
 
 

@@ -17,7 +17,7 @@ WIDTH = 80
 _NAMED = 6
 BARS = "▁▂▃▄▅▆▇█"
 UNKNOWN = "\u2013"
-_ASCII = str.maketrans({UNKNOWN: "-", "·": "|", "…": "~", **dict(zip(BARS, "_.-=+*#@", strict=True))})
+_ASCII = str.maketrans({UNKNOWN: "-", "·": "|", "…": "~", "°": "", **dict(zip(BARS, "_.-=+*#@", strict=True))})
 
 
 def percent(ratio: float | None) -> str:

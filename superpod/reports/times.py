@@ -10,6 +10,7 @@ from superpod.errors import SuperpodError
 _UNITS = {"y": 365 * 86400, "w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _SPAN = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 MINUTE = 60
+_FIRST, _LAST = 1971, 2999
 
 
 def span(text: str) -> int:
@@ -38,6 +39,8 @@ def moment(text: str, now: float) -> float:
         found = datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith("Z") else text)
     except ValueError:
         return now - _span_or_moment(text)
+    if not _FIRST <= found.year <= _LAST:
+        raise SuperpodError(f"{text!r}: the year should be from {_FIRST} to {_LAST}.", 2)
     return found.timestamp() if found.tzinfo else _local(found, text)
 
 

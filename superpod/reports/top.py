@@ -27,7 +27,7 @@ JOB = {
     "idle": "gpu_hours_idle:increase1m",
     "measured": "gpu_hours_measured:increase1m",
 }
-# Values of one history.
+# Values of one history, at most.
 POINTS = 60
 
 
@@ -71,9 +71,12 @@ def level(client: Client, name: str, records: dict[str, str], at: float, cluster
     keys = {record: key for key, record in records.items()}
     found: dict[tuple[str, ...], Now] = {}
     for row in rows:
+        key = keys.get(row.labels.get("__name__", "").partition(":")[2])
+        if key is None:
+            continue
         labels = {label: row.labels.get(label, "") for label in ("cluster", "host", "hpc_job", "user", "partition")}
         one = found.setdefault(tuple(labels.values()), Now(labels))
-        one.values[keys[row.labels["__name__"].partition(":")[2]]] = row.value
+        one.values[key] = row.value
     return list(found.values())
 
 
@@ -84,6 +87,7 @@ def histories(client: Client, span: tuple[float, float], cluster: str, host: str
     :raises SuperpodError: the server does not answer.
     """
     step = max(60.0, (span[1] - span[0]) / POINTS)
+    points = max(1, round((span[1] - span[0]) / step))
     here = matchers(cluster=cluster, host=host, gpu=gpu)
     by = "host, gpu, GPU_I_ID"
     queries = {
@@ -98,7 +102,7 @@ def histories(client: Client, span: tuple[float, float], cluster: str, host: str
     found: dict[tuple[str, str, str], History] = {}
     for name, query in queries.items():
         for series in client.range(query, span[0] + step, span[1], step):
-            _add(found, name, series, (span[0] + step, step))
+            _add(found, name, series, (span[0] + step, step, points))
     holders = client.instant(f"group by ({by}, hpc_job) (gpu_job:gpus_allocated:split{{{here}}})", span[1])
     for key, jobs in _jobs(holders).items():
         if key in found:
@@ -106,13 +110,15 @@ def histories(client: Client, span: tuple[float, float], cluster: str, host: str
     return [found[key] for key in sorted(found, key=lambda key: (key[0], key[1].zfill(4), key[2].zfill(4)))]
 
 
-def _add(found: dict[tuple[str, str, str], History], name: str, series: Series, steps: tuple[float, float]) -> None:
+def _add(found: dict[tuple[str, str, str], History], name: str, series: Series, axis: tuple[float, float, int]) -> None:
+    """Take in a series; ``axis`` is its first moment, the step from one value to the next, and their number."""
     labels = series.labels
     key = (labels.get("host", ""), labels.get("gpu", ""), labels.get("GPU_I_ID", ""))
-    values: list[float | None] = [None] * POINTS
+    first, step, points = axis
+    values: list[float | None] = [None] * points
     for at, value in series.samples:
-        place = round((at - steps[0]) / steps[1])
-        if 0 <= place < POINTS:
+        place = round((at - first) / step)
+        if 0 <= place < points:
             values[place] = value
     # What a board has, each of its instances is shown with.
     boards = [one for one in found if one[:2] == key[:2]] if name in ("power", "temperature") else [key]

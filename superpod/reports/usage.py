@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from superpod.errors import SuperpodError
-from superpod.reports import nothing
+from superpod.reports import nothing, usage_tries
 from superpod.reports.job import COMPLETE, ENOUGH
 from superpod.reports.prometheus import Client, Row, matchers
 from superpod.reports.text import number, percent
@@ -21,7 +21,7 @@ LEVELS = {
     "job": ("hpc_job", "user", "account", "partition"),
     "cluster": (),
 }
-_JOB = "cluster, hpc_job, user, account, partition"
+_JOB = usage_tries.JOB
 _HOURS = ("allocated", "measured", "used", "idle")
 
 
@@ -30,7 +30,7 @@ class Use:
     """
     What one of them had. Hours are GPU hours; None: not known.
 
-    ``possible`` are the hours that could have been measured: without the first minute of each job.
+    ``first`` are the hours that nobody can measure, the first minute of each try of a job, and ``possible`` the others.
     """
 
     cluster: str
@@ -75,12 +75,13 @@ class Capacity:
 
 @dataclass
 class Report:
-    """The uses, those who had most first, and the clusters they are of."""
+    """The uses, those who had most first, and the clusters they are of. ``asked`` is when."""
 
     level: str
     begin: float
     end: float
     filters: dict[str, str]
+    asked: float = 0
     uses: list[Use] = field(default_factory=list)
     capacities: list[Capacity] = field(default_factory=list)
 
@@ -116,26 +117,50 @@ class Report:
         return found
 
 
-def collect(client: Client, level: str, window: tuple[float, float], filters: Mapping[str, str]) -> Report:
+def collect(
+    client: Client, level: str, window: tuple[float, float], filters: Mapping[str, str], asked: float
+) -> Report:
     """
     Return who used what.
 
     :param level: one of ``LEVELS``.
     :param filters: labels that jobs must have: cluster, user, account, partition; empty ones count for nothing.
+    :param asked: now.
     :raises SuperpodError: the server does not answer, or has no records.
     """
-    found = Report(level, *window, {name: value for name, value in filters.items() if value})
+    found = Report(level, *window, {name: value for name, value in filters.items() if value}, asked)
     found.capacities = _capacities(client, found)
     uses: dict[tuple[str, ...], Use] = {}
     for name, rows in _asked(client, found).items():
         for row in rows:
             labels = {label: row.labels.get(label, "") for label in LEVELS[level]}
             key = (row.labels.get("cluster", ""), *labels.values())
-            setattr(uses.setdefault(key, Use(key[0], labels)), name, row.value)
+            _add(uses.setdefault(key, Use(key[0], labels)), name, row)
     found.uses = sorted((one for one in uses.values() if one.held), key=lambda one: (-one.held, *one.labels.values()))
     if not found.uses:
         raise SuperpodError(_none(client, found), 3)
+    if any(one.coverage is not None and one.coverage < COMPLETE for one in found.uses):
+        _more_tries(client, found)
     return found
+
+
+def _add(use: Use, name: str, row: Row) -> None:
+    if name == "sizes":
+        use.jobs += round(row.value)
+        use.first += float(row.labels.get(usage_tries.SIZE) or 0) * row.value * MINUTE / 3600
+    elif name == "before":
+        use.first = max(0.0, use.first - row.value * MINUTE / 3600)
+    else:
+        setattr(use, name, row.value)
+
+
+def _more_tries(client: Client, report: Report) -> None:
+    """Take in the first minutes of tries after the first, of which nothing can be known either."""
+    uses = {(one.cluster, *one.labels.values()): one for one in report.uses}
+    for row in usage_tries.first_minutes(client, matchers(**report.filters), (report.begin, report.end)):
+        key = (row.labels.get("cluster", ""), *(row.labels.get(label, "") for label in LEVELS[report.level]))
+        if key in uses:
+            uses[key].first += row.value
 
 
 def _asked(client: Client, report: Report) -> dict[str, list[Row]]:
@@ -148,13 +173,8 @@ def _asked(client: Client, report: Report) -> dict[str, list[Row]]:
         # Two servers that record the same count once.
         return f"sum by ({names}) (max by ({inner}) (sum_over_time({source}:{record}:increase1m{where}{span})))"
 
-    held = f"max by ({_JOB}) (max_over_time(job:gpus_allocated:sum{where}{span}))"
     queries = {("held" if kind == "allocated" else kind): summed(f"gpu_hours_{kind}") for kind in _HOURS}
-    queries |= {
-        "energy": summed("energy_joules"),
-        "first": f"sum by ({names}) ({held}) / {3600 // MINUTE}",
-        "jobs": f"count by ({names}) (group by ({names}{'' if 'hpc_job' in names else ', hpc_job'}) ({held}))",
-    }
+    queries |= {"energy": summed("energy_joules"), **usage_tries.questions(names, where, span)}
     calls: list[Callable[[], list[Row]]] = [partial(client.instant, query, report.end) for query in queries.values()]
     return dict(zip(queries, client.together(calls), strict=True))
 
@@ -175,7 +195,7 @@ def _capacities(client: Client, report: Report) -> list[Capacity]:
     names = [row.labels.get("cluster", "") for row in hours]
     # The edges of a range fall between two evaluations.
     most = max(1, int(span // MINUTE) - 1)
-    shares = [min(1.0, minutes[name] / most) for name in names]
+    shares = [min(1.0, minutes.get(name, 0) / most) for name in names]
     found = zip(names, hours, shares, strict=True)
     return sorted((Capacity(name, row.value, share) for name, row, share in found), key=lambda one: one.cluster)
 

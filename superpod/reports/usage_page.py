@@ -14,18 +14,23 @@ def page_of(report: Report, source: str, warnings: list[str]) -> str:
     """Return the page."""
     clusters = len({one.cluster for one in report.uses}) > 1
     header = [text.capitalize() for text in usage_text.header(report, clusters)]
-    bars = [(_name(one, clusters), one.held, one.used, one.waste or 0) for one in report.uses[:_BARS]]
+    bars = [_bar(one, clusters) for one in report.uses[:_BARS]]
     rows = [usage_text.cells(one, clusters) for one in report.uses]
     parts = [
-        page.note(f"{usage_text.span(report)}; {source}, {show(report.end)}"),
+        page.note(f"{usage_text.span(report)}; {source}, {show(report.asked)}"),
         *(page.note(text) for text in usage_text.capacity(report)),
         *(page.note(text, "warn") for text in [*report.notes(), *warnings]),
-        page.heading(f"GPU hours held, of which used (left) and idle (right){_most(report)}"),
+        page.heading(f"GPU hours held{_most(report)}"),
         charts.bars("GPU hours", bars, number),
+        page.keys({"used": "used", "bar": "held, the rest", "none": "not known", "idle": "idle"}),
         page.heading("In numbers"),
         page.table(header, rows, left=len(header) - len(usage_text.NUMBERS)),
     ]
     return page.page(usage_text.title(report), parts)
+
+
+def _bar(one: Use, clusters: bool) -> tuple[str, float, float, float, float]:
+    return _name(one, clusters), one.held, one.used, max(0.0, one.possible - one.measured), one.waste or 0.0
 
 
 def _most(report: Report) -> str:

@@ -119,7 +119,7 @@ def as_json(report: Report, source: str, warnings: list[str]) -> dict[str, Any]:
     """Return it for programs; what is not known is null."""
     return {
         **{"schema": SCHEMA, "by": report.level, "begin": report.begin, "end": report.end, "source": source},
-        "generated": datetime.fromtimestamp(report.end, timezone.utc).isoformat(timespec="seconds"),
+        "generated": datetime.fromtimestamp(report.asked, timezone.utc).isoformat(timespec="seconds"),
         "filters": report.filters,
         "complete": report.complete and not warnings,
         "clusters": [

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import victoria
+from click.testing import CliRunner
 from own_prometheus import Pillar, apply, changed, failed
 from product import FOLLOWING, NODES, Applied, Cluster
 
+from superpod.cli import main
 from superpod.errors import SuperpodError
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -230,6 +232,35 @@ def test_vmalert_records_and_alerts_the_same(cluster: Cluster, fleet: Fleet, upg
     agree(cluster, "vmalert records what Prometheus records", records)
     agree(cluster, "vmalert has the alerts of Prometheus", alerts)
     assert [rule for rule in victoria.rules(cluster) if rule["health"] != "ok"] == []
+
+
+def told(cluster: Cluster, job: int) -> dict[str, Any]:
+    """Return what `superpod job` says of a job, asked from this machine."""
+    words = ["job", str(job), "--json", "--no-slurm", "--prometheus", cluster.lab.prometheus_address()]
+    answer = CliRunner().invoke(main, words, env={"SUPERPOD_CONFIG": "/dev/null"})
+    assert answer.exit_code in (0, 3), answer.output
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def test_reports_of_both_jobs_say_what_is_recorded(cluster: Cluster, fleet: Fleet, upgraded: Applied) -> None:
+    reports = {node: told(cluster, job) for node, job in fleet.jobs.items()}
+    for node, found in reports.items():
+        mine = f'hpc_job="{fleet.jobs[node]}"'
+        rows = cluster.lab.prometheus(
+            f'{{__name__=~"job:(power_watts|memory_used_bytes):sum|job:.*_ratio:avg",{mine}}}'
+        )
+        now = {row["metric"]["__name__"]: float(row["value"][1]) for row in rows}
+        assert found["power_watts"]["mean"] == pytest.approx(now["job:power_watts:sum"])
+        assert found["memory_bytes"]["peak"] == pytest.approx(now["job:memory_used_bytes:sum"])
+        assert found["utilization_ratio"]["mean"] == pytest.approx(now["job:utilization_ratio:avg"])
+        (energy,) = cluster.lab.prometheus(f"sum_over_time(job:energy_joules:increase1m{{{mine}}}[2h])")
+        # A minute may have passed between the two.
+        minutes = 60 * 2 * found["power_watts"]["mean"]
+        assert found["energy_joules"] == pytest.approx(float(energy["value"][1]), abs=minutes)
+    old, new = (reports[node] for node in NODES)
+    for name in ("power_watts", "memory_bytes", "utilization_ratio", "gpus"):
+        assert old[name] == pytest.approx(new[name])
 
 
 def test_prometheus_needs_nothing_for_it(cluster: Cluster, upgraded: Applied) -> None:

@@ -14,6 +14,8 @@ FOUR = Job(4711, 300, 2100, "alice")
 TRIES = (Job(4720, 300, 900, "nina"), Job(4720, 1500, 2400, "nina"))
 # The id came round.
 TWICE = (Job(4730, 300, 600, "olga"), Job(4730, 1800, 2700, "paul", account="art"))
+# Three tries of four minutes each: of three minutes nobody can know anything.
+SHORT = tuple(Job(4760, begin, begin + 240, "tess", account="bio") for begin in (300, 700, 1100))
 DEVICES = [
     *rules.DEVICES,
     Device("n31", 0, rules.busy(600, 70), rules.busy(0.9), rules.busy(0.95), rules.busy(60000, 512), [FOUR]),
@@ -27,6 +29,7 @@ DEVICES = [
     Device("n35", 0, always(200), always(0.7), jobs=[TWICE[1]]),
     # Profiling dies in minute 12, while the job goes on.
     Device("n36", 0, always(500), during(0, 735, 0.9), always(0.96), jobs=[Job(4740, 300, 2100, "quin")]),
+    Device("n38", 0, always(200), always(0.5), always(0.5), jobs=[*SHORT]),
     # It does nothing for fifteen of its thirty minutes.
     Device(
         "n37", 0, always(200), during(600, 1500, 0, 0.6), during(600, 1500, 0, 0.6), jobs=[Job(4750, 300, 2100, "rosa")]

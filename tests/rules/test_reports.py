@@ -163,6 +163,13 @@ def test_a_requeued_job_has_two_tries_and_no_idle_time_between(job: Ask, server:
     assert [one["utilization_ratio"]["mean"] for one in found["devices"]] == pytest.approx([0.4, 0.8, 0.8])
 
 
+def test_waits_of_less_than_three_minutes_are_none_of_the_jobs_time(job: Ask) -> None:
+    found = job("4760")
+    assert [round(one["end"] - one["begin"], -1) for one in found["tries"]] == pytest.approx([240] * 3, abs=60)
+    assert near(found["gpu_hours"]["held"], 12, 1) and near(found["gpu_hours"]["measured"], 9, 1)
+    assert found["coverage"] == pytest.approx(1) and found["seconds"] == pytest.approx(720, abs=180)
+
+
 def test_an_id_that_came_round_means_its_newest_job(job: Ask, ask: Ask, server: tuple[str, float]) -> None:
     newest = job("4730")
     assert (newest["user"], newest["account"]) == ("paul", "art") and near(newest["gpu_hours"]["held"], 15)
@@ -224,7 +231,7 @@ def test_a_job_as_text_has_80_columns_and_no_colours(ask: Ask) -> None:
 def test_a_page_of_a_job_has_its_numbers(ask: Ask, tmp_path: Path) -> None:
     ask(f"job 4711 --html {tmp_path}/job.html")
     page = (tmp_path / "job.html").read_text()
-    assert "2 of 4 GPUs were never used" in page and "n31 GPU 3: 0 %" in page and page.count("<svg") == 5
+    assert "2 of 4 GPUs were never used" in page and "n31 GPU 3: 0 %" in page and page.count('<svg role="img"') == 5
 
 
 def rows(ask: Ask, line: str) -> dict[str, dict[str, Any]]:
@@ -244,6 +251,25 @@ def test_users_have_what_their_jobs_held_and_used(ask: Ask) -> None:
     assert near(dave["gpu_hours_held"], 30 * 4 / 7, 1)
 
 
+def test_the_first_minute_of_each_try_and_only_that_can_be_known_of_nobody(ask: Ask, server: tuple[str, float]) -> None:
+    def tess(line: str) -> dict[str, Any]:
+        found = json.loads(ask(f"report --json {line}", 3))
+        rows: list[dict[str, Any]] = [one for one in found["rows"] if one.get("user", "tess") == "tess"]
+        return rows[0]
+
+    for line in ("", "--user tess", "--by account --account bio"):
+        found = tess(f"--since 3h {line}")
+        assert near(found["gpu_hours_held"], 12, 1) and near(found["gpu_hours_measured"], 9, 1)
+        assert found["coverage"] == pytest.approx(1) and found["gpu_hours_idle"] == 0
+    # Alone of those that began within the time is the first minute lost.
+    since, until = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(server[1] + second)) for second in (427, 1027))
+    within = tess(f"--since {since} --until {until}")
+    assert near(within["gpu_hours_held"], 6, 1) and within["coverage"] == pytest.approx(1)
+    ivan = json.loads(ask(f"report --json --since {since} --until {until} --user ivan --by user", 3))["rows"][0]
+    assert 0.7 < ivan["coverage"] < 0.95
+    assert ivan["coverage"] == pytest.approx(ivan["gpu_hours_measured"] / ivan["gpu_hours_held"])
+
+
 MORE = {"alice": 120, "nina": 40, "olga": 5, "quin": 30, "rosa": 30}
 
 
@@ -254,8 +280,8 @@ def test_accounts_partitions_and_clusters_add_up(ask: Ask) -> None:
 
     physics = rule_cases.PHYSICS + sum(MORE.values())
     assert near(held("--by account", "physics", "account"), physics, 12)
-    assert near(held("--by partition", "batch", "partition"), physics + 15, 12)
-    assert near(held("--by cluster", "a", "cluster"), physics + 15 + 5, 12)
+    assert near(held("--by partition", "batch", "partition"), physics + 15 + 12, 12)
+    assert near(held("--by cluster", "a", "cluster"), physics + 15 + 12 + 5, 12)
     assert near(held("--by user --account art", "paul", "user"), 15)
     assert near(held("--by account --partition debug --user carol", "chemistry", "account"), 5, 0.5)
 
@@ -285,8 +311,8 @@ def test_a_user_who_held_nothing_is_told_so(ask: Ask) -> None:
 def test_the_live_view_has_idle_jobs_first(server: tuple[str, float]) -> None:
     address, begin = server
     place = Place(Client(Address(address)), "a")
-    lines = list(place.lines(begin + 1240, 600, 40))
-    assert lines[1].startswith("  a: 21.6 of 30 GPUs held, 5.14 of them idle")
+    lines = list(place.lines(begin + 1240, 600, (80, 40)))
+    assert lines[1].startswith("  a: 22.6 of 31 GPUs held, 5.14 of them idle")
     first = next(line for line in lines if line.startswith("  4711"))
     assert first.split() == ["4711", "alice", "batch", "4", "2", "35", "%", "88.9", "GiB", "1.28", "kW"]
     assert lines.index(first) == 4 and max(map(len, lines)) <= 81
@@ -295,9 +321,9 @@ def test_the_live_view_has_idle_jobs_first(server: tuple[str, float]) -> None:
 def test_the_live_view_of_a_node_and_of_an_instance(server: tuple[str, float]) -> None:
     address, begin = server
     client = Client(Address(address))
-    node = list(Place(client, "a", "n31").lines(begin + 1240, 600, 40))
+    node = list(Place(client, "a", "n31").lines(begin + 1240, 600, (80, 40)))
     assert [line.split()[:2] for line in node[2:]] == [[str(gpu), "4711"] for gpu in range(4)]
-    gpu = list(Place(client, "a", "n3", "0.5").lines(begin + 1240, 600, 40))
+    gpu = list(Place(client, "a", "n3", "0.5").lines(begin + 1240, 600, (80, 40)))
     assert "n3 GPU 0 instance 5" in gpu[0] and gpu[1] == "  Jobs now: 502, 503"
     assert "50 % now; 50 % least, 50 % mean, 50 % most" in gpu[4]
 
@@ -305,8 +331,8 @@ def test_the_live_view_of_a_node_and_of_an_instance(server: tuple[str, float]) -
 def test_a_node_of_two_clusters_is_a_question(server: tuple[str, float]) -> None:
     address, begin = server
     with pytest.raises(SuperpodError, match="The clusters a and b have a node n1: choose one"):
-        Place(Client(Address(address)), "", "n1").lines(begin + 1240, 600, 40)
-    assert "n1, " in next(Place(Client(Address(address)), "b", "n1").lines(begin + 1240, 600, 40))
+        Place(Client(Address(address)), "", "n1").lines(begin + 1240, 600, (80, 40))
+    assert "n1, " in next(Place(Client(Address(address)), "b", "n1").lines(begin + 1240, 600, (80, 40)))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import socket
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from superpod.cli import main
 from superpod.errors import SuperpodError
 from superpod.reports import settings
 from superpod.reports.prometheus import Client, Server, matchers
@@ -83,6 +86,14 @@ def said(address: str, **more: Any) -> str:
 REFUSALS: dict[str, tuple[int, Any, dict[str, str], str]] = {
     "a web page": (200, "<!DOCTYPE html><title>Grafana</title>", {}, "answers with a web page instead of"),
     "another text": (200, "hello", {}, "answers with something else instead of"),
+    "rows that are none": (200, {"data": {"result": [{"metric": {}}]}}, {}, "does not answer as Prometheus does"),
+    "values that are none": (
+        *(200, {"data": {"result": [{"metric": {}, "value": [1, "many"]}]}}, {}),
+        "does not answer as Prometheus does",
+    ),
+    "a scalar": (200, {"data": {"resultType": "scalar", "result": [1, "1"]}}, {}, "does not answer as Prometheus does"),
+    "a refusal with 200": (200, {"status": "error", "error": "no such tenant"}, {}, "says no: no such tenant."),
+    "an answer that ends early": (200, "{", {"Content-Length": "99"}, "ended the connection without an answer"),
     "another JSON": (200, {"version": "12.1"}, {}, "does not answer as Prometheus does"),
     "a list": (200, [], {}, "does not answer as Prometheus does"),
     "401": (401, "<html>who?</html>", {}, "asks who you are (HTTP 401), and none was given."),
@@ -148,6 +159,30 @@ def test_who_is_slow_is_waited_for_no_longer_than_said(serve: Serve) -> None:
     assert time.monotonic() - begin < 2.5
 
 
+def test_an_answer_that_trickles_in_is_not_waited_for(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            with contextlib.suppress(OSError):
+                peer, _ = listener.accept()
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while True:
+                    peer.sendall(b" ")
+                    time.sleep(0.05)
+
+        threading.Thread(target=trickle, daemon=True).start()
+        begin = time.monotonic()
+        assert "did not answer within 0.1 seconds" in said(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.1)
+        assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("result", [None, []])
+def test_an_empty_answer_is_no_row(serve: Serve, result: Any) -> None:
+    client = Client(Server(serve(text={"status": "success", "data": {"result": result}}).address))
+    assert client.instant("up", 1) == [] == client.samples("up[1m]", 1)
+
+
 def test_the_server_is_told_the_time_limit_and_proxies_are_not_used(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +190,7 @@ def test_the_server_is_told_the_time_limit_and_proxies_are_not_used(
     server = serve()
     Client(Server(f"{server.address}/thanos", timeout=7)).instant('up{a="ä"}', 1.5)
     path, _, body = server.asked[0]
-    assert path == "/thanos/api/v1/query" and "timeout=7s" in body and "time=1.500" in body and "%C3%A4" in body
+    assert path == "/thanos/api/v1/query" and "timeout=7000ms" in body and "time=1.500" in body and "%C3%A4" in body
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +242,7 @@ def test_what_is_no_number_is_left_out(serve: Serve) -> None:
         ({"isPartial": True}, ["a storage node did not answer"]),
         ({"warnings": ["PromQL info: metric might not be a counter"], "isPartial": False}, []),
         ({"warnings": None}, []),
+        ({"warnings": [{"code": 7}]}, ["{'code': 7}"]),
     ],
 )
 def test_an_answer_that_is_a_part_is_known_as_such(serve: Serve, more: dict[str, Any], warnings: list[str]) -> None:
@@ -286,3 +322,15 @@ def test_wrong_settings_are_named(home: Path, text: str, options: dict[str, str]
 def test_a_named_file_has_to_be_there(home: Path) -> None:
     with pytest.raises(SuperpodError, match=r"none\.yaml cannot be read"):
         settings.load({}, f"{home}/none.yaml")
+
+
+@pytest.mark.parametrize("line", ["job 4711 --no-slurm", "report --by job", "report --json", "top", "top n1 0"])
+@pytest.mark.parametrize("metric", [{}, {"hpc_job": "4711"}, {"__name__": "x", "user": "ada"}])
+@pytest.mark.parametrize("values", [{"value": [1795795000, "1"]}, {"values": [[1795795000, "1"], [1795795060, "0"]]}])
+def test_rows_that_nobody_asked_for_are_no_traceback(
+    serve: Serve, line: str, metric: dict[str, str], values: dict[str, Any]
+) -> None:
+    server = serve(text={"status": "success", "data": {"result": [{"metric": metric, **values}]}})
+    words = [*line.split(), "--prometheus", server.address]
+    answer = CliRunner().invoke(main, words, env={"SUPERPOD_CONFIG": "/dev/null"})
+    assert isinstance(answer.exception, (SystemExit, type(None))), answer.exception

@@ -14,7 +14,19 @@ from click.testing import CliRunner
 
 from superpod.cli import main
 from superpod.errors import SuperpodError
-from superpod.reports import devices, errors_of_gpus, held, hints, job, job_page, job_text, nothing, page, slurm
+from superpod.reports import (
+    devices,
+    errors_of_gpus,
+    held,
+    hints,
+    job,
+    job_page,
+    job_text,
+    matching,
+    nothing,
+    page,
+    slurm,
+)
 from superpod.reports.devices import Device
 from superpod.reports.errors_of_gpus import Xid
 from superpod.reports.job import Job
@@ -116,6 +128,29 @@ def test_a_record_of_another_time_or_user_is_left_out(found: Found) -> None:
         assert "Slurm knows another job of this id" in "".join(one.notes)
 
 
+def test_a_job_that_waits_again_is_not_another_one(found: Found) -> None:
+    waits = Record("4711", "4711", "ada", state="PENDING")
+    for of_slurm in ([waits], [tried(0, 30, state="REQUEUED"), waits]):
+        one = found(records(range(30)), of_slurm)
+        assert "It waits for another try: Slurm says PENDING." in one.notes
+        assert not any("another job" in note for note in one.notes) and one.coverage == pytest.approx(1)
+    ended = Record("4711", "4711", "ada", state="CANCELLED", end=BEGIN + 3600)
+    assert "It waited for another try: Slurm says CANCELLED." in found(records(range(30)), [tried(0, 30), ended]).notes
+    other = Record("4711", "4711", "mallory", state="PENDING")
+    assert "PENDING" not in "".join(found(records(range(30)), [other]).notes)
+
+
+def test_a_record_of_another_cluster_is_left_out(found: Found) -> None:
+    seen = {"group by (host)": [Row({"host": "dgx-01"}, 1)]}
+    there = tried(0, 30, nodes=["gpu-07"], state="FAILED", name="other")
+    one = found(records(range(30)), [there], rows=seen)
+    assert one.record is None and "FAILED" not in "\n".join(job_text.lines(one))
+    assert "at another time or elsewhere" in "".join(one.notes) and not one.attempts[0].silent
+    # A try of which nothing was seen is one of this job.
+    both = found(records(range(30)), [tried(-9, 0, nodes=["dgx-02"]), tried(0, 30)], rows=seen)
+    assert both.record and both.record.nodes == ["dgx-01"]
+
+
 def test_nodes_without_a_row_are_named_and_count_as_unknown(found: Found) -> None:
     one = found(records(range(30)), [tried(0, 30, nodes=["dgx-01", "dgx-02.cluster"], tres="gres/gpu=4")])
     assert "There is no data from dgx-02.cluster." in one.notes
@@ -175,19 +210,53 @@ def test_a_pause_within_one_try_of_slurm_is_missing_data(found: Found) -> None:
     assert "Nothing is known of" in one.notes[0]
 
 
-@pytest.mark.parametrize(("counts", "tries"), [((20, 60), 2), ((20, 1), 1), ((20, 0), 1)])
+SHORT = [*range(10), *range(13, 30)]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told", "recorded", "tries"),
+    [
+        (TRIES, (20, 60), (10, 29), 2),
+        (TRIES, (20, 1), (10, 29), 1),
+        (TRIES, (20, 0), (10, 29), 1),
+        # The rules were not evaluated.
+        (TRIES, (20, 60), (10, 2), 1),
+        # Slurm starts a requeued job after two minutes.
+        (SHORT, (20, 6), (10, 3), 2),
+        (SHORT, (20, 2), (10, 3), 1),
+        ([*range(10), *range(11, 30)], (20, 60), (10, 29), 1),
+    ],
+)
 def test_without_slurm_a_pause_is_one_if_nodes_told_of_no_job_in_it(
-    found: Found, counts: tuple[float, float], tries: int
+    minutes: list[int], told: tuple[float, float], recorded: tuple[float, float], tries: int
 ) -> None:
-    answers = iter([[Row({}, counts[0])], [Row({}, counts[1])]])
+    answers = {"device_table_ok": iter([[Row({}, one)] for one in told])}
+    answers["node:gpus:count"] = iter([[Row({}, one)] for one in recorded])
 
     class Answering(FakeServer):
         def instant(self, query: str, at: float) -> list[Row]:
-            return next(answers) if "dcgm_job_map_device_table_ok" in query else super().instant(query, at)
+            mine = next((found for word, found in answers.items() if word in query), None)
+            return next(mine) if mine else super().instant(query, at)
 
-    client = Answering(records(TRIES), {"group by (host)": [Row({"host": "dgx-01"}, 1)]})
+    client = Answering(records(minutes), {"group by (host)": [Row({"host": "dgx-01"}, 1)]})
     (run,) = [run for runs in held.owners(client.series).values() for run in runs]
-    assert len(held.tries(run, lambda begin, end: job._waited(client, run, "4711", (begin, end), []))) == tries
+    assert len(held.tries(run, lambda begin, end: matching.waited(client, run, "4711", (begin, end), []))) == tries
+
+
+def test_by_slurm_a_short_wait_is_none_of_the_jobs_time(found: Found) -> None:
+    rows = {"group by (host)": [Row({"host": "dgx-01"}, 1)]}
+    one = found(records(SHORT), [tried(0, 10, state="REQUEUED"), tried(13, 30)], rows=rows)
+    assert len(one.attempts) == 2 and one.complete and not one.notes
+    lost = found(records(SHORT), [tried(0, 30)], rows=rows)
+    assert len(lost.attempts) == 1 and not lost.complete
+
+
+def test_of_many_pauses_the_longest_are_asked_about() -> None:
+    asked = []
+    minutes = [minute for minute in range(400) if minute % 4]
+    (run,) = [run for runs in held.owners(records([*minutes, *range(500, 510)])).values() for run in runs]
+    held.tries(run, lambda begin, end: bool(asked.append(end - begin)))
+    assert len(asked) == 50 and asked[-1] == 101 * 60
 
 
 def test_of_two_runs_the_newest_is_meant(found: Found) -> None:
@@ -353,7 +422,7 @@ def test_a_page_is_whole_loads_nothing_and_says_names_as_they_are(found: Found) 
     tags.feed(text)
     assert (tags.open, tags.loads) == ([], []) and "&lt;script" in text and "<script" not in text
     assert "default-src 'none'" in text and "prefers-color-scheme:dark" in text and "url(" not in text
-    assert text.count("<svg") == 5 and "@import" not in text
+    assert text.count('<svg role="img"') == 5 and "@import" not in text
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -413,3 +482,19 @@ def test_json_says_null_and_never_nan(found: Found) -> None:
 def test_nothing_at_all_needs_one_question_where_there_are_records() -> None:
     client = FakeServer([], {"cluster:gpus": [Row({}, 1)]})
     assert nothing.at_all(client, NOW) == "" and len(client.asked) == 1
+
+
+@pytest.mark.parametrize(("gpus", "days"), [(2, 90), (16, 30), (1024, 1)])
+def test_idle_time_of_long_and_of_large_jobs_is_asked_in_steps_that_servers_answer(gpus: int, days: int) -> None:
+    asked: list[float] = []
+
+    class Steps(FakeServer):
+        def range(self, query: str, begin: float, end: float, step: float) -> list[Series]:
+            asked.append((end - begin) / step)
+            return []
+
+    end = BEGIN + days * 86400
+    idle = {("n1", str(gpu), ""): device(str(gpu), "n1", idle=days * 1440) for gpu in range(gpus)}
+    devices._longest(Steps([]), devices.Try("a", "4711", BEGIN, end), idle)
+    (points,) = asked
+    assert 90 < points <= 11_000

@@ -98,6 +98,22 @@ def test_without_accounting_the_controller_is_asked(install: Install) -> None:
     assert slurm.records("4711")[0].end == 1795790000
 
 
+@pytest.mark.parametrize("state", ["PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"])
+def test_when_a_job_that_waits_may_start_is_not_when_it_started(install: Install, state: str) -> None:
+    install("scontrol", SHOWN.format(raw=4711, more="HetJobId=4711 HetJobOffset=0 ", name="x", state=state))
+    assert [(one.begin, one.end) for one in slurm.records("4711")] == [(None, None)]
+    with pytest.raises(SuperpodError, match=rf"4711\+0 has not started; Slurm says {state}"):
+        slurm.raw_id("4711+0")
+
+
+def test_a_job_that_was_cancelled_before_it_started_has_not_started(install: Install) -> None:
+    shown = SHOWN.format(raw=4711, more="", name="x", state="CANCELLED").replace(" NodeList=dgx-01", " NodeList=")
+    install("scontrol", shown)
+    assert [(one.begin, one.end) for one in slurm.records("4711")] == [(None, 1795790000)]
+    install("sacct", row("4711", "4711", "alice", "ml", "batch", "CANCELLED by 0", "None", "1795795454", "", "", "x"))
+    assert [(one.begin, one.end, one.state) for one in slurm.records("4711")] == [(None, 1795795454, "CANCELLED")]
+
+
 def test_parts_of_arrays_and_het_jobs_have_their_ids(install: Install) -> None:
     parts = {"4714": "ArrayJobId=4711 ArrayTaskId=3 ", "4715": "HetJobId=4713 HetJobOffset=2 "}
     install(
@@ -193,7 +209,16 @@ def test_lists_of_nodes_are_read(text: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("tres", "gpus"),
-    [(TRES, 8), ("cpu=4,gres/gpu:a=1,gres/gpu:b=2", 3), ("cpu=4,mem=1G", None), ("", None), ("gres/gpumem=4", None)],
+    [
+        (TRES, 8),
+        ("cpu=4,,gpu:h100:2,shard:1", 2),
+        ("cpu=4,gres/gpu=2,,gpu:h100:2", 2),
+        (",,gpu:3", 3),
+        ("cpu=4,gres/gpu:a=1,gres/gpu:b=2", 3),
+        ("cpu=4,mem=1G", None),
+        ("", None),
+        ("gres/gpumem=4", None),
+    ],
 )
 def test_gpus_that_are_not_accounted_are_not_none(tres: str, gpus: int | None) -> None:
     assert Record("1", "1", tres=tres).gpus == gpus

@@ -59,6 +59,13 @@ def test_moments_are_those_of_this_zone_or_of_their_own(given: str, moment: floa
     assert times.moment(given, NOW) == moment
 
 
+@pytest.mark.parametrize("given", ["0001-01-01", "9999-12-31", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00+14:00"])
+def test_a_time_that_cannot_be_reckoned_is_told(given: str) -> None:
+    with pytest.raises(SuperpodError, match="the year should be from 1971") as caught:
+        times.moment(given, NOW)
+    assert caught.value.exit_code == 2
+
+
 def test_an_hour_that_comes_twice_or_never_is_a_question() -> None:
     with pytest.raises(SuperpodError, match=r"comes twice here.*02:30\+02:00 or 2026-10-25T02:30\+01:00"):
         times.moment("2026-10-25T02:30", NOW)

@@ -28,7 +28,7 @@ def test_waste_is_told_where_enough_is_known(use: Use, coverage: float | None, w
 
 
 def report(*uses: Use, recorded: float = 1.0, level: str = "user") -> Report:
-    return Report(level, 1_800_000_000, 1_800_604_800, {}, [*uses], [Capacity("a", 100, recorded)])
+    return Report(level, 1_800_000_000, 1_800_604_800, {}, 1_800_700_000, [*uses], [Capacity("a", 100, recorded)])
 
 
 GOOD = Use("a", {"user": "ada"}, held=10, measured=10, used=5, idle=1, energy=3.6e6, jobs=2)
@@ -61,6 +61,7 @@ def test_what_is_not_known_is_a_dash_null_and_an_empty_field() -> None:
     assert (rows[1]["gpu_hours_idle"], rows[1]["energy_joules"], rows[0]["gpu_hours_idle"]) == ("", "", "1")
     assert rows[0]["begin"] == "1800000000"
     found = usage_text.as_json(shown, "x", ["partly"])
+    assert found["generated"] == "2027-01-23T10:26:40+00:00" and found["end"] == 1_800_604_800
     assert found["rows"][1]["gpu_hours_idle"] is None and not found["complete"] and found["notes"][-1] == "partly"
 
 
@@ -75,4 +76,4 @@ def test_a_page_has_all_rows_and_names_as_they_are() -> None:
     uses = [Use("a", {"user": f"<u{n}>"}, held=1, measured=1, used=1) for n in range(40)]
     page = usage_page.page_of(report(*uses), "http://x", ["a store is away"])
     assert page.count("&lt;u39&gt;") == 1 and "<u" not in page and "a store is away" in page
-    assert page.count('class="used"') == 30 and "the 30 with most" in page
+    assert page.count("<title>used") == 30 and "the 30 with most" in page
