@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -50,6 +51,12 @@ def _lab(context: click.Context) -> Lab:
 @click.option(
     "--deploy/--no-deploy", default=True, help="Apply the states, or stop where an administrator would begin."
 )
+@click.option(
+    "--grafana",
+    metavar="DEB",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Grafana's package: the states install it on the head, with the dashboards.",
+)
 @click.option("--boards/--no-boards", default=True, help="Show the dashboards, drawn with Grafana's UI library.")
 @click.option("--bare-config", is_flag=True, help="Stop where README begins: nothing of this project is configured.")
 @click.pass_context
@@ -59,6 +66,7 @@ def up(
     upstream: str | None,
     releases: tuple[str, ...],
     deploy: bool,
+    grafana: Path | None,
     boards: bool,
     bare_config: bool,
 ) -> None:
@@ -66,7 +74,7 @@ def up(
     preflight.check()
     log = ui.open_log(f"lab-{context.obj}-up")
     there = Lab(context.obj, ui.Progress(log), log)
-    deployment.up(there, nodes, upstream, deploy, bare_config, releases)
+    deployment.up(there, nodes, upstream, deploy, bare_config, releases, grafana)
     show.result(there, deploy and not there.bare, boards)
 
 

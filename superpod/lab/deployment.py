@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from superpod.errors import SuperpodError
@@ -53,16 +54,18 @@ def up(
     deploy: bool = True,
     bare: bool = False,
     releases: Sequence[str] = (),
+    grafana: Path | None = None,
 ) -> None:
     """
     Start what is not running, deploy, and leave alone what is right.
 
     :param source: repository of the true exporter.
     :param releases: the first is deployed, the others can be built.
+    :param grafana: package of Grafana; None: as before.
     :param bare: stop where README begins. A lab that began so stays so: what is configured in it is not the lab's.
     """
     with lab.locked():
-        lab.start(nodes, source, bare, releases)
+        lab.start(nodes, source, bare, releases, grafana)
         if lab.bare:
             prepare_bare(lab)
             return

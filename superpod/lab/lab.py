@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superpod.errors import SuperpodError
-from superpod.lab import forward, site, sources, upstream
+from superpod.lab import forward, grafana, site, sources, upstream
 from superpod.lab.holder import Holder
 from superpod.lab.image import ensure_image, locked
 from superpod.lab.layout import HEAD, HEAD_ALIAS, MAX_NODES, Layout, node_names, state_root
@@ -91,16 +91,18 @@ class Lab:
         source: str | None = None,
         bare: bool = False,
         releases: Sequence[str] = (),
+        package: Path | None = None,
     ) -> None:
         """
         Start what is not running, and leave alone what is right; whoever calls it holds the lock.
 
         :param source: repository of the true exporter; None: as before.
         :param releases: the first is to run, the others can be built; none: as before.
+        :param package: of Grafana, which the head is to run; None: as before.
         """
         self._refuse(bare)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._make(nodes, source, bare, releases)
+        self._make(nodes, source, bare, releases, package)
         self._boot()
         self._repair()
 
@@ -111,7 +113,9 @@ class Lab:
         if bare and self.record and not self.bare:
             raise SuperpodError(f"The lab '{self.name}' is configured already; for a bare one, take it down first.", 2)
 
-    def _make(self, nodes: int | None, source: str | None, bare: bool, releases: Sequence[str]) -> None:
+    def _make(
+        self, nodes: int | None, source: str | None, bare: bool, releases: Sequence[str], package: Path | None
+    ) -> None:
         before = self.record
         count = self._count(nodes, before)
         image = Path(before["image"]) if self.holder.pid and before else ensure_image(self.log, self.progress)
@@ -121,10 +125,11 @@ class Lab:
         # BCM has it before anything of ours.
         (self.layout.shared / "apps").mkdir(mode=0o755, exist_ok=True)
         offered = self._offer(upstream.place_of(source) if source else before.get("upstream", ""), releases)
+        dashboards = grafana.offer(self.layout.shared, package) if package else before.get("grafana", grafana.NONE)
         site.make_keys(self.layout, count)
         started = before.get("started") or datetime.now(timezone.utc).isoformat(timespec="seconds")
         given = {"nodes": count, "image": str(image), "started": started, "bare": bare or self.bare}
-        self.layout.record.write_text(json.dumps({**given, **offered}, indent=2) + "\n")
+        self.layout.record.write_text(json.dumps({**given, **offered, "grafana": dashboards}, indent=2) + "\n")
         if before and count > before["nodes"] and self.holder.pid:
             self._grow(count)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich.table import Table
 
 from superpod import ui
 from superpod.errors import SuperpodError
-from superpod.lab import drawn, report
+from superpod.lab import drawn, forward, grafana, report
 from superpod.lab.deployment import wait_until
 from superpod.lab.lab import Lab
 from superpod.lab.layout import HEAD
@@ -41,7 +42,7 @@ def table(found: dict[str, Any]) -> None:
 def result(lab: Lab, deployed: bool, boards: bool = False) -> None:
     """The end of `up`: the table, a metric with a job's id, where to look, and what to try."""
     metric = _metric(lab) if deployed else ""
-    dashboards = dashboards_line(lab) if deployed and boards else ""
+    dashboards = dashboards_line(lab, boards) if deployed else ""
     ui.out.print()
     found = report.status(lab)
     table(found)
@@ -65,12 +66,21 @@ def _metric(lab: Lab) -> str:
     return f"\nA metric of job {job}:\n  {metric}"
 
 
-def dashboards_line(lab: Lab) -> str:
+def dashboards_line(lab: Lab, drawing: bool = True) -> str:
     """Where the dashboards are, or in one sentence why they are nowhere; the lab is none the worse for it."""
     try:
-        return f"Dashboards: {drawn.serve(lab)} ({drawn.HONEST})"
+        if json.loads(lab.record.get("grafana", grafana.NONE))["enabled"]:
+            return _grafana(lab)
+        return f"Dashboards: {drawn.serve(lab)} ({drawn.HONEST})" if drawing else ""
     except (SuperpodError, OSError) as error:
         return f"Dashboards: not shown, since {error}"
+
+
+def _grafana(lab: Lab) -> str:
+    """Where the lab's Grafana is, and as whom one logs in."""
+    password = lab.exec(HEAD, ["cat", "/etc/superpod-grafana/admin-password"], check=True).stdout.strip()
+    address = forward.ensure(lab.layout, lab.holder, grafana.PORT)
+    return f"Grafana: {address} (user admin, password {password})"
 
 
 def next_commands(name: str, bare: bool) -> str:

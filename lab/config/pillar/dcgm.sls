@@ -31,6 +31,7 @@ dcgm:
     interval: 2
     timeout: 2
     heads: [master, bcm-01, bcm-02]
+  grafana: @grafana@
   prometheus:
     scrape_interval: 2s
     refresh_interval: 2s

@@ -50,7 +50,7 @@ def test_slurm_knows_all_nodes_and_runs_bcms_dispatcher(nodes: int, expected: st
 
 
 def test_the_pillar_has_a_value_for_every_mark() -> None:
-    values = dict.fromkeys(("go_version", "go_sha256", "release", "commit", "build_environment"), "value")
+    values = dict.fromkeys(("go_version", "go_sha256", "release", "commit", "build_environment", "grafana"), "value")
     for path in [CONFIG / "sources.yaml.in", *sorted((CONFIG / "pillar").iterdir())]:
         text = render(path.read_text(), values)
         assert re.findall(r"@\w+@", text) == []
