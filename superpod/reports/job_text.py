@@ -91,6 +91,9 @@ def _held(job: Job) -> str:
     words = [f"{len(job.devices)} held"]
     if any(one.share < 1 for one in job.devices):
         words[0] = f"{len(job.devices)} held in part, {number(job.gpus)} in all"
+    elif len(job.devices) > job.gpus + 1e-6:
+        # A requeued job may get others.
+        words[0] = f"{number(job.gpus)} held at once, {len(job.devices)} in all tries"
     told = [one.record.gpus for one in job.attempts if one.record]
     if told:
         words.append("Slurm tells none" if told[-1] is None else f"Slurm says {told[-1]}")

@@ -226,6 +226,7 @@ def test_a_job_as_text_has_80_columns_and_no_colours(ask: Ask) -> None:
         text = ask(f"job {number}", 3 if number == "902" else 0)
         assert max(map(len, text.splitlines())) <= 80 and "\x1b" not in text
     assert "held · never used: 2" in ask("job 4711")
+    assert "2 held at once, 3 in all tries" in ask("job 4720")
 
 
 def test_a_page_of_a_job_has_its_numbers(ask: Ask, tmp_path: Path) -> None:
