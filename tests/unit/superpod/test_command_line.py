@@ -184,6 +184,6 @@ def test_releases_of_another_repository_reach_the_deployment(monkeypatch: pytest
     assert CliRunner().invoke(main, words).exit_code == 0
     assert CliRunner().invoke(main, ["lab", "--name", "cli-test", "up"]).exit_code == 0
     assert asked == [
-        (None, "https://example.org/x.git", True, False, ("2", "1")),
-        (None, None, True, False, ()),
+        (None, "https://example.org/x.git", True, False, ("2", "1"), None),
+        (None, None, True, False, (), None),
     ]
