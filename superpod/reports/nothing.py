@@ -38,5 +38,6 @@ def at_all(client: Client, at: float) -> str:
     rows = client.instant('count({__name__=~"DCGM_FI_DEV_FB_USED|DCGM_FI_DEV_FB_USED_BYTES"})', at)
     server = f"Prometheus at {client.server.address}"
     if rows:
-        return f"{server} has GPU metrics, and no records: the recording rules are not loaded there (docs/rules.md)."
+        rules = "the recording rules are not loaded there (docs/rules.md), or since less than a minute"
+        return f"{server} has GPU metrics, and no records: {rules}."
     return f"{server} has neither records nor metrics of dcgm-exporter of the last day: is it the right one?"

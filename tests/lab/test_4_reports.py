@@ -83,6 +83,8 @@ def report(run: Run, *words: str, codes: tuple[int, ...] = (0,)) -> dict[str, An
 
 
 def test_without_accounting_the_controller_is_asked(cluster: Cluster, superpod: Run) -> None:
+    # A server that has just come up has no record yet, and says that instead.
+    cluster.wait("there are records", lambda: cluster.lab.prometheus("cluster:gpus:count"), 180)
     array = submit(cluster, f"--array=3 --gpus-per-node=1 --job-name='{NAME}' --wrap 'sleep 600'")
     cluster.wait("the task runs", lambda: cluster.running(int(array)))
     waiting = superpod("job", f"{array}_3", "--json")
