@@ -231,7 +231,7 @@ def test_the_orchestrations_render(cluster) -> None:
     calls = [
         part["name"] for step in steps.values() for part in step["salt"] if isinstance(part, dict) and "name" in part
     ]
-    assert sorted(calls) == ["bcm.deliver_changes"] + ["dcgm.apply"] * 5 + ["dcgm.ready", "dcgm.report"]
+    assert sorted(calls) == ["bcm.deliver_changes"] + ["dcgm.apply"] * 6 + ["dcgm.ready", "dcgm.report"]
 
 
 @pytest.mark.parametrize("verb", [("dcgm.report",), ("dcgm.apply", "dcgm")])
