@@ -156,7 +156,7 @@ def on_dashboard(server: tuple[Any, float], number: int) -> dict[str, float]:
     return {
         **{"GPUs": ask("Most GPUs"), "GPU hours": hours, "used": hours * mean, "idle": ask("Idle GPU hours")},
         **{"utilization": mean, "joules": ask("Energy") * 3.6e6, "bytes": ask("Most memory")},
-        "never used": ask("GPUs never used"),
+        "never used": ask("Unused GPUs"),
     }
 
 
