@@ -116,7 +116,7 @@ def test_where_all_is_there_nothing_is_to_do(serve: Serve) -> None:
 
 def test_a_victoria_metrics_is_told_its_own_way(serve: Serve) -> None:
     server = serve()
-    # As Debian's 1.115 answers: no flags, a version of Prometheus' API, an empty configuration.
+    # As Debian's 1.112 answers: no flags, a version of Prometheus' API, an empty configuration.
     server.healthy, server.version, server.config = "VictoriaMetrics is Healthy.", "2.24.0", {}
     server.flags = {}
     assert look(server) == existing.Found(True, "", 2, 2)
