@@ -65,7 +65,10 @@ class Grafana:
     def save(self) -> None:
         """Write the database, as others cannot read it."""
         os.umask(0o027)
-        self.database.write_text(json.dumps(self.known))
+        # It may be ended at any moment.
+        fresh = self.database.with_suffix(".new")
+        fresh.write_text(json.dumps(self.known))
+        fresh.replace(self.database)
 
     def _files(self, kind: str) -> list[dict[str, Any]]:
         found = sorted(Path(PROVISIONING, kind).glob("*.yaml"))
